@@ -1,0 +1,178 @@
+package grid
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/grafana/grafana-plugin-sdk-go/data"
+)
+
+// Series is one value field of some rows.
+type Series struct {
+	// Name is the field's name, unique within its rows and the same for the
+	// same series in every answer: Grafana tells fields apart by name alone.
+	Name   string
+	Labels data.Labels
+	// Display is the name shown in legends.
+	Display string
+	// Unit is a Grafana unit id, empty for none.
+	Unit string
+	// Values has one value per row; NaN says that there is none.
+	Values []float64
+}
+
+// Rows are the rows of one query at every grid time in (After, Through].
+// They are dense: row i has the time After + (i+1)·Step, so no row can be
+// missing, doubled or out of order.
+type Rows struct {
+	Step, After, Through int64
+	Series               []Series
+}
+
+// Len returns the number of rows.
+func (r Rows) Len() int {
+	return int((r.Through - r.After) / r.Step)
+}
+
+// Time returns the time of row i.
+func (r Rows) Time(i int) int64 {
+	return r.After + int64(i+1)*r.Step
+}
+
+// Newest returns the last n rows, or all if there are fewer.
+func (r Rows) Newest(n int) Rows {
+	drop := r.Len() - n
+	if drop <= 0 {
+		return r
+	}
+	r.After += int64(drop) * r.Step
+	r.Series = slices.Clone(r.Series)
+	for i := range r.Series {
+		r.Series[i].Values = r.Series[i].Values[drop:]
+	}
+	return r
+}
+
+// Append returns r followed by next. It reports false, and returns next alone,
+// if next does not begin where r ends or has other fields.
+func (r Rows) Append(next Rows) (Rows, bool) {
+	if next.After != r.Through || next.Step != r.Step || !slices.Equal(r.Fields(), next.Fields()) {
+		return next, false
+	}
+	series := make([]Series, len(next.Series))
+	for i, s := range next.Series {
+		s.Values = slices.Concat(r.Series[i].Values, s.Values)
+		series[i] = s
+	}
+	return Rows{Step: r.Step, After: r.After, Through: next.Through, Series: series}, true
+}
+
+// Fields returns the names of the series, in order.
+func (r Rows) Fields() []string {
+	names := make([]string, len(r.Series))
+	for i, s := range r.Series {
+		names[i] = s.Name
+	}
+	return names
+}
+
+// Check returns an error unless every series has one value per row and a name
+// of its own.
+func (r Rows) Check() error {
+	if r.Step <= 0 || r.After%r.Step != 0 || r.Through%r.Step != 0 || r.Through < r.After {
+		return fmt.Errorf("(%d, %d] is not a range on the grid of step %d", r.After, r.Through, r.Step)
+	}
+	seen := make(map[string]bool, len(r.Series))
+	for _, s := range r.Series {
+		if len(s.Values) != r.Len() {
+			return fmt.Errorf("series %q has %d values for %d rows", s.Name, len(s.Values), r.Len())
+		}
+		if seen[s.Name] {
+			return fmt.Errorf("two series are named %q", s.Name)
+		}
+		seen[s.Name] = true
+	}
+	return nil
+}
+
+// Frame returns the rows as one wide frame: a field "time" with the step as its
+// interval, then a nullable field per series.
+//
+// The format is TimeSeriesWide of Grafana's data plane contract.
+func (r Rows) Frame() *data.Frame {
+	fields := make([]*data.Field, 0, len(r.Series)+1)
+	fields = append(fields, timeField(r.times(), r.Step))
+	for _, s := range r.Series {
+		values := make([]*float64, len(s.Values))
+		for i := range s.Values {
+			if !math.IsNaN(s.Values[i]) {
+				values[i] = &s.Values[i]
+			}
+		}
+		fields = append(fields, s.field(values))
+	}
+	return typed(data.FrameTypeTimeSeriesWide, fields...)
+}
+
+// Multi returns the rows as one frame per series, without the rows that have no
+// value: what alert rules and expressions need, because one null turns their
+// mean, min, max and sum into NaN. Without any value the answer is a single
+// frame without fields.
+//
+// The format is TimeSeriesMulti of Grafana's data plane contract.
+func (r Rows) Multi() data.Frames {
+	var frames data.Frames
+	for _, s := range r.Series {
+		times := make([]time.Time, 0, len(s.Values))
+		values := make([]float64, 0, len(s.Values))
+		for i, v := range s.Values {
+			if !math.IsNaN(v) {
+				times = append(times, time.UnixMilli(r.Time(i)).UTC())
+				values = append(values, v)
+			}
+		}
+		if len(values) > 0 {
+			frames = append(frames, typed(data.FrameTypeTimeSeriesMulti, timeField(times, r.Step), s.field(values)))
+		}
+	}
+	if frames == nil {
+		frames = data.Frames{typed(data.FrameTypeTimeSeriesMulti)}
+	}
+	return frames
+}
+
+func (r Rows) times() []time.Time {
+	times := make([]time.Time, r.Len())
+	for i := range times {
+		times[i] = time.UnixMilli(r.Time(i)).UTC()
+	}
+	return times
+}
+
+// timeField carries the step as the field's interval: the front end reads it
+// there, and it has to stand in every packet that has a schema.
+func timeField(times []time.Time, step int64) *data.Field {
+	f := data.NewField(TimeName, nil, times)
+	f.Config = &data.FieldConfig{Interval: float64(step)}
+	return f
+}
+
+// TimeName is the name of the time field.
+const TimeName = "time"
+
+func (s Series) field(values any) *data.Field {
+	f := data.NewField(s.Name, s.Labels, values)
+	if s.Display != "" || s.Unit != "" {
+		f.Config = &data.FieldConfig{DisplayNameFromDS: s.Display, Unit: s.Unit}
+	}
+	return f
+}
+
+// typed sets Type and TypeVersion: without both, alerting ignores the type.
+func typed(t data.FrameType, fields ...*data.Field) *data.Frame {
+	frame := data.NewFrame("", fields...)
+	frame.Meta = &data.FrameMeta{Type: t, TypeVersion: data.FrameTypeVersion{0, 1}}
+	return frame
+}
