@@ -1,0 +1,53 @@
+// Package source is the contract between the tail and whatever has numbers.
+//
+// A source answers two questions: the rows of a query at the grid times of a
+// range, and up to which time the query is settled. It knows nothing of
+// Grafana, of streams or of other sources, and must not import pkg/tail,
+// pkg/plugin or the SDK's backend package.
+//
+// Every source promises, and package sourcetest checks:
+//
+//   - Ordered, Unique, Dense, OnGrid: one row for each grid time asked for, in
+//     order, whether there is a value or not;
+//   - SplitInvariant: a range asked for at once and in parts gives the same rows;
+//   - Settled: rows at or before the settled time are the same when asked again;
+//   - Honest: what cannot be answered is an error, never a silent hole.
+package source
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/continuum-live/continuum-datasource/pkg/grid"
+)
+
+// Source is one place that numbers come from.
+type Source interface {
+	// Query returns the query that raw describes. Every error is the asker's
+	// to mend: it names the field and says what to do.
+	Query(raw json.RawMessage) (Query, error)
+	// Check reports whether the source can answer: in one sentence for people
+	// if so, else as an error that says what to do.
+	Check(ctx context.Context) (string, error)
+}
+
+// Query is one valid query of a source. Times and steps are Unix milliseconds.
+type Query interface {
+	// JSON returns the canonical form: the same query always has the same
+	// bytes, and Source.Query accepts them.
+	JSON() json.RawMessage
+	// String says in one line what is asked, for the query inspector.
+	String() string
+	// MinStep returns the smallest step at which the query makes sense.
+	MinStep() int64
+	// Settled returns the time up to which rows are final. It never goes back.
+	Settled(ctx context.Context) (int64, error)
+	// Rows returns the rows at the grid times in (after, through], both of
+	// them grid times. An empty range gives the fields without rows. A range
+	// beyond the settled time is answered with ErrNotSettled.
+	Rows(ctx context.Context, step, after, through int64) (grid.Rows, error)
+}
+
+// ErrNotSettled says that rows were asked for that may still change.
+var ErrNotSettled = errors.New("the range goes beyond the settled time")
