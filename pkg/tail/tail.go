@@ -1,0 +1,306 @@
+// Package tail follows queries past the end of their history: one Tail per
+// (query, step) reads each row once, encodes it once and hands the same bytes to
+// every stream that wants it.
+//
+// It guarantees that every settled row is sent in order to every stream that
+// keeps up, and that the newest rows, the overlap, are sent again after each
+// join and to each stream that fell behind. It never sends a message without
+// rows. What a viewer misses beyond the overlap shows as a hole in the grid.
+package tail
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/grafana/grafana-plugin-sdk-go/backend/log"
+	"github.com/grafana/grafana-plugin-sdk-go/data"
+
+	"github.com/continuum-live/continuum-datasource/pkg/grid"
+	"github.com/continuum-live/continuum-datasource/pkg/source"
+)
+
+const (
+	// pace is the least time between two publications. With the repeats of the
+	// overlap, at most two a second, a channel gets at most ten packets a second.
+	pace = 125 * time.Millisecond
+
+	// The overlap: 10 rows or 10 seconds of rows, whichever is more, but at
+	// most 16 KiB of them.
+	overlapRows  = 10
+	overlapTime  = 10 * time.Second
+	overlapBytes = 16 << 10
+
+	// catchUp is the most rows that are read at once after a source was away.
+	// Behind more than that, the tail starts anew and leaves a hole, upon which
+	// viewers ask for their history again.
+	catchUp = 5000
+
+	backoffMin = 250 * time.Millisecond
+	backoffMax = 10 * time.Second
+)
+
+// ErrFields says that the rows of the query no longer have the fields that the
+// stream was made for.
+var ErrFields = errors.New("the fields of the query have changed")
+
+// Tail follows one query at one step. Make it with [Pool.Follow].
+type Tail struct {
+	query source.Query
+	step  int64
+
+	mu     sync.Mutex
+	newest packet
+	// overlap are the newest rows; encoded is their packet, made at the first
+	// use after each publication.
+	overlap grid.Rows
+	encoded []byte
+	fits    int // rows that are known to fit into overlapBytes
+	// published is closed and made anew at each publication.
+	published chan struct{}
+}
+
+// packet are the rows that were published last.
+type packet struct {
+	after, through int64
+	fields         []string
+	json           []byte
+}
+
+func newTail(q source.Query, step int64) *Tail {
+	return &Tail{query: q, step: step, published: make(chan struct{}), fits: catchUp}
+}
+
+// run reads and publishes rows until ctx ends. It outlives every failure of the
+// source: while the source is away nothing is sent.
+func (t *Tail) run(ctx context.Context) {
+	var through int64 // 0 before the first rows
+	wait := backoffMin
+	for {
+		pause, err := t.advance(ctx, &through)
+		if err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			log.DefaultLogger.Warn("The tail could not read its source and tries again", "query", t.query.String(), "error", err, "wait", wait)
+			failures.Inc()
+			pause = wait/2 + rand.N(wait/2)
+			wait = min(2*wait, backoffMax)
+		} else {
+			wait = backoffMin
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// advance publishes the rows that settled since the last time, and returns how
+// long to wait for the next one.
+func (t *Tail) advance(ctx context.Context, through *int64) (time.Duration, error) {
+	settled, err := t.query.Settled(ctx)
+	if err != nil {
+		return 0, err
+	}
+	after, last := *through, grid.Floor(settled, t.step)
+	if *through == 0 || (last-*through)/t.step > catchUp {
+		after = last - overlapLen(t.step)*t.step
+	}
+	if last > after {
+		rows, err := t.query.Rows(ctx, t.step, after, last)
+		if err != nil {
+			return 0, err
+		}
+		if err := t.publish(rows); err != nil {
+			return 0, err
+		}
+		*through = last
+		lag.Observe(float64(time.Now().UnixMilli()-last) / 1000)
+	}
+	next := time.Duration(last+t.step-settled) * time.Millisecond
+	return max(next, pace), nil
+}
+
+// overlapLen returns how many rows the overlap has at a step.
+func overlapLen(step int64) int64 {
+	return max(overlapRows, overlapTime.Milliseconds()/step)
+}
+
+func (t *Tail) publish(rows grid.Rows) error {
+	json, err := encode(rows)
+	if err != nil {
+		return err
+	}
+	evaluations.Inc()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.newest = packet{after: rows.After, through: rows.Through, fields: rows.Fields(), json: json}
+	joined, _ := t.overlap.Append(rows)
+	t.overlap, t.encoded = joined.Newest(int(overlapLen(t.step))), nil
+	close(t.published)
+	t.published = make(chan struct{})
+	return nil
+}
+
+// encode returns rows as a packet without a schema. The values find their
+// series by position alone, which is safe because the fields are part of what
+// the channel's path digests.
+func encode(rows grid.Rows) ([]byte, error) {
+	return data.FrameToJSON(rows.Frame(), data.IncludeDataOnly)
+}
+
+// latest returns the newest packet and a channel that is closed when there is a
+// newer one. Before the first publication the packet is empty.
+func (t *Tail) latest() (packet, <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.newest, t.published
+}
+
+// overlapPacket returns the overlap, encoded, and the time of its newest row.
+// Before the first publication it has no bytes.
+func (t *Tail) overlapPacket() (packet, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.newest
+	if p.json == nil {
+		return p, nil
+	}
+	if t.encoded == nil {
+		var err error
+		if t.encoded, t.fits, err = encodeOverlap(t.overlap, t.fits); err != nil {
+			return packet{}, err
+		}
+	}
+	p.json = t.encoded
+	return p, nil
+}
+
+// encodeOverlap encodes the newest of the rows, as many as fit, starting with a
+// guess. It returns the guess for the next time. One row always fits.
+func encodeOverlap(rows grid.Rows, guess int) ([]byte, int, error) {
+	for {
+		b, err := encode(rows.Newest(guess))
+		n := min(guess, rows.Len())
+		switch {
+		case err != nil:
+			return nil, 0, err
+		case len(b) <= overlapBytes:
+			// Room that was lost to long rows comes back bit by bit.
+			return b, n + n/8 + 1, nil
+		case n == 1:
+			return b, 1, nil
+		}
+		guess = min(n-1, max(1, n*overlapBytes/len(b)))
+	}
+}
+
+// Serve sends the tail to one channel until ctx ends, send fails or the rows
+// have other fields than the ones given. Each receive from joined says that a
+// viewer joined; the call itself is the first join.
+//
+// It is what RunStream does: Grafana starts it before the viewer is in its hub
+// and publishes to whoever is there by then, so the first packets can vanish.
+// That is why the overlap is sent a quarter of a second and one second after
+// each join.
+func (t *Tail) Serve(ctx context.Context, fields []string, joined <-chan struct{}, send func([]byte) error) error {
+	var repeats repeats
+	repeats.join(time.Now())
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+
+	newest, published := t.latest()
+	sent := newest.through // older rows are the overlap's
+	for {
+		newest, published = t.latest()
+		now := time.Now()
+		due := newest.json != nil && repeats.due(now)
+		if due || newest.through > sent {
+			p, err := newest, error(nil)
+			if due || newest.after != sent && sent != 0 {
+				p, err = t.overlapPacket()
+			}
+			if err == nil {
+				err = checkFields(p.fields, fields)
+			}
+			if err == nil {
+				err = send(p.json)
+			}
+			if err != nil {
+				return err
+			}
+			if due {
+				repeats.done(now)
+			}
+			rowsSent.Add(float64((p.through - max(sent, p.after)) / t.step))
+			sent = p.through
+			continue
+		}
+		var wake <-chan time.Time
+		if at, ok := repeats.next(); ok && newest.json != nil {
+			timer.Reset(time.Until(at))
+			wake = timer.C
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-joined:
+			repeats.join(time.Now())
+		case <-published:
+		case <-wake:
+		}
+	}
+}
+
+// repeats plans when the overlap is sent again: a quarter of a second and one
+// second after each join, but at most twice a second for however many joins.
+type repeats struct {
+	wanted []time.Time // ascending
+	last   time.Time
+}
+
+var repeatAfter = [...]time.Duration{250 * time.Millisecond, time.Second}
+
+const repeatApart = 500 * time.Millisecond
+
+func (r *repeats) join(now time.Time) {
+	for _, d := range repeatAfter {
+		r.wanted = append(r.wanted, now.Add(d))
+	}
+	slices.SortFunc(r.wanted, time.Time.Compare)
+}
+
+// next returns when the next repeat is to be sent, if one is wanted.
+func (r *repeats) next() (time.Time, bool) {
+	if len(r.wanted) == 0 {
+		return time.Time{}, false
+	}
+	at := r.wanted[0]
+	if free := r.last.Add(repeatApart); at.Before(free) {
+		at = free
+	}
+	return at, true
+}
+
+func (r *repeats) due(now time.Time) bool {
+	at, ok := r.next()
+	return ok && !at.After(now)
+}
+
+// done says that the overlap was sent, which serves all that was wanted by now.
+func (r *repeats) done(now time.Time) {
+	r.last = now
+	r.wanted = slices.DeleteFunc(r.wanted, func(t time.Time) bool { return !t.After(now) })
+}
+
+func checkFields(got, want []string) error {
+	if !slices.Equal(got, want) {
+		return ErrFields
+	}
+	return nil
+}
