@@ -1,0 +1,147 @@
+// Package grafana stands in for Grafana in the demo and in tests: it starts a
+// built plugin binary and calls it over gRPC as Grafana does, and it holds what
+// a panel would show.
+package grafana
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+
+	"github.com/grafana/grafana-plugin-sdk-go/backend"
+	"github.com/grafana/grafana-plugin-sdk-go/backend/grpcplugin"
+	"github.com/grafana/grafana-plugin-sdk-go/genproto/pluginv2"
+	"github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+)
+
+// Plugin is a running plugin binary.
+type Plugin struct {
+	client      *goplugin.Client
+	pid         int
+	data        grpcplugin.DataClient
+	stream      grpcplugin.StreamClient
+	diagnostics grpcplugin.DiagnosticsClient
+}
+
+// maxMessage is what Grafana lets a plugin answer with, in bytes.
+const maxMessage = 1 << 30
+
+// Start starts the binary. What it logs is dropped.
+func Start(binary string) (*Plugin, error) {
+	client := goplugin.NewClient(&goplugin.ClientConfig{
+		// The constants and the version are those of the SDK's grpcplugin.Serve.
+		HandshakeConfig: goplugin.HandshakeConfig{
+			ProtocolVersion:  grpcplugin.ProtocolVersion,
+			MagicCookieKey:   grpcplugin.MagicCookieKey,
+			MagicCookieValue: grpcplugin.MagicCookieValue,
+		},
+		VersionedPlugins: map[int]goplugin.PluginSet{grpcplugin.ProtocolVersion: {
+			"data":        &grpcplugin.DataGRPCPlugin{},
+			"stream":      &grpcplugin.StreamGRPCPlugin{},
+			"diagnostics": &grpcplugin.DiagnosticsGRPCPlugin{},
+		}},
+		Cmd:              exec.Command(binary),
+		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
+		GRPCDialOptions:  []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage))},
+		Logger:           hclog.NewNullLogger(),
+	})
+	p := &Plugin{client: client}
+	if err := p.dispense(); err != nil {
+		client.Kill()
+		return nil, fmt.Errorf("start %s: %w", binary, err)
+	}
+	return p, nil
+}
+
+func (p *Plugin) dispense() error {
+	protocol, err := p.client.Client()
+	if err != nil {
+		return err
+	}
+	p.pid = p.client.ReattachConfig().Pid
+	var errs [3]error
+	p.data, errs[0] = dispense[grpcplugin.DataClient](protocol, "data")
+	p.stream, errs[1] = dispense[grpcplugin.StreamClient](protocol, "stream")
+	p.diagnostics, errs[2] = dispense[grpcplugin.DiagnosticsClient](protocol, "diagnostics")
+	return errors.Join(errs[:]...)
+}
+
+func dispense[T any](protocol goplugin.ClientProtocol, service string) (T, error) {
+	raw, err := protocol.Dispense(service)
+	client, ok := raw.(T)
+	if err == nil && !ok {
+		err = fmt.Errorf("the plugin's %s service is a %T", service, raw)
+	}
+	return client, err
+}
+
+// Stop ends the plugin as Grafana does when it shuts down.
+func (p *Plugin) Stop() { p.client.Kill() }
+
+// Kill ends the plugin with SIGKILL, in the middle of whatever it does.
+func (p *Plugin) Kill() error {
+	process, err := os.FindProcess(p.pid)
+	if err != nil {
+		return err
+	}
+	return process.Kill()
+}
+
+// QueryData calls the plugin.
+func (p *Plugin) QueryData(ctx context.Context, req *backend.QueryDataRequest) (*backend.QueryDataResponse, error) {
+	rsp, err := p.data.QueryData(ctx, backend.ToProto().QueryDataRequest(req))
+	if err != nil {
+		return nil, err
+	}
+	return backend.FromProto().QueryDataResponse(rsp)
+}
+
+// SubscribeStream calls the plugin. The bytes are the initial data, nil if there
+// are none.
+func (p *Plugin) SubscribeStream(ctx context.Context, req *backend.SubscribeStreamRequest) (backend.SubscribeStreamStatus, []byte, error) {
+	rsp, err := p.stream.SubscribeStream(ctx, backend.ToProto().SubscribeStreamRequest(req))
+	if err != nil {
+		return 0, nil, err
+	}
+	return backend.SubscribeStreamStatus(rsp.GetStatus()), rsp.GetData(), nil
+}
+
+// RunStream calls the plugin and hands on each packet until the stream ends. A
+// stream that ends without an error gives nil.
+func (p *Plugin) RunStream(ctx context.Context, req *backend.RunStreamRequest, packet func([]byte)) error {
+	s, err := p.stream.RunStream(ctx, backend.ToProto().RunStreamRequest(req))
+	if err != nil {
+		return err
+	}
+	for {
+		m, err := s.Recv()
+		if err != nil {
+			return err
+		}
+		packet(m.GetData())
+	}
+}
+
+// CheckHealth calls the plugin.
+func (p *Plugin) CheckHealth(ctx context.Context, req *backend.CheckHealthRequest) (*backend.CheckHealthResult, error) {
+	rsp, err := p.diagnostics.CheckHealth(ctx, &pluginv2.CheckHealthRequest{
+		PluginContext: backend.ToProto().PluginContext(req.PluginContext),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return backend.FromProto().CheckHealthResponse(rsp), nil
+}
+
+// Metrics returns the plugin's own metrics in Prometheus' text format.
+func (p *Plugin) Metrics(ctx context.Context) ([]byte, error) {
+	rsp, err := p.diagnostics.CollectMetrics(ctx, &pluginv2.CollectMetricsRequest{})
+	if err != nil {
+		return nil, err
+	}
+	return rsp.GetMetrics().GetPrometheus(), nil
+}

@@ -1,0 +1,151 @@
+package grafana
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/grafana/grafana-plugin-sdk-go/data"
+)
+
+// Row is what is shown at one time: a value per series, nil for none.
+type Row []*float64
+
+// Screen is what a panel shows: one row per time (Unix ms), the last one wins.
+type Screen struct {
+	rows map[int64]Row
+	// Live is the time of the first row that came from the stream and not from
+	// a query, 0 if there is none.
+	Live int64
+}
+
+// History starts the screen anew with an answer to a query.
+func (s *Screen) History(frame *data.Frame) {
+	s.rows, s.Live = rowsOf(frame), 0
+}
+
+// Packet adds what a stream sent. Rows that the screen has already are
+// replaced, not added.
+func (s *Screen) Packet(b []byte) error {
+	times, values, err := decodePacket(b)
+	if err != nil {
+		return err
+	}
+	for i, t := range times {
+		row := make(Row, len(values))
+		for f := range values {
+			row[f] = values[f][i]
+		}
+		if _, known := s.rows[t]; !known && (s.Live == 0 || t < s.Live) {
+			s.Live = t
+		}
+		s.rows[t] = row
+	}
+	return nil
+}
+
+// decodePacket reads a data frame in Grafana's JSON without a schema.
+func decodePacket(b []byte) (times []int64, values [][]*float64, err error) {
+	var packet struct {
+		Schema *struct{} `json:"schema"`
+		Data   struct {
+			Values []json.RawMessage `json:"values"`
+		} `json:"data"`
+	}
+	if err := json.Unmarshal(b, &packet); err != nil {
+		return nil, nil, fmt.Errorf("packet: %w", err)
+	}
+	if packet.Schema != nil {
+		return nil, nil, fmt.Errorf("the stream says that its rows have changed: %s", b)
+	}
+	if len(packet.Data.Values) == 0 {
+		return nil, nil, fmt.Errorf("packet without fields: %s", b)
+	}
+	if err := json.Unmarshal(packet.Data.Values[0], &times); err != nil {
+		return nil, nil, fmt.Errorf("times of a packet: %w", err)
+	}
+	if len(times) == 0 {
+		return nil, nil, fmt.Errorf("packet without rows: %s", b)
+	}
+	values = make([][]*float64, len(packet.Data.Values)-1)
+	for i := range values {
+		if err := json.Unmarshal(packet.Data.Values[i+1], &values[i]); err != nil {
+			return nil, nil, fmt.Errorf("values of a packet: %w", err)
+		}
+		if len(values[i]) != len(times) {
+			return nil, nil, fmt.Errorf("%d values for %d rows", len(values[i]), len(times))
+		}
+	}
+	return times, values, nil
+}
+
+func rowsOf(frame *data.Frame) map[int64]Row {
+	rows := make(map[int64]Row, frame.Rows())
+	for i := range frame.Rows() {
+		row := make(Row, len(frame.Fields)-1)
+		for f := range row {
+			if v, err := frame.Fields[f+1].NullableFloatAt(i); err == nil {
+				row[f] = v
+			}
+		}
+		if t, ok := frame.Fields[0].ConcreteAt(i); ok {
+			rows[t.(time.Time).UnixMilli()] = row
+		}
+	}
+	return rows
+}
+
+// Times returns the times of the rows, in order.
+func (s *Screen) Times() []int64 {
+	return slices.Sorted(maps.Keys(s.rows))
+}
+
+// Value returns the value of a series at a time, nil for none.
+func (s *Screen) Value(t int64, series int) *float64 {
+	return s.rows[t][series]
+}
+
+// Compare returns an error that names the first rows that are missing on the
+// screen, more than the frame has, or different, among the times in
+// (after, through].
+func (s *Screen) Compare(frame *data.Frame, after, through int64) error {
+	within := func(rows map[int64]Row) map[int64]Row {
+		kept := maps.Clone(rows)
+		maps.DeleteFunc(kept, func(t int64, _ Row) bool { return t <= after || t > through })
+		return kept
+	}
+	shown, want := within(s.rows), within(rowsOf(frame))
+	var wrong []string
+	for _, t := range slices.Sorted(maps.Keys(want)) {
+		switch row, ok := shown[t]; {
+		case !ok:
+			wrong = append(wrong, fmt.Sprintf("row %d is missing", t))
+		case !row.equal(want[t]):
+			wrong = append(wrong, fmt.Sprintf("row %d is %v instead of %v", t, row, want[t]))
+		}
+	}
+	for _, t := range slices.Sorted(maps.Keys(shown)) {
+		if _, ok := want[t]; !ok {
+			wrong = append(wrong, fmt.Sprintf("row %d is one too many", t))
+		}
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d of %d rows differ from a fresh query: %s", len(wrong), len(want),
+		strings.Join(wrong[:min(len(wrong), 5)], ", "))
+}
+
+func (r Row) equal(other Row) bool {
+	return slices.EqualFunc(r, other, func(a, b *float64) bool {
+		return a == b || a != nil && b != nil && *a == *b
+	})
+}
+
+func (r Row) String() string {
+	b, _ := json.Marshal([]*float64(r))
+	return string(b)
+}
