@@ -216,7 +216,7 @@ func (t *Tail) Serve(ctx context.Context, fields []string, joined <-chan struct{
 
 	newest, published := t.latest()
 	sent := newest.through // older rows are the overlap's
-	for {
+	for ctx.Err() == nil {
 		newest, published = t.latest()
 		now := time.Now()
 		due := newest.json != nil && repeats.due(now)
@@ -248,13 +248,13 @@ func (t *Tail) Serve(ctx context.Context, fields []string, joined <-chan struct{
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
 		case <-joined:
 			repeats.join(time.Now())
 		case <-published:
 		case <-wake:
 		}
 	}
+	return ctx.Err()
 }
 
 // repeats plans when the overlap is sent again: a quarter of a second and one

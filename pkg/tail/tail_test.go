@@ -1,0 +1,443 @@
+package tail
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/grafana/grafana-plugin-sdk-go/backend/log"
+
+	"github.com/continuum-live/continuum-datasource/pkg/grid"
+	"github.com/continuum-live/continuum-datasource/pkg/source"
+	"github.com/continuum-live/continuum-datasource/pkg/source/signal"
+)
+
+// scripted is the signal with a source's troubles added.
+type scripted struct {
+	source.Query
+	reads   atomic.Int64
+	down    atomic.Bool
+	renamed atomic.Bool
+	series  int // instead of one
+}
+
+var errDown = errors.New("the source is down")
+
+func newScripted(t testing.TB, raw string) *scripted {
+	t.Helper()
+	log.DefaultLogger = log.NewNullLogger()
+	q, err := signal.Source{}.Query(json.RawMessage(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &scripted{Query: q}
+}
+
+func (s *scripted) Rows(ctx context.Context, step, after, through int64) (grid.Rows, error) {
+	if s.down.Load() {
+		return grid.Rows{}, errDown
+	}
+	s.reads.Add(1)
+	rows, err := s.Query.Rows(ctx, step, after, through)
+	for i := 1; i < s.series && err == nil; i++ {
+		more := rows.Series[0]
+		more.Name += string(rune('a' + i))
+		rows.Series = append(rows.Series, more)
+	}
+	if err == nil && s.renamed.Load() {
+		rows.Series[0].Name = "other"
+	}
+	return rows, err
+}
+
+// stream collects what Serve sends.
+type stream struct {
+	packets []sent
+	err     error
+}
+
+type sent struct {
+	at    time.Time
+	bytes int
+	times []int64
+}
+
+func (s *stream) send(b []byte) error {
+	var p struct {
+		Data struct{ Values []json.RawMessage }
+	}
+	var times []int64
+	if err := errors.Join(json.Unmarshal(b, &p), json.Unmarshal(p.Data.Values[0], &times)); err != nil {
+		return err
+	}
+	s.packets = append(s.packets, sent{time.Now(), len(b), times})
+	return nil
+}
+
+// times returns the times of all rows sent, without repeats.
+func (s *stream) times() []int64 {
+	var all []int64
+	for _, p := range s.packets {
+		all = append(all, p.times...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+var signalFields = []string{"signal"}
+
+// serve runs do in a bubble beside a stream of q at step, which it ends.
+func serve(t *testing.T, raw string, do func(t *testing.T, q *scripted, s *stream, joined chan<- struct{})) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		q, s, joined := newScripted(t, raw), &stream{}, make(chan struct{}, 1)
+		var pool Pool
+		tail, release := pool.Follow(q, q.MinStep())
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			s.err = tail.Serve(ctx, signalFields, joined, s.send)
+			close(done)
+		}()
+		do(t, q, s, joined)
+		cancel()
+		<-done
+		release()
+		if len(pool.tails) != 0 {
+			t.Error("the tail goes on without followers")
+		}
+	})
+}
+
+// wait lets virtual time pass, and then whoever runs come to rest.
+func wait(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func TestEveryRowInOrder(t *testing.T) {
+	for name, raw := range map[string]string{
+		"20 ms": `{"tickInterval":20}`, "100 ms": `{"tickInterval":100}`, "1 s": `{"tickInterval":1000}`, "1 m": `{"tickInterval":60000}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			serve(t, raw, func(t *testing.T, q *scripted, s *stream, _ chan<- struct{}) {
+				from := time.Now()
+				wait(100*time.Duration(q.MinStep())*time.Millisecond + time.Second)
+				step := q.MinStep()
+				times := s.times()
+				for i := 1; i < len(times); i++ {
+					if times[i]-times[i-1] != step {
+						t.Fatalf("row %d follows row %d", times[i], times[i-1])
+					}
+				}
+				late := time.Now().UnixMilli() - times[len(times)-1]
+				if late > max(step, 2*pace.Milliseconds()) || times[0] > from.UnixMilli() {
+					t.Errorf("rows go from %v before the start to %d ms before the end", from.Sub(time.UnixMilli(times[0])), late)
+				}
+				for i, p := range s.packets {
+					if len(p.times) == 0 || !slices.IsSorted(p.times) {
+						t.Errorf("packet %d has the rows %v", i, p.times)
+					}
+					if i >= 10 && p.at.Sub(s.packets[i-10].at) < time.Second {
+						t.Errorf("eleven packets in %v", p.at.Sub(s.packets[i-10].at))
+					}
+				}
+			})
+		})
+	}
+}
+
+// A join is followed by the overlap after a quarter of a second and after one
+// second, so that what vanished around the join is sent again.
+func TestOverlapAfterJoin(t *testing.T) {
+	serve(t, `{"tickInterval":60000}`, func(t *testing.T, _ *scripted, s *stream, joined chan<- struct{}) {
+		repeats := func(do func()) []time.Duration {
+			wait(3 * time.Second)
+			before, from := len(s.packets), time.Now()
+			do()
+			wait(3 * time.Second)
+			var at []time.Duration
+			for _, p := range s.packets[before:] {
+				if len(p.times) != overlapRows {
+					t.Errorf("an overlap of %d rows", len(p.times))
+				}
+				at = append(at, p.at.Sub(from))
+			}
+			return at
+		}
+		if got := repeats(func() { joined <- struct{}{} }); !slices.Equal(got, repeatAfter[:]) {
+			t.Errorf("after a join the overlap comes after %v", got)
+		}
+		got := repeats(func() {
+			for range 20 {
+				joined <- struct{}{}
+				wait(100 * time.Millisecond)
+			}
+		})
+		for i := 1; i < len(got); i++ {
+			if got[i]-got[i-1] < repeatApart {
+				t.Errorf("with a join every 100 ms the overlap comes after %v", got)
+			}
+		}
+		if last := got[len(got)-1]; last < 2900*time.Millisecond {
+			t.Errorf("the last of 20 joins, after 1.9 s, was followed by an overlap after %v", last)
+		}
+	})
+}
+
+func TestOverlapSize(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		step   string
+		series int
+		rows   int // 0: as many as fit
+	}{
+		{"10 rows", "60000", 1, 10},
+		{"10 seconds of rows", "100", 1, 100},
+		{"as many as fit", "10", 4, 0},
+		{"one row that is too long", "1000", 2000, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q := newScripted(t, `{"tickInterval":`+c.step+`}`)
+				q.series = c.series
+				rows, err := Newest(t.Context(), q, q.MinStep(), 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var pool Pool
+				cold, err := pool.Overlap(t.Context(), q, q.MinStep(), rows.Fields())
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, release := pool.Follow(q, q.MinStep())
+				synctest.Wait()
+				reads := q.reads.Load()
+				warm, err := pool.Overlap(t.Context(), q, q.MinStep(), rows.Fields())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if q.reads.Load() != reads {
+					t.Error("a running tail's overlap was read from the source")
+				}
+				release()
+				for _, b := range [][]byte{cold, warm} {
+					var s stream
+					if err := s.send(b); err != nil {
+						t.Fatal(err)
+					}
+					n := len(s.packets[0].times)
+					if c.rows != 0 && n != c.rows {
+						t.Errorf("%d rows, not %d", n, c.rows)
+					}
+					if c.rows != 1 && len(b) > overlapBytes {
+						t.Errorf("%d bytes", len(b))
+					}
+					if c.rows == 0 && len(b) < overlapBytes/2 {
+						t.Errorf("only %d bytes with %d rows", len(b), n)
+					}
+				}
+			})
+		})
+	}
+}
+
+// While the source is away nothing is sent; afterwards all that was missed is,
+// with no row lost.
+func TestSourceAway(t *testing.T) {
+	serve(t, `{"tickInterval":1000}`, func(t *testing.T, q *scripted, s *stream, _ chan<- struct{}) {
+		wait(10 * time.Second)
+		q.down.Store(true)
+		wait(time.Second)
+		packets := len(s.packets)
+		wait(10 * time.Minute)
+		if len(s.packets) != packets {
+			t.Error("packets were sent while the source was away")
+		}
+		q.down.Store(false)
+		wait(11 * time.Second) // at the longest backoff
+		times := s.times()
+		if got, want := len(times), int(times[len(times)-1]-times[0])/1000+1; got != want {
+			t.Errorf("%d rows of %d were sent", got, want)
+		}
+		if late := time.Now().UnixMilli() - times[len(times)-1]; late > 1000 {
+			t.Errorf("the newest row is %d ms old", late)
+		}
+	})
+}
+
+// After a very long time away the tail starts anew, with a hole, instead of
+// reading all that was missed.
+func TestSourceAwayForVeryLong(t *testing.T) {
+	serve(t, `{"tickInterval":10}`, func(t *testing.T, q *scripted, s *stream, _ chan<- struct{}) {
+		wait(time.Second)
+		q.down.Store(true)
+		wait(10 * time.Minute)
+		q.down.Store(false)
+		wait(11 * time.Second)
+		for _, p := range s.packets {
+			if len(p.times) > catchUp {
+				t.Errorf("a packet of %d rows", len(p.times))
+			}
+		}
+		times := s.times()
+		if late := time.Now().UnixMilli() - times[len(times)-1]; late > 300 {
+			t.Errorf("the newest row is %d ms old", late)
+		}
+	})
+}
+
+func TestFieldsChange(t *testing.T) {
+	serve(t, `{"tickInterval":1000}`, func(t *testing.T, q *scripted, s *stream, _ chan<- struct{}) {
+		wait(5 * time.Second)
+		q.renamed.Store(true)
+		before := len(s.packets)
+		wait(5 * time.Second)
+		if !errors.Is(s.err, ErrFields) || len(s.packets) != before {
+			t.Errorf("Serve: %v, with %d packets after the change", s.err, len(s.packets)-before)
+		}
+	})
+}
+
+func TestSendFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var pool Pool
+		tail, release := pool.Follow(newScripted(t, `{}`), 1000)
+		defer release()
+		gone := errors.New("gone")
+		if err := tail.Serve(t.Context(), signalFields, nil, func([]byte) error { return gone }); !errors.Is(err, gone) {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+}
+
+// A stream that is held up gets the overlap, not a flood, and holds up no other.
+func TestSlowStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var pool Pool
+		tail, release := pool.Follow(newScripted(t, `{"tickInterval":100}`), 100)
+		ctx, cancel := context.WithCancel(t.Context())
+		var slow, fast stream
+		for _, s := range []*stream{&slow, &fast} {
+			go func() {
+				_ = tail.Serve(ctx, signalFields, nil, func(b []byte) error {
+					if s == &slow {
+						time.Sleep(3 * time.Second)
+					}
+					return s.send(b)
+				})
+			}()
+		}
+		wait(20 * time.Second)
+		cancel()
+		wait(5 * time.Second)
+		release()
+		for name, s := range map[string]*stream{"slow": &slow, "fast": &fast} {
+			times := s.times()
+			if got, want := len(times), int(times[len(times)-1]-times[0])/100+1; got != want {
+				t.Errorf("%s: %d rows of %d", name, got, want)
+			}
+		}
+		if len(slow.packets) > 10 || len(fast.packets) < 100 {
+			t.Errorf("%d packets to the slow stream, %d to the fast one", len(slow.packets), len(fast.packets))
+		}
+	})
+}
+
+// However many streams want the rows, they are read once.
+func TestOneEvaluation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var pool Pool
+		q := newScripted(t, `{"tickInterval":1000}`)
+		ctx, cancel := context.WithCancel(t.Context())
+		for range 100 {
+			tail, release := pool.Follow(q, 1000)
+			go func() {
+				defer release()
+				_ = tail.Serve(ctx, signalFields, nil, new(stream).send)
+			}()
+		}
+		wait(10*time.Second + time.Millisecond)
+		if n := q.reads.Load(); n != 11 { // the overlap, then a row a second
+			t.Errorf("%d reads in ten seconds", n)
+		}
+		cancel()
+		synctest.Wait()
+		if len(pool.tails) != 0 {
+			t.Error("the tail goes on without followers")
+		}
+	})
+}
+
+// A viewer who joins does not wait for a slow source.
+func TestOverlapOfSlowSource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		from := time.Now()
+		_, err := new(Pool).Overlap(t.Context(), stuck{newScripted(t, `{}`)}, 1000, signalFields)
+		if waited := time.Since(from); !errors.Is(err, context.DeadlineExceeded) || waited > overlapWait {
+			t.Errorf("%v after %v", err, waited)
+		}
+	})
+}
+
+type stuck struct{ *scripted }
+
+func (stuck) Settled(ctx context.Context) (int64, error) {
+	<-ctx.Done()
+	return 0, ctx.Err()
+}
+
+// One settled row to 1,000 streams of the same query: one evaluation and one
+// encoding, then the hand-over of the same bytes to each.
+func BenchmarkFanOut(b *testing.B) {
+	const streams = 1000
+	q := newScripted(b, `{"tickInterval":1000}`)
+	t := newTail(q, 1000)
+	through := time.Now().UnixMilli()/1000*1000 - 1_000_000_000
+	next := func() grid.Rows {
+		rows, err := q.Rows(b.Context(), 1000, through, through+1000)
+		if err != nil {
+			b.Fatal(err)
+		}
+		through += 1000
+		return rows
+	}
+	if err := t.publish(next()); err != nil {
+		b.Fatal(err)
+	}
+	arrived := make(chan struct{}, 4*streams)
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	first := make(chan struct{}, 2*streams)
+	for range streams {
+		go func() {
+			seen := 0
+			_ = t.Serve(ctx, signalFields, nil, func([]byte) error {
+				// The overlap is sent twice after the start.
+				if seen++; seen <= len(repeatAfter) {
+					first <- struct{}{}
+				} else {
+					arrived <- struct{}{}
+				}
+				return nil
+			})
+		}()
+	}
+	for range streams * len(repeatAfter) {
+		<-first
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := t.publish(next()); err != nil {
+			b.Fatal(err)
+		}
+		for range streams {
+			<-arrived
+		}
+	}
+}
