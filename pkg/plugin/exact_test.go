@@ -46,6 +46,13 @@ func (p *panel) refresh() {
 	old()
 }
 
+// look returns what is on screen now.
+func (p *panel) look() picture {
+	p.tab.mu.Lock()
+	defer p.tab.mu.Unlock()
+	return p.shown
+}
+
 // show takes a picture as Grafana's panel does, and notes whatever is not exact
 // in it.
 func (p *panel) show(shown picture) {
@@ -165,6 +172,18 @@ func TestScenarios(t *testing.T) {
 			first(s)
 			s.wait(5 * time.Second)
 			s.srv.change(`{"maxStreams":7}`)
+		}},
+		{"minimum step raised", 2, func(s *world) {
+			first(s)
+			s.wait(5 * time.Second)
+			s.srv.change(`{"minStep":2000}`)
+		}},
+		{"settings broken for a while", 12, func(s *world) {
+			first(s)
+			s.wait(5 * time.Second)
+			s.srv.change(`{"minStep":1}`)
+			s.wait(20 * time.Second)
+			s.srv.change(`{}`)
 		}},
 		{"left for less than a linger", 2, func(s *world) { s.leave(first(s), 2*time.Second) }},
 		{"left for longer", 2, func(s *world) { s.leave(first(s), 20*time.Second) }},

@@ -17,6 +17,7 @@ const (
 	guardGrace    = 1500 * time.Millisecond // for the repeats of the overlap to fill a hole
 	guardSilence  = 15 * time.Second        // beside a step
 	guardPatience = 30 * time.Second        // for an answer
+	guardCalm     = 10 * time.Second
 )
 
 // guard runs one query of a panel and shows only what is exact; on any doubt it
@@ -24,19 +25,22 @@ const (
 type guard struct {
 	panel  *panel
 	show   func(picture)
-	nonce  int64
-	began  time.Time
+	random func() float64
 	tries  int
-	names  []string // of the answer's fields
-	inner  int      // counts the inner queries: what an old one calls back is dropped
-	leave  func()   // the inner subscription
-	timer  *time.Timer
-	grace  *time.Timer
 	closed bool
+
+	// The attempt: one inner query with its timers.
+	attempt int // counts them: what an old one calls back is dropped
+	nonce   int64
+	asked   time.Time
+	names   []string // of the buffer's fields, as they were first
+	leave   func()   // the buffer
+	silence *time.Timer
+	grace   *time.Timer
 }
 
 func startGuard(p *panel, show func(picture)) *guard {
-	g := &guard{panel: p, show: show}
+	g := &guard{panel: p, show: show, random: p.tab.server.random}
 	g.ask("")
 	return g
 }
@@ -48,44 +52,43 @@ func (g *guard) stop() {
 
 // drop leaves the inner query and its timers.
 func (g *guard) drop() {
-	g.inner++
-	for _, t := range []*time.Timer{g.timer, g.grace} {
+	g.attempt++
+	for _, t := range []*time.Timer{g.silence, g.grace} {
 		if t != nil {
 			t.Stop()
 		}
 	}
-	g.timer, g.grace = nil, nil
+	g.grace = nil
 	if g.leave != nil {
 		g.leave()
 		g.leave = nil
 	}
 }
 
-// after calls do under the tab's mutex, unless the inner query was dropped by
-// then.
+// after calls do under the tab's mutex, unless the attempt was dropped by then.
 func (g *guard) after(d time.Duration, do func()) *time.Timer {
-	inner := g.inner
+	attempt := g.attempt
 	return time.AfterFunc(d, func() {
 		t := g.panel.tab
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		if g.inner == inner && !g.closed {
+		if g.attempt == attempt && !g.closed {
 			do()
 		}
 	})
 }
 
-func (g *guard) ask(reason string) {
-	t := g.panel.tab
-	g.nonce, g.began = t.epoch, time.Now()
-	g.timer = g.after(guardPatience, func() { g.resync("silence") })
-	query := fmt.Sprintf(`%s,"live":true,"nonce":%d,"resync":%q}`, g.panel.query[:len(g.panel.query)-1], g.nonce, reason)
-	inner := g.inner
+func (g *guard) ask(resync string) {
+	p, t := g.panel, g.panel.tab
+	g.nonce, g.asked, g.names = t.epoch, time.Now(), nil
+	g.silence = g.after(guardPatience, func() { g.again("silence") })
+	query := fmt.Sprintf(`%s,"live":true,"nonce":%d,"resync":%q}`, p.query[:len(p.query)-1], g.nonce, resync)
+	attempt, length, interval := g.attempt, p.length, p.interval
 	go func() {
-		frame, err := t.ask(query, g.panel.length, g.panel.interval)
+		frame, err := t.ask(query, length, interval)
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		if g.inner == inner && !g.closed {
+		if g.attempt == attempt && !g.closed {
 			g.answer(frame, err)
 		}
 	}()
@@ -93,18 +96,14 @@ func (g *guard) ask(reason string) {
 
 func (g *guard) answer(frame *data.Frame, err error) {
 	if err != nil {
-		g.resync("failure")
+		g.again("failure")
 		return
 	}
 	custom, ok := frame.Meta.Custom.(live)
 	if !ok {
-		g.drop() // an answer without a stream is shown as it is
+		g.drop() // no stream is to be had: the answer is shown as it is
 		g.show(pictureOf(frame))
 		return
-	}
-	g.names = nil
-	for _, f := range frame.Fields {
-		g.names = append(g.names, f.Name)
 	}
 	history, jsonErr := data.FrameToJSON(frame, data.IncludeAll)
 	raw, dataErr := json.Marshal(custom.Data)
@@ -112,89 +111,93 @@ func (g *guard) answer(frame *data.Frame, err error) {
 		panic(fmt.Sprint(jsonErr, dataErr))
 	}
 	rows := int(custom.Window / custom.Step)
-	inner := g.inner
+	attempt := g.attempt
 	leave := g.panel.tab.watch(frame.Meta.Channel, raw, history, 4*rows+10_000, custom.Window+30_000, func(b *buffer) {
-		if g.inner == inner && !g.closed {
-			g.next(b)
+		if g.attempt == attempt && !g.closed {
+			g.read(b)
 		}
 	})
-	if g.inner != inner { // the first buffer was already in doubt
+	if g.attempt != attempt { // what the buffer had was already in doubt
 		leave()
 		return
 	}
 	g.leave = leave
 }
 
-func (g *guard) next(b *buffer) {
-	if !slices.Equal(b.schema.names(), g.names) {
-		g.resync("fields")
-		return
+func (g *guard) read(b *buffer) {
+	now := b.schema.names()
+	if g.names == nil {
+		g.names = now
 	}
 	custom := b.schema.Meta.Custom
-	g.rearm(time.Duration(custom.Step)*time.Millisecond + guardSilence)
-	shown, hole := exact(b, custom)
+	shown, doubt, mendable := exact(b, custom)
 	switch {
-	case hole:
-		if g.grace == nil {
-			g.grace = g.after(guardGrace, func() { g.resync("hole") })
+	case !slices.Equal(now, g.names) || doubt == "fields":
+		g.again("fields")
+		return
+	case doubt != "" && !mendable:
+		g.again(doubt)
+		return
+	}
+	g.silence.Stop()
+	g.silence = g.after(time.Duration(custom.Step)*time.Millisecond+guardSilence, func() { g.again("silence") })
+	if doubt == "" {
+		if g.grace != nil {
+			g.grace.Stop()
+			g.grace = nil
 		}
-		return
-	case shown.times[0] > max(custom.First, shown.newest()-custom.Window+custom.Step):
-		g.resync("short")
-		return
+		g.show(shown)
+	} else if g.grace == nil {
+		g.grace = g.after(guardGrace, func() { g.again("hole") })
 	}
-	if g.grace != nil {
-		g.grace.Stop()
-		g.grace = nil
-	}
-	g.show(shown)
 }
 
-// rearm starts the silence anew.
-func (g *guard) rearm(d time.Duration) {
-	g.timer.Stop()
-	g.timer = g.after(d, func() { g.resync("silence") })
-}
-
-// resync asks again, after a moment, under a nonce that no panel of this tab
-// has used.
-func (g *guard) resync(reason string) {
-	g.drop()
+// again asks anew after a moment, under a nonce that no panel of this tab has
+// used.
+func (g *guard) again(reason string) {
 	t := g.panel.tab
-	if g.nonce == t.epoch {
+	g.drop()
+	if g.names != nil && g.nonce == t.epoch {
 		t.epoch++
 	}
 	g.tries++
-	if time.Since(g.began) > 10*time.Second {
+	if time.Since(g.asked) > guardCalm {
 		g.tries = 0
 	}
 	most := min(10*time.Second, 250*time.Millisecond<<min(g.tries, 10))
-	g.timer = g.after(t.server.between(0, most), func() { g.ask(reason) })
+	g.silence = g.after(time.Duration(g.random()*float64(most)), func() { g.ask(reason) })
 }
 
-// exact returns the newest rows of the window, one per time and in order, and
-// whether there is a hole among them.
-func exact(b *buffer, custom live) (picture, bool) {
-	at := map[int64]int{}
-	for i, t := range b.times {
-		at[t] = i // the last value wins
+// exact returns the newest rows of the window, one per time and in order, or why
+// they are in doubt, and whether the overlap may still mend that.
+func exact(b *buffer, custom live) (shown picture, doubt string, mendable bool) {
+	if custom.Step <= 0 {
+		return picture{}, "fields", false
 	}
 	newest := slices.Max(b.times)
-	var times []int64
-	for t := range at {
-		if t > newest-custom.Window {
-			times = append(times, t)
+	oldest := max(custom.First, newest-custom.Window+custom.Step)
+	from := slices.Repeat([]int{-1}, int((newest-oldest)/custom.Step+1))
+	for i, t := range b.times {
+		if t >= oldest {
+			from[(t-oldest)/custom.Step] = i // the last value wins
 		}
 	}
-	slices.Sort(times)
-	values := make([][]*float64, len(b.values))
-	for f := range values {
-		for _, t := range times {
-			values[f] = append(values[f], b.values[f][at[t]])
+	if missing := int64(slices.Index(from, -1)); missing == 0 {
+		return picture{}, "short", false
+	} else if missing > 0 {
+		return picture{}, "hole", oldest+missing*custom.Step > newest-max(10*custom.Step, 10_000)
+	}
+	shown = picture{step: custom.Step, times: make([]int64, len(from)), values: make([][]*float64, len(b.values))}
+	for row, i := range from {
+		shown.times[row] = b.times[i]
+	}
+	for f := range shown.values {
+		shown.values[f] = make([]*float64, len(from))
+		for row, i := range from {
+			shown.values[f][row] = b.values[f][i]
 		}
 	}
-	hole := (newest-times[0])/custom.Step+1 != int64(len(times))
-	return picture{step: custom.Step, times: times, values: values}, hole
+	return shown, "", false
 }
 
 func pictureOf(frame *data.Frame) picture {

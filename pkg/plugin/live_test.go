@@ -150,6 +150,12 @@ func (s *server) between(least, most time.Duration) time.Duration {
 	return least + time.Duration(s.rng.Int64N(int64(most-least)+1))
 }
 
+func (s *server) random() float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rng.Float64()
+}
+
 // hop is one way through the network and Grafana.
 func (s *server) hop() { time.Sleep(s.between(time.Millisecond, 60*time.Millisecond)) }
 
@@ -720,28 +726,20 @@ func (p picture) newest() int64 {
 // check holds a picture against the rows of a fresh query. It must have one row
 // per time, in order and without a hole, with the same values.
 func (p picture) check(fresh *data.Frame) error {
-	want := map[int64]string{}
-	for i := range fresh.Rows() {
-		at, _ := fresh.Fields[0].ConcreteAt(i)
-		var row []*float64
-		for _, f := range fresh.Fields[1:] {
-			v, _ := f.NullableFloatAt(i)
-			row = append(row, v)
+	want := pictureOf(fresh)
+	if !slices.Equal(p.times, want.times) {
+		for i, at := range p.times {
+			if i > 0 && at-p.times[i-1] != p.step {
+				return fmt.Errorf("row %d follows row %d at a step of %d ms", at, p.times[i-1], p.step)
+			}
 		}
-		b, _ := json.Marshal(row)
-		want[at.(time.Time).UnixMilli()] = string(b)
+		return fmt.Errorf("%d rows from %d on are shown, a fresh query has %d", len(p.times), p.times[0], len(want.times))
 	}
-	for i, at := range p.times {
-		if i > 0 && at-p.times[i-1] != p.step {
-			return fmt.Errorf("row %d follows row %d at a step of %d ms", at, p.times[i-1], p.step)
-		}
-		var row []*float64
-		for _, column := range p.values {
-			row = append(row, column[i])
-		}
-		b, _ := json.Marshal(row)
-		if expected, ok := want[at]; !ok || expected != string(b) {
-			return fmt.Errorf("row %d is %s, a fresh query says %q", at, b, expected)
+	for f := range want.values {
+		for i, v := range want.values[f] {
+			if got := p.values[f][i]; got != v && (got == nil || v == nil || *got != *v) {
+				return fmt.Errorf("row %d is %v, a fresh query says %v", p.times[i], got, v)
+			}
 		}
 	}
 	return nil

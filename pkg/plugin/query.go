@@ -130,7 +130,7 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 		through = grid.Floor(settled, step)
 		after = through - grid.Window(to-from, step)
 	}
-	through = max(through, after)
+	after = min(after, through) // nothing of the range is settled yet
 	if n := (through - after) / step; n > in.settings.MaxRows {
 		return nil, invalid{fmt.Errorf("the query has %d rows, more than the %d that the data source settings allow: "+
 			"choose a shorter time range, or a larger minimum interval in the query options", n, in.settings.MaxRows)}

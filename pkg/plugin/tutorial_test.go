@@ -95,7 +95,7 @@ func TestModelBreaksTheTutorial(t *testing.T) {
 		})
 	}
 	run("rows are lost at the join", func(t *testing.T, _ *server, p *panel) {
-		if missing, _ := p.shown.missing(20 * time.Second); missing == 0 {
+		if missing, _ := p.look().missing(20 * time.Second); missing == 0 {
 			t.Error("no row is missing after the first load")
 		}
 	})
@@ -103,25 +103,25 @@ func TestModelBreaksTheTutorial(t *testing.T) {
 		p.length = 3 * time.Minute
 		p.refresh()
 		time.Sleep(5 * time.Second)
-		if span := time.Duration(p.shown.newest()-p.shown.times[0]) * time.Millisecond; span > 2*time.Minute {
+		if span := time.Duration(p.look().newest()-p.look().times[0]) * time.Millisecond; span > 2*time.Minute {
 			t.Errorf("%v of rows are shown after the range grew from 1m to 3m", span)
 		}
 	})
 	run("a cut leaves a hole", func(t *testing.T, _ *server, p *panel) {
-		before, _ := p.shown.missing(30 * time.Second)
+		before, _ := p.look().missing(30 * time.Second)
 		p.tab.disconnect()
 		time.Sleep(3 * time.Second)
 		p.tab.reconnect()
 		time.Sleep(5 * time.Second)
-		if after, _ := p.shown.missing(30 * time.Second); after < before+25 {
+		if after, _ := p.look().missing(30 * time.Second); after < before+25 {
 			t.Errorf("%d rows are missing after a cut of 3 s at a tick of 100 ms, %d before", after, before)
 		}
 	})
 	run("a killed plugin leaves a hole", func(t *testing.T, srv *server, p *panel) {
-		before, _ := p.shown.missing(30 * time.Second)
+		before, _ := p.look().missing(30 * time.Second)
 		srv.killPlugin(time.Second)
 		time.Sleep(5 * time.Second)
-		if after, _ := p.shown.missing(30 * time.Second); after < before+5 {
+		if after, _ := p.look().missing(30 * time.Second); after < before+5 {
 			t.Errorf("%d rows are missing after the plugin was killed, %d before", after, before)
 		}
 	})
@@ -135,7 +135,7 @@ func TestModelFreezesAfterNil(t *testing.T) {
 		p := &panel{tab: tab, query: "{}", length: time.Minute, interval: time.Second}
 		p.open()
 		time.Sleep(30 * time.Second)
-		if late := time.Since(time.UnixMilli(p.shown.newest())); late < 20*time.Second {
+		if late := time.Since(time.UnixMilli(p.look().newest())); late < 20*time.Second {
 			t.Errorf("the newest row is only %v old", late)
 		}
 		p.close()

@@ -1,0 +1,306 @@
+package plugin
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/grafana/grafana-plugin-sdk-go/backend"
+	"github.com/grafana/grafana-plugin-sdk-go/data"
+	"github.com/grafana/grafana-plugin-sdk-go/experimental"
+)
+
+// newInstance returns an instance with the given jsonData, and the context that
+// Grafana sends with requests to it.
+func newInstance(t testing.TB, jsonData string) (*instance, backend.PluginContext) {
+	t.Helper()
+	pc := backend.PluginContext{
+		OrgID: 1, PluginID: ID, User: &backend.User{Login: "viewer"},
+		DataSourceInstanceSettings: &backend.DataSourceInstanceSettings{UID: "uid", Type: ID, JSONData: []byte(jsonData)},
+	}
+	in, err := NewFactory()(backend.WithPluginContext(t.Context(), pc), *pc.DataSourceInstanceSettings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return in.(*instance), pc
+}
+
+// A query of the range of the given length that ends now.
+func queryFor(refID, raw string, length, interval time.Duration) backend.DataQuery {
+	now := time.Now()
+	return backend.DataQuery{
+		RefID: refID, Interval: interval, MaxDataPoints: 1000, JSON: []byte(raw),
+		TimeRange: backend.TimeRange{From: now.Add(-length), To: now},
+	}
+}
+
+func ask(t testing.TB, in *instance, req *backend.QueryDataRequest) backend.Responses {
+	t.Helper()
+	rsp, err := in.QueryData(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rsp.Responses
+}
+
+func askOne(t testing.TB, in *instance, pc backend.PluginContext, q backend.DataQuery) backend.DataResponse {
+	t.Helper()
+	return ask(t, in, &backend.QueryDataRequest{PluginContext: pc, Queries: []backend.DataQuery{q}})[q.RefID]
+}
+
+// The frames of every kind of answer, as they are. Run with -update to write the
+// golden files anew.
+func TestGoldenFrames(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		raw     string
+		headers map[string]string
+	}{
+		{"live", `{"shape":"sine","live":true,"nonce":7,"legend":"a {{shape}}"}`, nil},
+		{"plain", `{"shape":"square","lowerLimit":-1,"upperLimit":1}`, nil},
+		{"alert", `{"shape":"walk","live":true}`, map[string]string{"FromAlert": "true"}},
+		{"expression", `{"shape":"sawtooth"}`, map[string]string{"http_X-Grafana-From-Expr": "true"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				in, pc := newInstance(t, `{}`)
+				rsp := ask(t, in, &backend.QueryDataRequest{
+					PluginContext: pc, Headers: c.headers, Queries: []backend.DataQuery{queryFor("A", c.raw, 8*time.Second, time.Second)},
+				})["A"]
+				experimental.CheckGoldenJSONResponse(t, "testdata", c.name, &rsp, *update)
+			})
+		})
+	}
+}
+
+// One bad query never spoils its neighbours, and every error is the asker's to
+// mend: it names what is wrong.
+func TestQueryErrors(t *testing.T) {
+	bad := map[string]struct{ raw, want string }{
+		"limits":  {`{"lowerLimit":5,"upperLimit":5}`, "lowerLimit 5 is not below upperLimit 5"},
+		"tick":    {`{"tickInterval":9}`, "tickInterval 9 is out of range"},
+		"nan":     {`{"upperLimit":"NaN"}`, `upperLimit "NaN" is not a number`},
+		"shape":   {`{"shape":"circle"}`, `shape "circle" is not known`},
+		"json":    {`[]`, "cannot be read"},
+		"nonce":   {`{"nonce":-1}`, "nonce -1 is out of range"},
+		"unknown": {`{"tickInterval":"$tick"}`, `tickInterval "$tick" is not a number`},
+	}
+	in, pc := newInstance(t, `{}`)
+	req := &backend.QueryDataRequest{PluginContext: pc, Queries: []backend.DataQuery{queryFor("good", `{}`, time.Minute, time.Second)}}
+	for refID, c := range bad {
+		req.Queries = append(req.Queries, queryFor(refID, c.raw, time.Minute, time.Second))
+	}
+	tooMany := queryFor("rows", `{"tickInterval":10}`, time.Hour, 10*time.Millisecond)
+	backward := queryFor("range", `{}`, -time.Hour, time.Second)
+	req.Queries = append(req.Queries, tooMany, backward)
+	bad["rows"] = struct{ raw, want string }{want: "more than the 50000 that the data source settings allow"}
+	bad["range"] = struct{ raw, want string }{want: "ends before it begins"}
+
+	answers := ask(t, in, req)
+	if good := answers["good"]; good.Error != nil || good.Status != backend.StatusOK || good.Frames[0].Rows() != 60 {
+		t.Errorf("the good query got %+v", good)
+	}
+	for refID, c := range bad {
+		a := answers[refID]
+		if a.Error == nil || !strings.Contains(a.Error.Error(), c.want) {
+			t.Errorf("%s: error %v, want one with %q", refID, a.Error, c.want)
+		}
+		if a.Status != backend.StatusBadRequest || a.ErrorSource != backend.ErrorSourceDownstream {
+			t.Errorf("%s: status %d, source %q", refID, a.Status, a.ErrorSource)
+		}
+	}
+}
+
+func TestChannelOnlyWhereLiveIsRight(t *testing.T) {
+	const live = `{"live":true}`
+	for _, c := range []struct {
+		name     string
+		settings string
+		raw      string
+		length   time.Duration
+		headers  map[string]string
+		channel  bool
+		notice   string
+	}{
+		{name: "live", raw: live, length: time.Minute, channel: true},
+		{name: "not asked for", raw: `{}`, length: time.Minute},
+		{name: "alert rule", raw: live, length: time.Minute, headers: map[string]string{"FromAlert": "true"}},
+		{name: "expression", raw: live, length: time.Minute, headers: map[string]string{"http_X-Grafana-From-Expr": "true"}},
+		{name: "step is half the range", raw: live, length: 2 * time.Second, channel: true},
+		{name: "step over half the range", raw: live, length: 1999 * time.Millisecond},
+		{name: "data too large", raw: `{"live":true,"legend":"` + strings.Repeat("x", 48<<10) + `"}`, length: time.Minute, notice: "48 KB"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			in, pc := newInstance(t, `{}`)
+			a := ask(t, in, &backend.QueryDataRequest{
+				PluginContext: pc, Headers: c.headers, Queries: []backend.DataQuery{queryFor("A", c.raw, c.length, time.Second)},
+			})["A"]
+			if a.Error != nil {
+				t.Fatal(a.Error)
+			}
+			meta := a.Frames[0].Meta
+			if got := meta.Channel != ""; got != c.channel {
+				t.Errorf("channel %q", meta.Channel)
+			}
+			if (meta.Custom != nil) != c.channel {
+				t.Errorf("custom %v", meta.Custom)
+			}
+			if text := fmt.Sprint(meta.Notices); c.notice == "" && len(meta.Notices) > 0 || !strings.Contains(text, c.notice) {
+				t.Errorf("notices %s", text)
+			}
+		})
+	}
+}
+
+// A live answer has exactly the window, up to the newest settled row, whatever
+// the browser thinks what time it is.
+func TestLiveWindowByTheServersClock(t *testing.T) {
+	in, pc := newInstance(t, `{}`)
+	q := queryFor("A", `{"live":true}`, time.Minute, time.Second)
+	q.TimeRange.From, q.TimeRange.To = q.TimeRange.From.Add(-time.Hour), q.TimeRange.To.Add(-time.Hour)
+	frame := askOne(t, in, pc, q).Frames[0]
+	newest, _ := frame.Fields[0].ConcreteAt(frame.Rows() - 1)
+	if late := time.Since(newest.(time.Time)); late > 5*time.Second {
+		t.Errorf("the newest row is %v old", late)
+	}
+	custom := frame.Meta.Custom.(live)
+	if custom.Window != 60_000 || frame.Rows() != 60 || custom.First != frame.Fields[0].At(0).(time.Time).UnixMilli() {
+		t.Errorf("%d rows for %+v", frame.Rows(), custom)
+	}
+}
+
+// The step is the largest of Grafana's interval, the query's and the data
+// source's minimum.
+func TestStep(t *testing.T) {
+	for _, c := range []struct {
+		settings, raw string
+		interval      time.Duration
+		step          float64
+	}{
+		{`{}`, `{"tickInterval":1000}`, 200 * time.Millisecond, 1000},
+		{`{}`, `{"tickInterval":10}`, 200 * time.Millisecond, 200},
+		{`{"minStep":500}`, `{"tickInterval":10}`, 200 * time.Millisecond, 500},
+		{`{}`, `{"tickInterval":10}`, 0, 10},
+	} {
+		in, pc := newInstance(t, c.settings)
+		a := askOne(t, in, pc, queryFor("A", c.raw, 10*time.Second, c.interval))
+		if a.Error != nil {
+			t.Fatal(a.Error)
+		}
+		if step := a.Frames[0].Fields[0].Config.Interval; step != c.step {
+			t.Errorf("settings %s, query %s, interval %v: step %v, want %v", c.settings, c.raw, c.interval, step, c.step)
+		}
+	}
+}
+
+// What an alert rule gets can be reduced by every reducer, and fires.
+func TestAlertRule(t *testing.T) {
+	in, pc := newInstance(t, `{}`)
+	rule := func(raw string) data.Frames {
+		a := ask(t, in, &backend.QueryDataRequest{
+			PluginContext: pc, Headers: map[string]string{backend.FromAlertHeaderName: "true"},
+			Queries: []backend.DataQuery{queryFor("A", raw, 10*time.Minute, time.Second)},
+		})["A"]
+		if a.Error != nil {
+			t.Fatal(a.Error)
+		}
+		return a.Frames
+	}
+	frames := rule(`{"shape":"sine","lowerLimit":0,"upperLimit":100}`)
+	if len(frames) != 1 || frames[0].Meta.Type != data.FrameTypeTimeSeriesMulti || frames[0].Meta.TypeVersion.IsZero() {
+		t.Fatalf("%d frames, the first of type %v", len(frames), frames[0].Meta)
+	}
+	values := frames[0].Fields[1]
+	sum, most := 0.0, math.Inf(-1)
+	for i := range values.Len() {
+		v, err := values.FloatAt(i)
+		if err != nil || math.IsNaN(v) {
+			t.Fatalf("value %d is %v, %v", i, v, err)
+		}
+		sum += v
+		most = max(most, v)
+	}
+	if n := values.Len(); n < 599 {
+		t.Errorf("%d rows for ten minutes", n)
+	}
+	if mean := sum / float64(values.Len()); math.Abs(mean-50) > 1 || most < 99 {
+		t.Errorf("mean %v and maximum %v of a sine from 0 to 100: a threshold of 80 on the maximum would not fire", mean, most)
+	}
+}
+
+func TestMultiWithoutRows(t *testing.T) {
+	in, pc := newInstance(t, `{}`)
+	q := queryFor("A", `{}`, time.Minute, time.Second)
+	q.TimeRange.From, q.TimeRange.To = q.TimeRange.From.Add(time.Hour), q.TimeRange.To.Add(time.Hour)
+	for _, headers := range []map[string]string{nil, {backend.FromAlertHeaderName: "true"}} {
+		a := ask(t, in, &backend.QueryDataRequest{PluginContext: pc, Headers: headers, Queries: []backend.DataQuery{q}})["A"]
+		if a.Error != nil || a.Frames[0].Rows() != 0 || a.Frames[0].Meta.TypeVersion.IsZero() {
+			t.Errorf("a range in the future with headers %v: %+v", headers, a)
+		}
+	}
+}
+
+func TestLegend(t *testing.T) {
+	for format, want := range map[string]string{
+		"":                      "sine",
+		"plain":                 "plain",
+		"{{shape}} of {{none}}": "sine of ",
+		"{{ shape }}":           "sine",
+		"{{}} {shape}":          "{{}} {shape}",
+	} {
+		in, pc := newInstance(t, `{}`)
+		raw, _ := json.Marshal(map[string]string{"shape": "sine", "legend": format})
+		frame := askOne(t, in, pc, queryFor("A", string(raw), time.Minute, time.Second)).Frames[0]
+		if got := frame.Fields[1].Config.DisplayNameFromDS; got != want {
+			t.Errorf("legend %q gives %q, want %q", format, got, want)
+		}
+	}
+}
+
+func TestSettings(t *testing.T) {
+	for raw, want := range map[string]string{
+		``:                         "",
+		`{}`:                       "",
+		`{"source":"signal"}`:      "",
+		`{"minStep":10}`:           "",
+		`{"source":"recorder"}`:    `source "recorder" is not known`,
+		`{"minStep":9}`:            "minimum step 9 is too small",
+		`{"minStep":"1s"}`:         "cannot be read",
+		`{"maxStreams":-1}`:        "streams per data source -1",
+		`{"maxStreamsPerUser":-1}`: "streams per user -1",
+		`{"maxRows":-1}`:           "rows per query -1",
+		`x`:                        "cannot be read",
+	} {
+		in, pc := newInstance(t, raw)
+		health, err := in.CheckHealth(t.Context(), &backend.CheckHealthRequest{PluginContext: pc})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (health.Status == backend.HealthStatusOk) != (want == "") || !strings.Contains(health.Message, want) {
+			t.Errorf("settings %s: health is %v, %q", raw, health.Status, health.Message)
+		}
+		a := askOne(t, in, pc, queryFor("A", `{}`, time.Minute, time.Second))
+		if (a.Error == nil) != (want == "") {
+			t.Errorf("settings %s: a query gives %v", raw, a.Error)
+		}
+	}
+}
+
+// 1,000 rows of history, from request to frames.
+func BenchmarkHistory(b *testing.B) {
+	in, pc := newInstance(b, `{}`)
+	req := &backend.QueryDataRequest{PluginContext: pc, Queries: []backend.DataQuery{
+		queryFor("A", `{"live":true}`, 1000*time.Second, time.Second),
+	}}
+	b.ReportAllocs()
+	for b.Loop() {
+		rsp, err := in.QueryData(b.Context(), req)
+		if err != nil || rsp.Responses["A"].Frames[0].Rows() < 1000 {
+			b.Fatal(err, rsp.Responses["A"].Error)
+		}
+	}
+}

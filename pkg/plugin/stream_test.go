@@ -1,0 +1,312 @@
+package plugin
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/grafana/grafana-plugin-sdk-go/backend"
+
+	"github.com/continuum-live/continuum-datasource/pkg/channel"
+)
+
+// offered returns the path and the subscription data of a live answer.
+func offered(t testing.TB, in *instance, pc backend.PluginContext, raw string) (path string, data json.RawMessage) {
+	t.Helper()
+	a := askOne(t, in, pc, queryFor("A", raw, time.Minute, time.Second))
+	if a.Error != nil || a.Frames[0].Meta.Channel == "" {
+		t.Fatalf("no channel: %v, %+v", a.Error, a.Frames[0].Meta)
+	}
+	data, err := json.Marshal(a.Frames[0].Meta.Custom.(live).Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimPrefix(a.Frames[0].Meta.Channel, "ds/uid/"), data
+}
+
+func subscribe(t testing.TB, in *instance, pc backend.PluginContext, path string, data json.RawMessage) *backend.SubscribeStreamResponse {
+	t.Helper()
+	rsp, err := in.SubscribeStream(t.Context(), &backend.SubscribeStreamRequest{PluginContext: pc, Path: path, Data: data})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rsp
+}
+
+// forge returns the path and data of a subscription that was never offered but
+// is well-formed.
+func forge(t testing.TB, step, window int64, d channel.Data) (string, json.RawMessage) {
+	t.Helper()
+	encoded, err := d.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := json.Marshal(encoded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return channel.Path{Step: step, Window: window, Digest: channel.DigestOf(encoded)}.String(), data
+}
+
+func TestSubscribeOnlyToWhatIsOffered(t *testing.T) {
+	in, pc := newInstance(t, `{"minStep":100,"maxRows":1000}`)
+	path, data := offered(t, in, pc, `{"live":true}`)
+	_, other := offered(t, in, pc, `{"live":true,"shape":"sine"}`)
+	good := channel.Data{
+		Query:  json.RawMessage(`{"shape":"walk","lowerLimit":0,"upperLimit":100,"tickInterval":1000}`),
+		Fields: []string{"signal"}, Revision: "signal",
+	}
+	type request struct {
+		path string
+		data json.RawMessage
+	}
+	forged := func(step, window int64, mend func(*channel.Data)) request {
+		d := good
+		mend(&d)
+		p, raw := forge(t, step, window, d)
+		return request{p, raw}
+	}
+	const (
+		ok     = backend.SubscribeStreamStatusOK
+		denied = backend.SubscribeStreamStatusPermissionDenied
+		none   = backend.SubscribeStreamStatusNotFound
+	)
+	for _, c := range []struct {
+		name   string
+		req    request
+		status backend.SubscribeStreamStatus
+	}{
+		{"what was offered", request{path, data}, ok},
+		{"under another nonce", request{path + "/42", data}, ok},
+		{"as it would be offered", forged(1000, 60_000, func(*channel.Data) {}), ok},
+		{"no data", request{path, nil}, denied},
+		{"another path's data", request{path, other}, denied},
+		{"data as an object", request{path, json.RawMessage(`{"query":{}}`)}, denied},
+		{"a path with more behind it", request{path + "/1/2", data}, denied},
+		{"a nonce that is not canonical", request{path + "/042", data}, denied},
+		{"a nonce of nothing", request{path + "/0", data}, denied},
+		{"no path of ours", request{"anything", data}, denied},
+		{"no path", request{"", data}, denied},
+		{"a window that is never offered", forged(1000, 59_500, func(*channel.Data) {}), denied},
+		{"a query that is not canonical", forged(1000, 60_000, func(d *channel.Data) { d.Query = json.RawMessage(`{"shape":"walk"}`) }), denied},
+		{"a query that is not valid", forged(1000, 60_000, func(d *channel.Data) { d.Query = json.RawMessage(`{"shape":"circle"}`) }), none},
+		{"a step below the query's minimum", forged(500, 60_000, func(*channel.Data) {}), none},
+		{"a step below the settings' minimum", forged(50, 6_000, func(d *channel.Data) {
+			d.Query = json.RawMessage(`{"shape":"walk","lowerLimit":0,"upperLimit":100,"tickInterval":50}`)
+		}), none},
+		{"more rows than the settings allow", forged(1000, 1_024_000, func(*channel.Data) {}), none},
+		{"settings of before", forged(1000, 60_000, func(d *channel.Data) { d.Revision = "old" }), ok}, // and told to ask afresh
+		{"fields of before", forged(1000, 60_000, func(d *channel.Data) { d.Fields = []string{"old"} }), ok},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			rsp := subscribe(t, in, pc, c.req.path, c.req.data)
+			if rsp.Status != c.status {
+				t.Fatalf("status %d, want %d", rsp.Status, c.status)
+			}
+			if (rsp.InitialData != nil) != (c.status == ok) {
+				t.Fatalf("initial data: %v", rsp.InitialData)
+			}
+			if strings.HasSuffix(c.name, "of before") && string(rsp.InitialData.Data()) != string(changed) {
+				t.Errorf("initial data: %s", rsp.InitialData.Data())
+			}
+		})
+	}
+}
+
+func TestPublishIsDenied(t *testing.T) {
+	in, pc := newInstance(t, `{}`)
+	path, data := offered(t, in, pc, `{"live":true}`)
+	rsp, err := in.PublishStream(t.Context(), &backend.PublishStreamRequest{PluginContext: pc, Path: path, Data: data})
+	if err != nil || rsp.Status != backend.PublishStreamStatusPermissionDenied {
+		t.Errorf("PublishStream: %+v, %v", rsp, err)
+	}
+}
+
+func TestStreamLimits(t *testing.T) {
+	query := func(i int) string { return fmt.Sprintf(`{"live":true,"upperLimit":%d}`, i) }
+	for _, c := range []struct{ settings, users, notice string }{
+		{`{"maxStreams":3}`, "abcd", "this data source already has 3 streams"},
+		{`{"maxStreamsPerUser":3}`, "aaaa", "this user already has 3 streams"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			in, pc := newInstance(t, c.settings)
+			as := func(i int) backend.PluginContext {
+				pc := pc
+				pc.User = &backend.User{Login: c.users[i : i+1]}
+				return pc
+			}
+			for i := range 3 {
+				path, data := offered(t, in, as(i), query(i+1))
+				if rsp := subscribe(t, in, as(i), path, data); rsp.Status != backend.SubscribeStreamStatusOK {
+					t.Fatalf("stream %d is refused", i)
+				}
+			}
+			path, data := forge(t, 1000, 60_000, channel.Data{
+				Query:  json.RawMessage(`{"shape":"walk","lowerLimit":0,"upperLimit":4,"tickInterval":1000}`),
+				Fields: []string{"signal"}, Revision: "signal",
+			})
+			if rsp := subscribe(t, in, as(3), path, data); rsp.Status != backend.SubscribeStreamStatusNotFound {
+				t.Errorf("a stream over the limit gets status %d", rsp.Status)
+			}
+			frame := askOne(t, in, as(3), queryFor("A", query(4), time.Minute, time.Second)).Frames[0]
+			if frame.Meta.Channel != "" || frame.Rows() == 0 || !strings.Contains(fmt.Sprint(frame.Meta.Notices), c.notice) {
+				t.Errorf("over the limit, a query gets channel %q, %d rows, notices %v", frame.Meta.Channel, frame.Rows(), frame.Meta.Notices)
+			}
+			// A viewer more of an open stream is always welcome.
+			path, data = offered(t, in, as(3), query(1))
+			if rsp := subscribe(t, in, as(3), path, data); rsp.Status != backend.SubscribeStreamStatusOK {
+				t.Error("a second viewer of an open stream is refused")
+			}
+			// No RunStream came: the places are free again after a while.
+			time.Sleep(openWithin + time.Millisecond)
+			offered(t, in, as(3), query(4))
+		})
+	}
+}
+
+// recorder is a stream's sender that keeps what is sent.
+type recorder struct {
+	mu      sync.Mutex
+	packets []string
+}
+
+func (r *recorder) Send(p *backend.StreamPacket) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.packets = append(r.packets, string(p.Data))
+	return nil
+}
+
+func (r *recorder) count(packet string) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.packets {
+		if p == packet {
+			n++
+		}
+	}
+	return n
+}
+
+// runStream runs RunStream in a bubble until do returns.
+func runStream(t *testing.T, in *instance, pc backend.PluginContext, path string, data json.RawMessage, do func(r *recorder)) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var r recorder
+	done := make(chan error, 1)
+	go func() {
+		done <- in.RunStream(ctx, &backend.RunStreamRequest{PluginContext: pc, Path: path, Data: data}, backend.NewStreamSender(&r))
+	}()
+	do(&r)
+	select {
+	case err := <-done:
+		t.Errorf("RunStream returned %v while its context lived", err)
+	default:
+	}
+	cancel()
+	if err := <-done; err == nil {
+		t.Error("RunStream returned nil")
+	}
+}
+
+// What RunStream cannot serve, or no longer can, it says with one row under a
+// changed schema, to those who are there and to everyone who joins; then it waits.
+func TestRunStreamSaysWhatChanged(t *testing.T) {
+	bubble := func(name string, do func(t *testing.T)) {
+		t.Run(name, func(t *testing.T) { synctest.Test(t, do) })
+	}
+	wait := func(d time.Duration) {
+		time.Sleep(d)
+		synctest.Wait()
+	}
+	bubble("settings changed under it", func(t *testing.T) {
+		in, pc := newInstance(t, `{}`)
+		path, data := offered(t, in, pc, `{"live":true}`)
+		runStream(t, in, pc, path, data, func(r *recorder) {
+			wait(5 * time.Second)
+			if n := r.count(string(changed)); n != 0 {
+				t.Fatalf("changed after %d packets", len(r.packets)-n)
+			}
+			in.streams.adopt(ownerOf(pc), "signal")
+			wait(5 * time.Second)
+			if r.count(string(changed)) != 0 {
+				t.Error("told to ask afresh although the revision is the same")
+			}
+			in.streams.adopt(ownerOf(pc), "another")
+			wait(5 * time.Second)
+			if n := r.count(string(changed)); n != 3 {
+				t.Errorf("said %d times that all has changed", n)
+			}
+			subscribe(t, in, pc, path, data)
+			wait(5 * time.Second)
+			if n := r.count(string(changed)); n != 6 {
+				t.Errorf("said %d times that all has changed, after a join", n)
+			}
+		})
+	})
+	bubble("made under settings of before", func(t *testing.T) {
+		in, pc := newInstance(t, `{}`)
+		path, data := forge(t, 1000, 60_000, channel.Data{Query: json.RawMessage(`{}`), Revision: "old"})
+		runStream(t, in, pc, path, data, func(r *recorder) {
+			wait(5 * time.Second)
+			if n := r.count(string(changed)); n != 3 || len(r.packets) != n {
+				t.Errorf("%d of %d packets say that all has changed", n, len(r.packets))
+			}
+		})
+	})
+	bubble("settings that cannot be used", func(t *testing.T) {
+		good, pc := newInstance(t, `{}`)
+		path, data := offered(t, good, pc, `{"live":true}`)
+		in, pc := newInstance(t, `{"minStep":1}`)
+		runStream(t, in, pc, path, data, func(r *recorder) {
+			wait(5 * time.Second)
+			if n := r.count(string(changed)); n != 3 || len(r.packets) != n {
+				t.Errorf("%d of %d packets say that all has changed", n, len(r.packets))
+			}
+		})
+	})
+	bubble("not ours", func(t *testing.T) {
+		in, pc := newInstance(t, `{}`)
+		path, _ := offered(t, in, pc, `{"live":true}`)
+		runStream(t, in, pc, path, json.RawMessage(`"forged"`), func(r *recorder) {
+			wait(time.Minute)
+			if len(r.packets) != 0 {
+				t.Errorf("%d packets on a path that is not ours", len(r.packets))
+			}
+		})
+	})
+}
+
+// SubscribeStream of a new instance reaches the RunStream of an old one.
+func TestJoinAcrossInstances(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		old, pc := newInstance(t, `{}`)
+		path, data := offered(t, old, pc, `{"live":true,"tickInterval":30000}`)
+		next := &instance{settings: old.settings, source: old.source, streams: old.streams}
+		runStream(t, old, pc, path, data, func(r *recorder) {
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+			before := len(r.packets)
+			subscribe(t, next, pc, path, data)
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+			if n := len(r.packets) - before; n != 2 {
+				t.Errorf("%d packets after a join", n)
+			}
+		})
+	})
+}
+
+// Two organisations may have data sources with the same uid.
+func TestOrganisationsAreApart(t *testing.T) {
+	in, pc := newInstance(t, `{"maxStreams":1}`)
+	path, data := offered(t, in, pc, `{"live":true}`)
+	subscribe(t, in, pc, path, data)
+	pc.OrgID = 2
+	offered(t, in, pc, `{"live":true,"shape":"sine"}`)
+}
