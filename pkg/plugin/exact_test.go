@@ -18,11 +18,14 @@ import (
 func (p *panel) open() {
 	p.tab.mu.Lock()
 	defer p.tab.mu.Unlock()
+	p.stop = p.run()
+}
+
+func (p *panel) run() (stop func()) {
 	if p.guarded {
-		p.stop = startGuard(p, p.show).stop
-		return
+		return p.openGuarded()
 	}
-	p.stop = p.openUnguarded()
+	return p.openUnguarded()
 }
 
 func (p *panel) close() {
@@ -38,11 +41,7 @@ func (p *panel) refresh() {
 	p.tab.mu.Lock()
 	defer p.tab.mu.Unlock()
 	old := p.stop
-	if p.guarded {
-		p.stop = startGuard(p, p.show).stop
-	} else {
-		p.stop = p.openUnguarded()
-	}
+	p.stop = p.run()
 	old()
 }
 
@@ -84,7 +83,7 @@ func (p *panel) exactly(shown picture) error {
 func (p *panel) final(t *testing.T) {
 	t.Helper()
 	p.tab.server.queries-- // the panel did not ask this one
-	fresh, err := p.tab.server.query(fmt.Sprintf(`%s,"live":true}`, p.query[:len(p.query)-1]), p.length, p.interval)
+	fresh, err := p.tab.server.query(p.id, fmt.Sprintf(`%s,"live":true}`, p.query[:len(p.query)-1]), p.length, p.interval)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +217,7 @@ func TestFirstLoads(t *testing.T) {
 			tab.close()
 			s.panels = nil
 			s.srv.forget(tab.socket, "")
-			s.wait(s.srv.between(0, 300*time.Millisecond))
+			s.wait(s.srv.between(0, 0, 300*time.Millisecond))
 		}
 		s.finish()
 		if n := s.srv.queries; n != loads {
@@ -234,10 +233,13 @@ type world struct {
 	tick   int // ms
 	tabs   []*tab
 	panels []*panel
+	opened int // panels so far
+	shape  string
+	record *recording // of the panels that are opened next
 }
 
 func newWorld(t *testing.T, seed uint64, tick int) *world {
-	return &world{t: t, srv: newServer(t, seed, continuum), tick: tick}
+	return &world{t: t, srv: newServer(t, seed, continuum), tick: tick, shape: "walk"}
 }
 
 func (s *world) wait(d time.Duration) { time.Sleep(d) }
@@ -251,9 +253,10 @@ func (s *world) tab() *tab {
 // panel opens a panel with a few hundred rows.
 func (s *world) panel(tab *tab) *panel {
 	interval := time.Duration(s.tick) * time.Millisecond
+	s.opened++
 	p := &panel{
-		tab: tab, query: fmt.Sprintf(`{"shape":"walk","tickInterval":%d}`, s.tick),
-		length: 200 * interval, interval: interval, guarded: true,
+		id: s.opened, tab: tab, query: fmt.Sprintf(`{"shape":%q,"tickInterval":%d}`, s.shape, s.tick),
+		length: 200 * interval, interval: interval, guarded: true, record: s.record,
 	}
 	p.open()
 	s.panels = append(s.panels, p)

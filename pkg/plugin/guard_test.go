@@ -1,9 +1,9 @@
 package plugin
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/data"
@@ -21,11 +21,14 @@ const (
 )
 
 // guard runs one query of a panel and shows only what is exact; on any doubt it
-// asks again under a new nonce. All its methods run under the tab's mutex.
+// asks again under a new nonce. All its methods run under the lock, which is
+// JavaScript's single thread.
 type guard struct {
-	panel  *panel
-	show   func(picture)
+	lock   *sync.Mutex
+	epoch  *int64
 	random func() float64
+	query  query
+	show   func(picture)
 	tries  int
 	closed bool
 
@@ -34,16 +37,17 @@ type guard struct {
 	nonce   int64
 	asked   time.Time
 	names   []string // of the buffer's fields, as they were first
-	leave   func()   // the buffer
+	leave   func()   // the inner query
 	silence *time.Timer
 	grace   *time.Timer
 }
 
-func startGuard(p *panel, show func(picture)) *guard {
-	g := &guard{panel: p, show: show, random: p.tab.server.random}
-	g.ask("")
-	return g
-}
+// query asks once and calls read with the buffer, now and after every message,
+// or fail; or plain with an answer that has no stream. The calls come under the
+// lock, and so does query itself.
+type query func(nonce int64, resync string, read func(*buffer), plain func(picture), fail func()) (leave func())
+
+func (g *guard) start() { g.ask("") }
 
 func (g *guard) stop() {
 	g.closed = true
@@ -65,59 +69,41 @@ func (g *guard) drop() {
 	}
 }
 
-// after calls do under the tab's mutex, unless the attempt was dropped by then.
-func (g *guard) after(d time.Duration, do func()) *time.Timer {
+// mine wraps a callback so that it is dropped with its attempt.
+func (g *guard) mine(do func()) func() {
 	attempt := g.attempt
-	return time.AfterFunc(d, func() {
-		t := g.panel.tab
-		t.mu.Lock()
-		defer t.mu.Unlock()
+	return func() {
 		if g.attempt == attempt && !g.closed {
 			do()
 		}
+	}
+}
+
+func (g *guard) after(d time.Duration, do func()) *time.Timer {
+	do = g.mine(do)
+	return time.AfterFunc(d, func() {
+		g.lock.Lock()
+		defer g.lock.Unlock()
+		do()
 	})
 }
 
 func (g *guard) ask(resync string) {
-	p, t := g.panel, g.panel.tab
-	g.nonce, g.asked, g.names = t.epoch, time.Now(), nil
+	g.nonce, g.asked, g.names = *g.epoch, time.Now(), nil
 	g.silence = g.after(guardPatience, func() { g.again("silence") })
-	query := fmt.Sprintf(`%s,"live":true,"nonce":%d,"resync":%q}`, p.query[:len(p.query)-1], g.nonce, resync)
-	attempt, length, interval := g.attempt, p.length, p.interval
-	go func() {
-		frame, err := t.ask(query, length, interval)
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		if g.attempt == attempt && !g.closed {
-			g.answer(frame, err)
-		}
-	}()
-}
-
-func (g *guard) answer(frame *data.Frame, err error) {
-	if err != nil {
-		g.again("failure")
-		return
-	}
-	custom, ok := frame.Meta.Custom.(live)
-	if !ok {
-		g.drop() // no stream is to be had: the answer is shown as it is
-		g.show(pictureOf(frame))
-		return
-	}
-	history, jsonErr := data.FrameToJSON(frame, data.IncludeAll)
-	raw, dataErr := json.Marshal(custom.Data)
-	if jsonErr != nil || dataErr != nil {
-		panic(fmt.Sprint(jsonErr, dataErr))
-	}
-	rows := int(custom.Window / custom.Step)
 	attempt := g.attempt
-	leave := g.panel.tab.watch(frame.Meta.Channel, raw, history, 4*rows+10_000, custom.Window+30_000, func(b *buffer) {
-		if g.attempt == attempt && !g.closed {
-			g.read(b)
-		}
-	})
-	if g.attempt != attempt { // what the buffer had was already in doubt
+	leave := g.query(g.nonce, resync,
+		func(b *buffer) {
+			if g.attempt == attempt && !g.closed {
+				g.read(b)
+			}
+		},
+		func(p picture) {
+			g.drop() // no stream is to be had: the answer is shown as it is
+			g.show(p)
+		},
+		g.mine(func() { g.again("failure") }))
+	if g.attempt != attempt { // what came at once was already in doubt
 		leave()
 		return
 	}
@@ -155,10 +141,9 @@ func (g *guard) read(b *buffer) {
 // again asks anew after a moment, under a nonce that no panel of this tab has
 // used.
 func (g *guard) again(reason string) {
-	t := g.panel.tab
 	g.drop()
-	if g.names != nil && g.nonce == t.epoch {
-		t.epoch++
+	if g.names != nil && g.nonce == *g.epoch {
+		*g.epoch++
 	}
 	g.tries++
 	if time.Since(g.asked) > guardCalm {
@@ -213,30 +198,66 @@ func pictureOf(frame *data.Frame) picture {
 	return p
 }
 
+// openGuarded is Continuum's front end: the guard around the stock query.
+func (p *panel) openGuarded() (stop func()) {
+	t := p.tab
+	g := &guard{lock: &t.mu, epoch: &t.epoch, query: p.ask, show: p.show}
+	g.random = func() float64 { return float64(t.server.between(p.id, 0, time.Second)) / float64(time.Second) }
+	if p.record != nil {
+		g.query = p.record.around(p.ask)
+		g.random = func() float64 { return 0.5 } // as the replay has it
+	}
+	g.start()
+	return g.stop
+}
+
+// ask is DataSourceWithBackend.query with a live query.
+func (p *panel) ask(nonce int64, resync string, read func(*buffer), plain func(picture), fail func()) (leave func()) {
+	raw := fmt.Sprintf(`%s,"live":true,"nonce":%d,"resync":%q}`, p.query[:len(p.query)-1], nonce, resync)
+	return p.request(raw, func(frame *data.Frame) (unwatch func()) {
+		custom, ok := frame.Meta.Custom.(live)
+		if !ok {
+			plain(pictureOf(frame))
+			return func() {}
+		}
+		rows := int(custom.Window / custom.Step)
+		return p.tab.watch(frame.Meta.Channel, custom.Data, frame, 4*rows+10_000, custom.Window+30_000, read)
+	}, fail)
+}
+
 // openUnguarded is the tutorial's front end: the answer's history and whatever
 // the buffer gets, shown as they are.
 func (p *panel) openUnguarded() (stop func()) {
-	leave, stopped := func() {}, false
-	go func() {
-		frame, err := p.tab.ask(p.query, p.length, p.interval)
-		if err != nil {
-			return
-		}
-		p.tab.mu.Lock()
-		defer p.tab.mu.Unlock()
-		if stopped {
-			return
-		}
-		history, err := data.FrameToJSON(frame, data.IncludeAll)
-		if err != nil {
-			panic(err)
-		}
-		leave = p.tab.watch(frame.Meta.Channel, nil, history, 100_000, p.length.Milliseconds(), func(b *buffer) {
+	return p.request(p.query, func(frame *data.Frame) (unwatch func()) {
+		return p.tab.watch(frame.Meta.Channel, nil, frame, 100_000, p.length.Milliseconds(), func(b *buffer) {
 			p.shown = picture{step: p.interval.Milliseconds(), times: slices.Clone(b.times), values: b.values}
 		})
+	}, func() {})
+}
+
+// request queries over HTTP and calls answer or fail under the tab's mutex, or
+// neither once it is left. What answer returns is called then, too.
+func (p *panel) request(raw string, answer func(*data.Frame) func(), fail func()) (leave func()) {
+	left, unwatch := false, func() {}
+	length, interval := p.length, p.interval
+	go func() {
+		frame, err := p.tab.ask(p.id, raw, length, interval)
+		p.tab.mu.Lock()
+		defer p.tab.mu.Unlock()
+		switch {
+		case left:
+		case err != nil:
+			fail()
+		default:
+			if done := answer(frame); left {
+				done()
+			} else {
+				unwatch = done
+			}
+		}
 	}()
 	return func() {
-		stopped = true
-		leave()
+		left = true
+		unwatch()
 	}
 }

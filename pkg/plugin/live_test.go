@@ -93,8 +93,8 @@ var errDown = errors.New("connection refused")
 type server struct {
 	t      testing.TB
 	start  func() handlers // a new plugin process
+	seed   uint64
 	mu     sync.Mutex
-	rng    *rand.Rand
 	up     bool
 	plugin handlers        // nil while the process is down
 	alive  context.Context // of the plugin's process
@@ -104,6 +104,7 @@ type server struct {
 	streams  map[string]*serverStream
 	hub      map[string]map[*socket]bool
 	queries  int
+	tabs     int // opened so far
 }
 
 // serverStream is one channel's entry in Grafana's stream manager.
@@ -116,7 +117,7 @@ type serverStream struct {
 
 func newServer(t testing.TB, seed uint64, start func() handlers) *server {
 	s := &server{
-		t: t, start: start, rng: rand.New(rand.NewPCG(seed, 1)), up: true,
+		t: t, start: start, seed: seed, up: true,
 		settings: backend.DataSourceInstanceSettings{ID: 1, UID: "uid", Type: ID, JSONData: []byte(`{}`), Updated: time.Now()},
 		streams:  map[string]*serverStream{}, hub: map[string]map[*socket]bool{},
 	}
@@ -144,20 +145,16 @@ func (s *server) stop(tabs ...*tab) {
 	time.Sleep(time.Minute) // for whoever sleeps or backs off
 }
 
-func (s *server) between(least, most time.Duration) time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return least + time.Duration(s.rng.Int64N(int64(most-least)+1))
-}
-
-func (s *server) random() float64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.rng.Float64()
+// between draws a duration in whole milliseconds. It is a function of the seed,
+// the moment and who asks, so that a schedule runs the same again however the
+// goroutines of one moment take turns.
+func (s *server) between(who int, least, most time.Duration) time.Duration {
+	rng := rand.New(rand.NewPCG(s.seed, uint64(time.Now().UnixNano())^uint64(who)<<48))
+	return least + time.Duration(rng.Int64N(int64((most-least)/time.Millisecond)+1))*time.Millisecond
 }
 
 // hop is one way through the network and Grafana.
-func (s *server) hop() { time.Sleep(s.between(time.Millisecond, 60*time.Millisecond)) }
+func (s *server) hop(who int) { time.Sleep(s.between(who, time.Millisecond, 60*time.Millisecond)) }
 
 func (s *server) context() backend.PluginContext {
 	settings := s.settings
@@ -178,8 +175,8 @@ func (s *server) process() (handlers, context.Context, backend.PluginContext, er
 }
 
 // query is POST /api/ds/query with one query.
-func (s *server) query(json string, length, interval time.Duration) (*data.Frame, error) {
-	s.hop()
+func (s *server) query(who int, json string, length, interval time.Duration) (*data.Frame, error) {
+	s.hop(who)
 	plugin, alive, pc, err := s.process()
 	if err != nil {
 		return nil, err
@@ -191,7 +188,7 @@ func (s *server) query(json string, length, interval time.Duration) (*data.Frame
 	rsp, err := plugin.QueryData(alive, &backend.QueryDataRequest{PluginContext: pc, Queries: []backend.DataQuery{{
 		RefID: "A", Interval: interval, JSON: []byte(json), TimeRange: backend.TimeRange{From: now.Add(-length), To: now},
 	}}})
-	s.hop()
+	s.hop(who)
 	if err == nil {
 		err = alive.Err()
 	}
@@ -224,7 +221,7 @@ func (s *server) subscribe(sock *socket, channel string, raw json.RawMessage) (j
 		return nil, status, err
 	}
 	s.submit(channel, raw)
-	time.Sleep(s.between(0, 30*time.Millisecond)) // RunStream may publish by now
+	time.Sleep(s.between(sock.tab.id, 0, 30*time.Millisecond)) // RunStream may publish by now
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.hub[channel] == nil {
@@ -328,7 +325,7 @@ func (s *server) publish(channel string, packet json.RawMessage) {
 	}
 	s.mu.Unlock()
 	for _, sock := range sockets {
-		sock.send(s.between(time.Millisecond, 40*time.Millisecond), func(t *tab) { t.published(channel, packet) })
+		sock.send(s.between(sock.tab.id, time.Millisecond, 40*time.Millisecond), func(t *tab) { t.published(channel, packet) })
 	}
 }
 
@@ -432,6 +429,7 @@ func (sock *socket) deliver(ctx context.Context) {
 
 // tab is a browser tab. Its mutex is JavaScript's single thread.
 type tab struct {
+	id     int
 	server *server
 	ctx    context.Context
 	close  context.CancelFunc
@@ -441,6 +439,7 @@ type tab struct {
 	noHTTP   bool
 	channels map[string]*liveChannel
 	epoch    int64 // the guards' nonce
+	watches  int
 }
 
 // liveChannel is a CentrifugeLiveChannel with its LiveDataStream: the
@@ -455,7 +454,8 @@ type liveChannel struct {
 
 func newTab(s *server) *tab {
 	ctx, cancel := context.WithCancel(context.Background())
-	t := &tab{server: s, ctx: ctx, close: cancel, channels: map[string]*liveChannel{}}
+	s.tabs++
+	t := &tab{id: 100 * s.tabs, server: s, ctx: ctx, close: cancel, channels: map[string]*liveChannel{}}
 	t.mu.Lock()
 	t.connect()
 	t.mu.Unlock()
@@ -483,14 +483,14 @@ func (t *tab) disconnect() {
 	for _, c := range t.channels {
 		c.subscribed = false
 	}
-	late := t.server.between(0, 25*time.Second)
+	late := t.server.between(t.id, 0, 25*time.Second)
 	time.AfterFunc(late, func() { t.server.forget(sock, "") })
 }
 
 // reconnect is what the client does when the network is back: a short backoff,
 // then it subscribes to all its channels again.
 func (t *tab) reconnect() {
-	time.Sleep(t.server.between(200*time.Millisecond, 2*time.Second))
+	time.Sleep(t.server.between(t.id, 200*time.Millisecond, 2*time.Second))
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.socket == nil && t.ctx.Err() == nil {
@@ -508,17 +508,17 @@ func (t *tab) subscribe(sock *socket, channel string) {
 		if !live || t.ctx.Err() != nil {
 			return
 		}
-		t.server.hop()
+		t.server.hop(t.id)
 		initial, status, err := t.server.subscribe(sock, channel, c.data)
 		if err != nil { // the browser retries errors
-			time.Sleep(t.server.between(backoff/2, backoff))
+			time.Sleep(t.server.between(t.id, backoff/2, backoff))
 			backoff = min(2*backoff, 20*time.Second)
 			continue
 		}
 		if status != backend.SubscribeStreamStatusOK {
 			return // and falls silent on statuses
 		}
-		sock.send(t.server.between(time.Millisecond, 40*time.Millisecond), func(t *tab) {
+		sock.send(t.server.between(t.id, time.Millisecond, 40*time.Millisecond), func(t *tab) {
 			if c := t.channels[channel]; c != nil {
 				c.subscribed = true
 				if initial != nil {
@@ -538,15 +538,21 @@ func (t *tab) published(channel string, packet json.RawMessage) {
 	}
 }
 
-var panelIDs int
-
 // watch is getDataStream of Grafana's front end: it opens the channel if need
 // be, hands the history to a new buffer and drops it otherwise, and calls next
 // with the buffer's contents now and after every message. The caller holds the
 // mutex, and next is called under it.
-func (t *tab) watch(channel string, raw json.RawMessage, history []byte, maxLength int, maxDelta int64, next func(*buffer)) (unsubscribe func()) {
+func (t *tab) watch(channel string, raw any, answer *data.Frame, maxLength int, maxDelta int64, next func(*buffer)) (unsubscribe func()) {
+	history, err := data.FrameToJSON(answer, data.IncludeAll)
+	if err != nil {
+		panic(err)
+	}
 	c := t.channels[channel]
 	if c == nil {
+		raw, err := json.Marshal(raw)
+		if err != nil {
+			panic(err)
+		}
 		c = &liveChannel{data: raw, buffer: &buffer{}, panels: map[int]func(*buffer){}}
 		t.channels[channel] = c
 		if t.socket != nil {
@@ -562,8 +568,8 @@ func (t *tab) watch(channel string, raw json.RawMessage, history []byte, maxLeng
 	if !c.buffer.open {
 		c.buffer.push(t.server.t, history)
 	}
-	panelIDs++
-	id := panelIDs
+	t.watches++
+	id := t.watches
 	c.panels[id] = next
 	next(c.buffer)
 	return func() {
@@ -599,6 +605,7 @@ type buffer struct {
 	maxDelta  int64
 	open      bool // the last message had rows: later histories are dropped
 	schema    *schema
+	last      []byte // the last message
 	times     []int64
 	values    [][]*float64
 }
@@ -608,10 +615,14 @@ type schema struct {
 		Channel string `json:"channel"`
 		Custom  live   `json:"custom"`
 	} `json:"meta"`
-	Fields []struct {
-		Name string `json:"name"`
-		Type string `json:"type"`
-	} `json:"fields"`
+	Fields []field `json:"fields"`
+}
+
+type field struct {
+	Name   string          `json:"name"`
+	Type   string          `json:"type"`
+	Labels json.RawMessage `json:"labels,omitempty"`
+	Config json.RawMessage `json:"config,omitempty"`
 }
 
 func (s *schema) names() []string {
@@ -635,7 +646,7 @@ func (b *buffer) push(t testing.TB, raw []byte) {
 		t.Errorf("message %s: %v", raw, err)
 		return
 	}
-	b.open = false
+	b.open, b.last = false, raw
 	if m.Schema != nil {
 		if b.schema == nil || !slices.Equal(b.schema.names(), m.Schema.names()) {
 			columns := make([][]*float64, len(m.Schema.Fields)-1)
@@ -686,23 +697,27 @@ func (b *buffer) push(t testing.TB, raw []byte) {
 }
 
 // ask is a query of the tab over HTTP.
-func (t *tab) ask(query string, length, interval time.Duration) (*data.Frame, error) {
+func (t *tab) ask(who int, query string, length, interval time.Duration) (*data.Frame, error) {
 	t.mu.Lock()
 	cut := t.noHTTP
 	t.mu.Unlock()
 	if cut {
+		t.server.hop(who)
 		return nil, errDown
 	}
-	return t.server.query(query, length, interval)
+	return t.server.query(who, query, length, interval)
 }
 
 // panel is one panel of a dashboard with one query.
 type panel struct {
+	id       int
 	tab      *tab
 	query    string // without nonce
 	length   time.Duration
 	interval time.Duration
 	guarded  bool
+
+	record *recording
 
 	stop  func()
 	shown picture
