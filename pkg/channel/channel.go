@@ -129,10 +129,11 @@ var ErrData = errors.New("the subscription data does not belong to the stream pa
 
 // Carries decodes the subscription data of a request for the path. The front
 // end passes the text of [Data.Encode] on as one JSON string, so that no
-// re-encoding on the way can change a byte of it.
+// re-encoding on the way can change a byte of it. Re-encoded, a byte may come as
+// an escape of six.
 func (p Path) Carries(raw json.RawMessage) (Data, error) {
 	var encoded string
-	if len(raw) > 2*MaxData || json.Unmarshal(raw, &encoded) != nil {
+	if len(raw) > 6*MaxData+2 || json.Unmarshal(raw, &encoded) != nil {
 		return Data{}, ErrData
 	}
 	if len(encoded) > MaxData || DigestOf(encoded) != p.Digest {

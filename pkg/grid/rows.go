@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 )
@@ -31,8 +32,11 @@ type Rows struct {
 	Series               []Series
 }
 
-// Len returns the number of rows.
+// Len returns the number of rows. The zero Rows have none.
 func (r Rows) Len() int {
+	if r.Through <= r.After {
+		return 0
+	}
 	return int((r.Through - r.After) / r.Step)
 }
 
@@ -78,19 +82,24 @@ func (r Rows) Fields() []string {
 	return names
 }
 
-// Check returns an error unless every series has one value per row and a name
-// of its own.
+// Check returns an error unless the range is on the grid and every series has
+// one value per row and a name of its own, also beside the time field. A name
+// that is not UTF-8 would be another one after its way through JSON.
 func (r Rows) Check() error {
-	if r.Step <= 0 || r.After%r.Step != 0 || r.Through%r.Step != 0 || r.Through < r.After {
+	if r.Step <= 0 || r.After%r.Step != 0 || r.Through%r.Step != 0 || r.Through < r.After || r.Through-r.After < 0 {
 		return fmt.Errorf("(%d, %d] is not a range on the grid of step %d", r.After, r.Through, r.Step)
 	}
-	seen := make(map[string]bool, len(r.Series))
+	seen := make(map[string]bool, len(r.Series)+1)
+	seen[TimeName] = true
 	for _, s := range r.Series {
 		if len(s.Values) != r.Len() {
 			return fmt.Errorf("series %q has %d values for %d rows", s.Name, len(s.Values), r.Len())
 		}
 		if seen[s.Name] {
-			return fmt.Errorf("two series are named %q", s.Name)
+			return fmt.Errorf("two fields are named %q", s.Name)
+		}
+		if !utf8.ValidString(s.Name) {
+			return fmt.Errorf("the name of series %q is not UTF-8", s.Name)
 		}
 		seen[s.Name] = true
 	}
@@ -100,15 +109,17 @@ func (r Rows) Check() error {
 // Frame returns the rows as one wide frame: a field "time" with the step as its
 // interval, then a nullable field per series.
 //
-// The format is TimeSeriesWide of Grafana's data plane contract.
+// The format is TimeSeriesWide of Grafana's data plane contract. The frame has
+// its own values and shares only the labels, which nobody changes.
 func (r Rows) Frame() *data.Frame {
 	fields := make([]*data.Field, 0, len(r.Series)+1)
 	fields = append(fields, timeField(r.times(), r.Step))
 	for _, s := range r.Series {
-		values := make([]*float64, len(s.Values))
-		for i := range s.Values {
-			if !math.IsNaN(s.Values[i]) {
-				values[i] = &s.Values[i]
+		own := slices.Clone(s.Values)
+		values := make([]*float64, len(own))
+		for i := range own {
+			if !math.IsNaN(own[i]) {
+				values[i] = &own[i]
 			}
 		}
 		fields = append(fields, s.field(values))
