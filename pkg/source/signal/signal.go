@@ -42,16 +42,11 @@ func (Source) Check(context.Context) (string, error) {
 // Query implements source.Source. It reads the fields lowerLimit, upperLimit,
 // tickInterval (ms) and shape, and ignores all others.
 func (Source) Query(raw json.RawMessage) (source.Query, error) {
-	in := struct {
-		Shape        string `json:"shape"`
-		LowerLimit   number `json:"lowerLimit"`
-		UpperLimit   number `json:"upperLimit"`
-		TickInterval number `json:"tickInterval"`
-	}{Shape: Shapes[0], LowerLimit: "0", UpperLimit: "100", TickInterval: "1000"}
+	in := fields{Shape: scalar(Shapes[0]), LowerLimit: "0", UpperLimit: "100", TickInterval: "1000"}
 	if err := json.Unmarshal(raw, &in); err != nil {
-		return nil, fmt.Errorf("the query cannot be read: %w", err)
+		return nil, fmt.Errorf("the query is not a JSON object: %w", err)
 	}
-	q := query{Shape: in.Shape}
+	q := query{Shape: string(in.Shape)}
 	if !slices.Contains(Shapes, q.Shape) {
 		return nil, fmt.Errorf("shape %q is not known: choose one of %s", cut(q.Shape), strings.Join(Shapes, ", "))
 	}
@@ -70,17 +65,26 @@ func (Source) Query(raw json.RawMessage) (source.Query, error) {
 		return nil, err
 	}
 	if tick != math.Trunc(tick) || tick < MinTick || tick > MaxTick {
-		return nil, fmt.Errorf("tickInterval %v is out of range: use a whole number of milliseconds from %d to %d", tick, MinTick, MaxTick)
+		return nil, fmt.Errorf("tickInterval %s is out of range: use a whole number of milliseconds from %d to %d", cut(string(in.TickInterval)), MinTick, MaxTick)
 	}
 	q.TickInterval = int64(tick)
 	return q, nil
 }
 
-// number is a JSON number, or a string that holds one, as a template variable
-// in a dashboard makes it.
-type number string
+// fields are the query as dashboards save it. What is wrong in them is said
+// field by field, not by the JSON decoder.
+type fields struct {
+	Shape        scalar `json:"shape"`
+	LowerLimit   scalar `json:"lowerLimit"`
+	UpperLimit   scalar `json:"upperLimit"`
+	TickInterval scalar `json:"tickInterval"`
+}
 
-func (n *number) UnmarshalJSON(b []byte) error {
+// scalar is a JSON string, or the text of any other JSON value: a template
+// variable in a dashboard makes a string of a number.
+type scalar string
+
+func (n *scalar) UnmarshalJSON(b []byte) error {
 	if string(b) == "null" {
 		return nil
 	}
@@ -88,12 +92,12 @@ func (n *number) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &s); err != nil {
 		s = string(b)
 	}
-	*n = number(strings.TrimSpace(s))
+	*n = scalar(strings.TrimSpace(s))
 	return nil
 }
 
 // parse refuses NaN and the infinities, which ParseFloat takes.
-func (n number) parse(field string) (float64, error) {
+func (n scalar) parse(field string) (float64, error) {
 	v, err := strconv.ParseFloat(string(n), 64)
 	if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
 		return 0, fmt.Errorf("%s %q is not a number: enter a finite number", field, cut(string(n)))
@@ -101,7 +105,7 @@ func (n number) parse(field string) (float64, error) {
 	return v, nil
 }
 
-func (n number) limit(field string) (float64, error) {
+func (n scalar) limit(field string) (float64, error) {
 	v, err := n.parse(field)
 	if err == nil && math.Abs(v) > MaxLimit {
 		err = fmt.Errorf("%s %v is out of range: use a number from %v to %v", field, v, -MaxLimit, MaxLimit)
@@ -148,6 +152,9 @@ func (q query) Rows(ctx context.Context, step, after, through int64) (grid.Rows,
 		return grid.Rows{}, source.ErrNotSettled
 	}
 	rows := grid.Rows{Step: step, After: after, Through: through}
+	if err := rows.Check(); err != nil {
+		return grid.Rows{}, err
+	}
 	values := make([]float64, rows.Len())
 	for i := range values {
 		if i%4096 == 0 && ctx.Err() != nil {
@@ -155,8 +162,8 @@ func (q query) Rows(ctx context.Context, step, after, through int64) (grid.Rows,
 		}
 		values[i] = q.at(grid.Floor(rows.Time(i), q.TickInterval) / q.TickInterval)
 	}
-	rows.Series = []grid.Series{{Name: "signal", Labels: data.Labels{"shape": q.Shape}, Display: q.Shape, Values: values}}
-	return rows, rows.Check()
+	rows.Series = []grid.Series{{Name: "signal", Labels: data.Labels{"shape": q.Shape}, Display: q.Shape, Unit: "short", Values: values}}
+	return rows, nil
 }
 
 // at returns the value of tick n. The conversions to float64 keep the compiler
@@ -189,10 +196,10 @@ func unit(shape string, n int64) float64 {
 	}
 }
 
-// sine is rounded to 30 bits: math.Sin may differ in its last bits between
+// sine is rounded to 28 bits: math.Sin may differ in its last bits between
 // architectures, and a test says that no phase is near a rounding edge.
 func sine(phase int64) float64 {
-	return math.Round(sineExact(phase)*(1<<30)) / (1 << 30)
+	return math.Round(sineExact(phase)*(1<<28)) / (1 << 28)
 }
 
 func sineExact(phase int64) float64 {

@@ -1,0 +1,307 @@
+package sourcetest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"testing"
+
+	"github.com/grafana/grafana-plugin-sdk-go/data"
+
+	"github.com/continuum-live/continuum-datasource/pkg/grid"
+	"github.com/continuum-live/continuum-datasource/pkg/source"
+)
+
+// Subject is a source and the query by which it is tested.
+type Subject struct {
+	Source source.Source
+	Query  json.RawMessage
+	// Steps are the steps in milliseconds, the query's smallest if there are none.
+	Steps []int64
+	// Rows is the number of rows up to the settled time that are asked for,
+	// 200 if it is 0. The series must not change among them.
+	Rows int64
+	// Between, if set, is called between the first time that rows are asked for
+	// and the second: let time pass, write new samples, open the store anew.
+	Between func()
+	// Seed decides the splits. 0 draws one; errors print it.
+	Seed uint64
+}
+
+// Run tests the guarantees, each in a subtest of its name.
+func Run(t *testing.T, s Subject) {
+	t.Helper()
+	s = s.complete()
+	for _, g := range guarantees {
+		t.Run(g.name, func(t *testing.T) {
+			if err := g.verify(t.Context(), s); err != nil {
+				t.Errorf("seed %d: %v", s.Seed, err)
+			}
+		})
+	}
+}
+
+// Verify tests what [Run] does, for places without subtests such as a bubble of
+// testing/synctest. It returns an error for each broken guarantee.
+func Verify(ctx context.Context, s Subject) error {
+	s = s.complete()
+	var errs []error
+	for _, g := range guarantees {
+		if err := g.verify(ctx, s); err != nil {
+			errs = append(errs, fmt.Errorf("%s, seed %d: %w", g.name, s.Seed, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s Subject) complete() Subject {
+	if s.Rows == 0 {
+		s.Rows = 200
+	}
+	if s.Between == nil {
+		s.Between = func() {}
+	}
+	for s.Seed == 0 {
+		s.Seed = rand.Uint64()
+	}
+	return s
+}
+
+var guarantees = []struct {
+	name   string
+	verify func(context.Context, Subject) error
+}{
+	{"Ordered", shown(Record.Ordered)},
+	{"Unique", shown(Record.Unique)},
+	{"Dense", shown(Record.Dense)},
+	{"OnGrid", shown(Record.OnGrid)},
+	{"SplitInvariant", each(splitInvariant)},
+	{"Settled", each(settled)},
+	{"Honest", each(honest)},
+}
+
+// asked is a query and a range of it, up to the settled time.
+type asked struct {
+	Subject
+	query                source.Query
+	step, after, through int64
+	rng                  *rand.Rand
+}
+
+// each runs a test at every step.
+func each(test func(context.Context, asked) error) func(context.Context, Subject) error {
+	return func(ctx context.Context, s Subject) error {
+		q, err := s.Source.Query(s.Query)
+		if err != nil {
+			return err
+		}
+		steps := s.Steps
+		if steps == nil {
+			steps = []int64{q.MinStep()}
+		}
+		for _, step := range steps {
+			now, err := q.Settled(ctx)
+			if err != nil {
+				return err
+			}
+			a := asked{Subject: s, query: q, step: step, through: grid.Floor(now, step), rng: rand.New(rand.NewPCG(s.Seed, uint64(step)))}
+			a.after = a.through - s.Rows*step
+			if err := test(ctx, a); err != nil {
+				return fmt.Errorf("step %d: %w", step, err)
+			}
+		}
+		return nil
+	}
+}
+
+// shown runs a check on the frames of the range, asked for at once and, as
+// history and tail are, in parts.
+func shown(check func(Record) error) func(context.Context, Subject) error {
+	return each(func(ctx context.Context, a asked) error {
+		whole, err := a.whole(ctx, a.query)
+		if err != nil {
+			return err
+		}
+		cuts := a.cuts()
+		parts, err := a.parts(ctx, cuts, inOrder(len(cuts)-1))
+		if err != nil {
+			return err
+		}
+		return errors.Join(check(whole), check(parts))
+	})
+}
+
+// splits is how many splits of a range are tried.
+const splits = 8
+
+func splitInvariant(ctx context.Context, a asked) error {
+	whole, err := a.whole(ctx, a.query)
+	if err != nil {
+		return err
+	}
+	for i := range splits {
+		cuts := a.cuts()
+		order := inOrder(len(cuts) - 1)
+		if i > 0 { // what was asked for before must not matter either
+			order = a.rng.Perm(len(cuts) - 1)
+		}
+		parts, err := a.parts(ctx, cuts, order)
+		if err != nil {
+			return err
+		}
+		if err := SplitInvariant(whole, parts); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settled asks again, and asks a second instance, as another process would be:
+// made from the query's own JSON, which must be the same for it.
+func settled(ctx context.Context, a asked) error {
+	first, err := a.whole(ctx, a.query)
+	if err != nil {
+		return err
+	}
+	a.Between()
+	again, err := a.whole(ctx, a.query)
+	if err != nil {
+		return err
+	}
+	if err := Settled(first, again); err != nil {
+		return err
+	}
+	other, err := a.Source.Query(a.query.JSON())
+	if err != nil {
+		return fmt.Errorf("%w: the query's own JSON is refused: %w", ErrSettled, err)
+	}
+	if !bytes.Equal(other.JSON(), a.query.JSON()) {
+		return fmt.Errorf("%w: the query made of %s has the JSON %s", ErrSettled, a.query.JSON(), other.JSON())
+	}
+	if other.String() != a.query.String() || other.MinStep() != a.query.MinStep() {
+		return fmt.Errorf("%w: the query made of %s is %q with a step of at least %d, and not %q with %d", ErrSettled,
+			a.query.JSON(), other, other.MinStep(), a.query, a.query.MinStep())
+	}
+	again, err = a.whole(ctx, other)
+	if err != nil {
+		return err
+	}
+	return Settled(first, again)
+}
+
+func honest(ctx context.Context, a asked) error {
+	before, err := a.query.Settled(ctx)
+	if err != nil {
+		return err
+	}
+
+	cancelled, cancel := context.WithCancel(ctx)
+	cancel()
+	if rows, err := a.query.Rows(cancelled, a.step, a.after, a.through); err == nil {
+		return fmt.Errorf("%w: a cancelled question got %d rows and no error", ErrHonest, rows.Len())
+	}
+
+	// One row further may settle meanwhile; a day further does not.
+	const day = 24 * 60 * 60 * 1000
+	for _, r := range []struct {
+		what           string
+		after, through int64
+	}{
+		{"that goes one row beyond", a.after, grid.Floor(before, a.step) + a.step},
+		{"that goes a day beyond", a.after, grid.Floor(before+day, a.step) + a.step},
+		{"that begins beyond", grid.Floor(before+day, a.step), grid.Floor(before+day, a.step) + a.step},
+	} {
+		rows, err := a.query.Rows(ctx, a.step, r.after, r.through)
+		if errors.Is(err, source.ErrNotSettled) {
+			continue
+		}
+		now, settledErr := a.query.Settled(ctx)
+		if settledErr != nil {
+			return settledErr
+		}
+		if r.through <= now && err == nil {
+			continue
+		}
+		return fmt.Errorf("%w: the range (%d, %d] %s the settled time %d got %d rows and the error %v, not ErrNotSettled",
+			ErrHonest, r.after, r.through, r.what, now, rows.Len(), err)
+	}
+
+	for range 2 {
+		now, err := a.query.Settled(ctx)
+		if err != nil {
+			return err
+		}
+		if now < before {
+			return fmt.Errorf("%w: the settled time went back from %d to %d", ErrHonest, before, now)
+		}
+		before = now
+		a.Between()
+	}
+	return nil
+}
+
+// whole asks for the range at once.
+func (a asked) whole(ctx context.Context, q source.Query) (Record, error) {
+	f, err := ask(ctx, q, a.step, a.after, a.through)
+	return Record{a.step, a.after, a.through, []*data.Frame{f}}, err
+}
+
+// parts asks for the range in parts, in the given order, and returns them in the
+// order of time.
+func (a asked) parts(ctx context.Context, cuts []int64, order []int) (Record, error) {
+	frames := make([]*data.Frame, len(order))
+	for _, i := range order {
+		var err error
+		if frames[i], err = ask(ctx, a.query, a.step, cuts[i], cuts[i+1]); err != nil {
+			return Record{}, err
+		}
+	}
+	return Record{a.step, a.after, a.through, frames}, nil
+}
+
+// cuts splits the range at random: first an empty part and a single row, then a
+// third each of empty parts, single rows, and up to a quarter of what is left.
+func (a asked) cuts() []int64 {
+	at := a.after + a.step
+	cuts := []int64{a.after, a.after, at}
+	for at < a.through {
+		switch left := (a.through - at) / a.step; a.rng.IntN(3) {
+		case 0:
+		case 1:
+			at += a.step
+		default:
+			at += (1 + a.rng.Int64N(left/4+1)) * a.step
+		}
+		at = min(at, a.through)
+		cuts = append(cuts, at)
+	}
+	return cuts
+}
+
+func inOrder(n int) []int {
+	order := make([]int, n)
+	for i := range order {
+		order[i] = i
+	}
+	return order
+}
+
+// ask returns an answer as it is shown, and then does to it what its askers do.
+func ask(ctx context.Context, q source.Query, step, after, through int64) (*data.Frame, error) {
+	rows, err := q.Rows(ctx, step, after, through)
+	if err != nil {
+		return nil, fmt.Errorf("(%d, %d]: %w", after, through, err)
+	}
+	if rows.Step <= 0 || rows.Through < rows.After {
+		return nil, fmt.Errorf("%w: the answer is (%d, %d] at a step of %d", ErrOnGrid, rows.After, rows.Through, rows.Step)
+	}
+	frame := rows.Frame()
+	for i := range rows.Series { // the asker's names for legends, never the same
+		rows.Series[i].Display = strconv.FormatUint(rand.Uint64(), 36)
+	}
+	return frame, nil
+}
