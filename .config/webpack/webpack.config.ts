@@ -1,0 +1,62 @@
+import { readFileSync } from 'fs';
+import path from 'path';
+import CopyPlugin from 'copy-webpack-plugin';
+import type { Configuration } from 'webpack';
+
+const root = path.resolve(__dirname, '../..');
+const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string };
+
+const stamp = (text: Buffer) =>
+  text.toString().replaceAll('%VERSION%', version).replaceAll('%TODAY%', new Date().toISOString().slice(0, 10));
+
+const config = (env: { production?: boolean }): Configuration => ({
+  mode: env.production ? 'production' : 'development',
+  // Not an eval variant: Grafana's content security policy may forbid eval.
+  devtool: 'source-map',
+  context: path.join(root, 'src'),
+  entry: { module: './module.ts' },
+  resolve: { extensions: ['.ts', '.tsx', '.js'] },
+  module: {
+    rules: [
+      {
+        test: /\.tsx?$/,
+        exclude: /node_modules/,
+        loader: 'swc-loader',
+        options: { jsc: { parser: { syntax: 'typescript', tsx: true }, target: 'es2022' } },
+      },
+    ],
+  },
+  // Grafana hands these to every plugin. A second copy of React or of Grafana's packages would not share their state.
+  externals: [
+    'lodash',
+    'react',
+    'react-dom',
+    'rxjs',
+    'rxjs/operators',
+    '@emotion/css',
+    /^@grafana\/(data|runtime|ui)$/,
+  ],
+  output: {
+    path: path.join(root, 'dist'),
+    filename: '[name].js',
+    library: { type: 'amd' },
+    // The back end's build puts its executables and its manifest in the same folder.
+    clean: { keep: /^(gpx_|go_plugin_build_manifest$)/ },
+  },
+  performance: { hints: 'error' },
+  plugins: [
+    new CopyPlugin({
+      patterns: [
+        { from: 'plugin.json', transform: stamp },
+        { from: 'img', to: 'img' },
+        // Shown by Grafana on the plugin's page, and part of the package.
+        ...['README.md', 'CHANGELOG.md', 'LICENSE'].map((name) => ({
+          from: path.join(root, name),
+          noErrorOnMissing: true,
+        })),
+      ],
+    }),
+  ],
+});
+
+export default config;

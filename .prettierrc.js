@@ -1,0 +1,4 @@
+module.exports = {
+  printWidth: 120,
+  singleQuote: true,
+};

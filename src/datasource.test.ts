@@ -1,0 +1,291 @@
+import {
+  CoreApp,
+  DataFrame,
+  DataQueryRequest,
+  DataQueryResponse,
+  DataSourceInstanceSettings,
+  DataSourceRef,
+  dateTime,
+  LoadingState,
+  StreamingDataFrame,
+  TimeRange,
+} from '@grafana/data';
+import { config, DataSourceWithBackend, setTemplateSrv, TemplateSrv } from '@grafana/runtime';
+import { NEVER, Observable, of, Subject } from 'rxjs';
+import { DataSource } from './datasource';
+import { Server } from './testing/live';
+import { Options, Query } from './types';
+
+const live = { getStream: jest.fn() };
+
+jest.mock('@grafana/runtime', () => ({
+  ...jest.requireActual('@grafana/runtime'),
+  getGrafanaLiveSrv: () => live,
+}));
+
+const NOW = 1_700_000_000_000;
+const REF: DataSourceRef = { uid: 'uid', type: 'continuum-live-datasource' };
+
+type Request = DataQueryRequest<Query>;
+
+const inner = jest.spyOn(DataSourceWithBackend.prototype, 'query');
+/** The requests that reached Grafana's DataSourceWithBackend. */
+const sent = () => inner.mock.calls.map(([request]) => request as Request);
+
+const newDataSource = () => new DataSource({ uid: 'uid', type: REF.type } as DataSourceInstanceSettings<Options>);
+
+function relative(from: string, to: string): TimeRange {
+  const old = { from: dateTime(NOW - 900_000), to: dateTime(NOW - 600_000) }; // as the panel editor hands it over
+  return { ...old, raw: { from, to } };
+}
+
+function request(change: Partial<Request> = {}): Request {
+  const range = change.range ?? relative('now-5m', 'now');
+  return {
+    requestId: 'Q100',
+    app: CoreApp.Dashboard,
+    interval: '1s',
+    intervalMs: 1000,
+    timezone: 'browser',
+    startTime: NOW,
+    scopedVars: {},
+    targets: [{ refId: 'A', datasource: REF }],
+    rangeRaw: range.raw,
+    ...change,
+    range,
+  };
+}
+
+/** A panel in a scene, as its query's scoped variables name it. */
+function sceneWith(extraQueries: unknown[]) {
+  const timeRange = { getExtraQueries: () => extraQueries };
+  const panel = { forEachChild: (visit: (child: object) => void) => [{}, timeRange].forEach(visit) };
+  const transformer = { parent: panel, forEachChild: () => undefined };
+  const runner = { parent: transformer };
+  return { __sceneObject: { text: '', value: { valueOf: () => runner } } };
+}
+
+beforeEach(() => {
+  jest.useFakeTimers({ now: NOW });
+  inner.mockReset().mockReturnValue(NEVER);
+  live.getStream.mockReset().mockReturnValue(NEVER);
+  config.liveEnabled = true;
+  config.publicDashboardAccessToken = undefined;
+});
+
+afterEach(() => {
+  jest.useRealTimers();
+});
+
+describe('whether a stream is asked for', () => {
+  const absolute = { from: dateTime(NOW - 300_000), to: dateTime(NOW) };
+  it.each<[string, boolean, Partial<Request>, (() => void)?]>([
+    ['the range ends at now', true, {}],
+    ['the range is today so far', true, { range: relative('now/d', 'now') }],
+    ['Explore asks', true, { app: CoreApp.Explore, requestId: 'explore_left' }],
+    ['the range is absolute', false, { range: { ...absolute, raw: absolute } }],
+    ['the range ends earlier', false, { range: relative('now-2h', 'now-1h') }],
+    ['the range ends with the day', false, { range: relative('now/d', 'now/d') }],
+    [
+      'it is the other half of a time comparison',
+      false,
+      { range: { ...absolute, raw: absolute }, rangeRaw: { from: 'now-5m', to: 'now' } },
+    ],
+    ['the panel is compared with another time', false, { scopedVars: sceneWith([{}]) }],
+    ['the panel is in a scene', true, { scopedVars: sceneWith([]) }],
+    ['the panel is mixed', false, { requestId: 'mixed-0-Q100' }],
+    [
+      'there is an expression',
+      false,
+      { targets: [{ refId: 'A' }, { refId: 'B', datasource: { type: '__expr__', uid: '__expr__' } }] },
+    ],
+    ['the toggle is off', false, { targets: [{ refId: 'A', withStreaming: false }] }],
+    ['the toggle is on', true, { targets: [{ refId: 'A', withStreaming: true }] }],
+    ['Live is off', false, {}, () => (config.liveEnabled = false)],
+    ['the dashboard is public', false, {}, () => (config.publicDashboardAccessToken = 'token')],
+  ])('when %s: %s', (_, wanted, change, prepare) => {
+    prepare?.();
+    const asked = request(change);
+    const answer = newDataSource().query(asked);
+    if (wanted) {
+      answer.subscribe();
+      expect(sent()).toHaveLength(1);
+      expect(sent()[0]!.targets[0]).toMatchObject({ live: true, nonce: 0 });
+      return;
+    }
+    expect(answer).toBe(NEVER);
+    expect(sent()).toEqual([asked]); // untouched
+  });
+});
+
+describe('a live request', () => {
+  it('takes the range anew', () => {
+    newDataSource().query(request()).subscribe();
+    const { range, intervalMs } = sent()[0]!;
+    expect([range.from.valueOf(), range.to.valueOf()]).toEqual([NOW - 300_000, NOW]);
+    expect(range.raw).toEqual({ from: 'now-5m', to: 'now' });
+    expect(intervalMs).toBe(1000);
+  });
+
+  it('has one inner query per target, under ids of their own', () => {
+    const targets = [{ refId: 'A' }, { refId: 'B', withStreaming: false }, { refId: 'C', withStreaming: true }];
+    newDataSource().query(request({ targets })).subscribe();
+    expect(sent().map(({ requestId, targets }) => [requestId, targets])).toEqual([
+      ['Q100-A', [{ refId: 'A', live: true, nonce: 0 }]],
+      ['Q100-B', [{ refId: 'B', withStreaming: false }]],
+      ['Q100-C', [{ refId: 'C', withStreaming: true, live: true, nonce: 0 }]],
+    ]);
+  });
+
+  it('shares its nonce with all panels of the data source, also when that is made anew', () => {
+    jest.spyOn(Math, 'random').mockReturnValue(0);
+    const stream = new Subject<DataQueryResponse>();
+    inner.mockReturnValue(stream);
+    const frame = StreamingDataFrame.fromDataFrameJSON({
+      schema: { fields: [] },
+      data: { values: [] },
+    });
+    newDataSource().query(request()).subscribe();
+    stream.next({ data: [frame] });
+    jest.advanceTimersByTime(1);
+    newDataSource().query(request()).subscribe();
+    const nonces = sent().map(({ targets }) => (targets[0] as { nonce?: number }).nonce);
+    expect(nonces[1]).toBe(nonces[0]! + 1);
+    expect(nonces[2]).toBe(nonces[1]);
+  });
+
+  /** What comes out when the targets A, B, … are answered so. */
+  function answered(...answers: Array<Observable<DataQueryResponse>>) {
+    answers.forEach((answer) => inner.mockReturnValueOnce(answer));
+    const out: DataQueryResponse[] = [];
+    const complete = jest.fn();
+    const targets = answers.map((_, i) => ({ refId: 'ABC'[i]!, withStreaming: i < 2 }));
+    newDataSource()
+      .query(request({ targets }))
+      .subscribe({ next: (answer) => out.push(answer), complete });
+    return { out, complete };
+  }
+
+  const server = new Server(1000);
+  const streamed = () =>
+    of({
+      state: LoadingState.Streaming,
+      data: [StreamingDataFrame.fromDataFrameJSON(server.history(5000, 0), { maxLength: 100 })],
+    });
+  const plain = (refId: string) => of({ state: LoadingState.Done, data: [{ refId, fields: [], length: 0 }] });
+  const failed = (refId: string) =>
+    of({ state: LoadingState.Error, data: [], error: { refId, message: 'lowerLimit is wrong' } });
+  const refIds = (answer?: DataQueryResponse) => (answer?.data as DataFrame[]).map(({ refId }) => refId);
+  const endless = (answer: Observable<DataQueryResponse>) =>
+    new Observable<DataQueryResponse>((out) => answer.subscribe((value) => out.next(value)));
+
+  it('has one answer in the order of the targets, under one key', () => {
+    const late = new Subject<DataQueryResponse>();
+    const { out } = answered(late, endless(streamed()), plain('C'));
+    expect(out).toEqual([]);
+    streamed().subscribe((answer) => late.next(answer));
+    expect(out.map(({ key, state }) => [key, state])).toEqual([['all', LoadingState.Streaming]]);
+    expect(refIds(out[0])).toEqual(['A', 'B', 'C']);
+    streamed().subscribe((answer) => late.next(answer));
+    expect(out.map(({ key }) => key)).toEqual(['all', 'all']);
+    expect(refIds(out[1])).toEqual(['A', 'B', 'C']);
+  });
+
+  it('is done when no stream was to be had', () => {
+    const { out, complete } = answered(plain('A'), plain('B'), plain('C'));
+    expect(out.at(-1)).toMatchObject({ state: LoadingState.Done, error: undefined });
+    expect(complete).toHaveBeenCalled();
+  });
+
+  it('is an error when nothing streams', () => {
+    const { out } = answered(failed('A'), plain('B'));
+    expect(out.at(-1)).toMatchObject({
+      state: LoadingState.Error,
+      error: { refId: 'A', message: 'lowerLimit is wrong' },
+      errors: [{ refId: 'A' }],
+    });
+    expect(refIds(out.at(-1))).toEqual(['B']);
+  });
+
+  it('says an error in a notice while something streams', () => {
+    const { out } = answered(failed('A'), endless(streamed()));
+    const [frame] = out.at(-1)!.data as DataFrame[];
+    expect(out.at(-1)).toMatchObject({ state: LoadingState.Streaming });
+    expect(out.at(-1)?.error).toBeUndefined();
+    expect(frame?.meta?.notices).toEqual([{ severity: 'warning', text: 'A: lowerLimit is wrong' }]);
+  });
+});
+
+describe('streamOptionsProvider', () => {
+  const frame = {
+    meta: { channel: 'ds/uid/stream/1000/60000/d/1', custom: { data: '{"query":1}', step: 1000, window: 60_000 } },
+  } as unknown as DataFrame;
+
+  it('opens the channel with its data, and leaves it to Grafana', () => {
+    const left = jest.fn();
+    live.getStream.mockReturnValue(new Observable(() => left));
+    const options = newDataSource().streamOptionsProvider(request(), frame);
+    expect(live.getStream.mock.calls).toEqual([
+      [{ scope: 'ds', stream: 'uid', namespace: 'uid', path: 'stream/1000/60000/d/1', data: '{"query":1}' }],
+    ]);
+    expect(left).toHaveBeenCalled();
+    expect(options).toEqual({ action: 'append', maxLength: 10_240, maxDelta: 90_000 });
+  });
+
+  it('survives what goes wrong in there', () => {
+    const log = jest.spyOn(console, 'error').mockImplementation();
+    live.getStream.mockImplementation(() => {
+      throw new Error('no Live');
+    });
+    expect(newDataSource().streamOptionsProvider(request(), frame)).toMatchObject({ maxLength: 10_240 });
+    expect(newDataSource().streamOptionsProvider(request(), { fields: [], length: 0 })).toMatchObject({
+      action: 'append',
+    });
+    expect(log).toHaveBeenCalled();
+    log.mockRestore();
+  });
+});
+
+describe('a query', () => {
+  const values: Record<string, string> = { low: '-5', high: '1e3', tick: '250', what: 'sine', host: 'a', odd: '{1,2}' };
+
+  beforeEach(() => {
+    setTemplateSrv({
+      replace: (text?: string) => text?.replace(/\$\{?(\w+)\}?/g, (_, name: string) => values[name] ?? ''),
+    } as TemplateSrv);
+  });
+
+  it.each<[string, Partial<Query>, Partial<Query>]>([
+    [
+      'has its variables replaced in every field',
+      { shape: '$what', lowerLimit: '$low', upperLimit: '${high}', tickInterval: '$tick', legend: '$host {{shape}}' },
+      { shape: 'sine', lowerLimit: -5, upperLimit: 1000, tickInterval: 250, legend: 'a {{shape}}' },
+    ],
+    ['keeps numbers', { lowerLimit: 0, upperLimit: 5 }, { lowerLimit: 0, upperLimit: 5 }],
+    [
+      'keeps what becomes no number',
+      { upperLimit: '$odd', lowerLimit: '$none' },
+      { upperLimit: '{1,2}', lowerLimit: '' },
+    ],
+    [
+      'gets defaults for what an old one lacks',
+      {},
+      { withStreaming: true, shape: 'walk', lowerLimit: 0, upperLimit: 100, tickInterval: 1000 },
+    ],
+    ['keeps what only the wire knows', { nonce: 3 } as Partial<Query>, { nonce: 3 } as Partial<Query>],
+  ])('%s', (_, query, wanted) => {
+    expect(newDataSource().applyTemplateVariables({ refId: 'A', ...query }, {})).toMatchObject(wanted);
+  });
+
+  it('is not run while it is hidden', () => {
+    expect(newDataSource().filterQuery({ refId: 'A', hide: true })).toBe(false);
+    expect(newDataSource().filterQuery({ refId: 'A' })).toBe(true);
+  });
+
+  it('has a text and a default', () => {
+    expect(newDataSource().getQueryDisplayText({ refId: 'A', upperLimit: '$high' })).toBe(
+      'walk from 0 to $high every 1000 ms',
+    );
+    expect(newDataSource().getDefaultQuery()).toMatchObject({ withStreaming: true, shape: 'walk' });
+  });
+});

@@ -1,0 +1,145 @@
+import {
+  DataQueryRequest,
+  DataQueryResponse,
+  LiveChannelScope,
+  LoadingState,
+  rangeUtil,
+  ScopedVars,
+} from '@grafana/data';
+import {
+  config,
+  DataSourceWithBackend,
+  getGrafanaLiveSrv,
+  getTemplateSrv,
+  isExpressionReference,
+  StreamingFrameAction,
+  StreamOptionsProvider,
+} from '@grafana/runtime';
+import { combineLatest, defer, map, Observable } from 'rxjs';
+import { epochOf, guard, noted } from './guard';
+import { isCompared } from './scenes';
+import { Ask, DEFAULT_QUERY, Options, Query, Terms } from './types';
+
+export class DataSource extends DataSourceWithBackend<Query, Options> {
+  /**
+   * A live request becomes one inner query per target, so that one in doubt is asked again by itself, with one answer
+   * for all of them: answers of their own would change the order of the series. All other requests are Grafana's.
+   */
+  override query(request: DataQueryRequest<Query>): Observable<DataQueryResponse> {
+    if (!isLive(request)) {
+      return super.query(request);
+    }
+    const answers = request.targets.map((target) => {
+      const query = (ask?: Ask) =>
+        super.query({
+          ...request,
+          // Grafana cancels a request when another one starts under the same id.
+          requestId: `${request.requestId}-${target.refId}`,
+          // Taken anew: what Grafana hands over can be old (in the panel editor) and becomes so while the guard runs.
+          range: rangeUtil.convertRawToRange(request.range.raw, request.timezone),
+          targets: [{ ...target, ...ask }],
+        });
+      return wantsStream(target) ? guard(query, target.refId, epochOf(this.uid)) : defer(() => query());
+    });
+    return combineLatest(answers).pipe(map(combine));
+  }
+
+  /**
+   * Called by Grafana for an answer that names a channel, just before it subscribes. An exception here would reach the
+   * user as "No data" without a word.
+   */
+  override streamOptionsProvider: StreamOptionsProvider<Query> = (_request, frame) => {
+    const { data, step = 1000, window = 0 }: Partial<Terms> = frame.meta?.custom ?? {};
+    try {
+      openChannel(frame.meta?.channel ?? '', data);
+    } catch (error) {
+      console.error('Continuum: the channel could not be opened with its data', error);
+    }
+    return {
+      action: StreamingFrameAction.Append,
+      // Every viewer's join repeats the overlap to all, so that far more rows come in than are shown.
+      maxLength: (4 * window) / step + 10_000,
+      // A little more than is shown, for repeats make the buffer's cut by age inexact.
+      maxDelta: window + 30_000,
+    };
+  };
+
+  override getDefaultQuery(): Partial<Query> {
+    return DEFAULT_QUERY;
+  }
+
+  override filterQuery(query: Query): boolean {
+    return !query.hide;
+  }
+
+  override getQueryDisplayText(query: Query): string {
+    const { shape, lowerLimit, upperLimit, tickInterval } = { ...DEFAULT_QUERY, ...query };
+    return `${shape} from ${lowerLimit} to ${upperLimit} every ${tickInterval} ms`;
+  }
+
+  override applyTemplateVariables(query: Query, scopedVars: ScopedVars): Query {
+    const text = (value: string) => getTemplateSrv().replace(value, scopedVars);
+    const number = (value: number | string) => toNumber(typeof value === 'string' ? text(value) : value);
+    const q = { ...DEFAULT_QUERY, ...query };
+    return {
+      ...q,
+      shape: text(q.shape),
+      lowerLimit: number(q.lowerLimit),
+      upperLimit: number(q.upperLimit),
+      tickInterval: number(q.tickInterval),
+      ...(q.legend && { legend: text(q.legend) }),
+    };
+  }
+}
+
+/** The text as a number if it is one, or as it is: the back end then says which field is wrong. */
+function toNumber(value: number | string): number | string {
+  return typeof value === 'string' && value.trim() !== '' && Number.isFinite(Number(value)) ? Number(value) : value;
+}
+
+const wantsStream = (target: Query) => target.withStreaming !== false;
+
+/** Whether a stream is wanted and whoever asks can live with an answer that never ends. */
+function isLive(request: DataQueryRequest<Query>): boolean {
+  return (
+    request.targets.some(wantsStream) &&
+    // The range that Grafana's own axis slides by. In a time comparison it differs from rangeRaw, which stays relative.
+    request.range.raw.to === 'now' &&
+    config.liveEnabled &&
+    !config.publicDashboardAccessToken &&
+    // Mixed panels, time comparisons and expressions wait until every query has completed.
+    !request.requestId.startsWith('mixed-') &&
+    !isCompared(request) &&
+    !request.targets.some((target) => isExpressionReference(target.datasource))
+  );
+}
+
+/**
+ * Opens a channel together with its subscription data. Grafana's own subscription, which follows at once, has no way to
+ * pass them and finds the channel open instead: it lives for another 250 ms without a subscriber.
+ */
+function openChannel(channel: string, data?: string) {
+  const [, stream, ...path] = channel.split('/');
+  const address = {
+    scope: LiveChannelScope.DataSource,
+    stream: stream ?? '',
+    namespace: stream, // what versions before 12.4 call it
+    path: path.join('/'),
+    data,
+  };
+  getGrafanaLiveSrv().getStream(address).subscribe().unsubscribe();
+}
+
+/** One answer for all targets, in their order. */
+function combine(answers: DataQueryResponse[]): DataQueryResponse {
+  const data = answers.flatMap((answer) => answer.data);
+  const errors = answers.flatMap((answer) => answer.errors ?? answer.error ?? []);
+  const streaming = answers.some((answer) => answer.state === LoadingState.Streaming);
+  if (streaming && errors.length) {
+    // An error would stop the time axis of the series that do stream.
+    const text = errors.map((error) => `${error.refId}: ${error.message}`).join('\n');
+    return { key: 'all', state: LoadingState.Streaming, data: [noted(data[0], text), ...data.slice(1)] };
+  }
+  const state = errors.length ? LoadingState.Error : streaming ? LoadingState.Streaming : LoadingState.Done;
+  return { key: 'all', state, data, error: errors[0], errors: errors.length ? errors : undefined };
+}

@@ -1,0 +1,66 @@
+import { DataFrame, FieldType } from '@grafana/data';
+import { exact } from './exact';
+import { Terms } from './types';
+
+const STEP = 10;
+
+/** A buffer with a row at each of the times, whose value tells the place it came from. */
+function buffer(times: number[], terms: Partial<Terms> = {}, interval = STEP): DataFrame {
+  return {
+    refId: 'someone',
+    meta: { custom: { data: '', step: STEP, window: 50, first: 0, ...terms } },
+    fields: [
+      { name: 'time', type: FieldType.time, config: { interval }, values: times },
+      { name: 'value', type: FieldType.number, labels: { a: 'b' }, config: {}, values: times.map((_, i) => i) },
+    ],
+    length: times.length,
+  };
+}
+
+describe('exact', () => {
+  it.each<[string, number[], Partial<Terms>, number[], number[]]>([
+    ['rows in order', [10, 20, 30, 40, 50], {}, [10, 20, 30, 40, 50], [0, 1, 2, 3, 4]],
+    ['the newest window only', [10, 20, 30, 40, 50, 60, 70], {}, [30, 40, 50, 60, 70], [2, 3, 4, 5, 6]],
+    ['the last of equal times', [10, 20, 30, 40, 50, 30, 40], {}, [10, 20, 30, 40, 50], [0, 1, 5, 6, 4]],
+    ['an overlap that goes on', [10, 20, 30, 40, 30, 40, 50, 60], {}, [20, 30, 40, 50, 60], [1, 4, 5, 6, 7]],
+    ['a row that came late', [10, 20, 40, 50, 30], {}, [10, 20, 30, 40, 50], [0, 1, 4, 2, 3]],
+    ['fewer rows where no more were promised', [30, 40, 50], { first: 30 }, [30, 40, 50], [0, 1, 2]],
+    ['nothing from before the promise', [10, 30, 40, 50], { first: 30 }, [30, 40, 50], [1, 2, 3]],
+    ['no rows where none were promised', [10, 20], { first: 30 }, [], []],
+    ['no rows yet', [], {}, [], []],
+  ])('reads %s', (_, times, terms, wantTimes, wantValues) => {
+    const { rows } = exact(buffer(times, terms), 'A');
+    expect(rows?.fields.map((f) => f.values)).toEqual([wantTimes, wantValues]);
+    expect(rows?.length).toBe(wantTimes.length);
+  });
+
+  it.each<[string, DataFrame, string, boolean]>([
+    ['a row between others is missing', buffer([10, 20, 40, 50]), 'hole', true],
+    ['one is missing that no overlap reaches', buffer([0, 30_000], { window: 30_010 }), 'hole', false],
+    ['the oldest rows are missing', buffer([30, 40, 50]), 'short', false],
+    ['the oldest promised rows are missing', buffer([30, 40, 50], { first: 20 }), 'short', false],
+    ['the time has another interval', buffer([10, 20], {}, 20), 'fields', false],
+    ['the interval is gone', buffer([10, 20], { step: 0 }, 0), 'fields', false],
+    ['there are no terms', { ...buffer([10, 20]), meta: undefined }, 'fields', false],
+    ['there are no fields', { ...buffer([]), fields: [] }, 'fields', false],
+  ])('doubts when %s', (_, frame, doubt, mendable) => {
+    expect(exact(frame, 'A')).toEqual({ doubt, mendable });
+  });
+
+  it('returns a copy under its own refId', () => {
+    const frame = buffer([10, 20, 30, 40, 50]);
+    const rows = exact(frame, 'A').rows!;
+    frame.fields[1]!.values[0] = 99;
+    frame.fields[1]!.config.unit = 'late';
+    expect(rows.refId).toBe('A');
+    expect(rows.fields[1]).toMatchObject({ name: 'value', labels: { a: 'b' }, config: {} });
+    expect(rows.fields[1]!.config.unit).toBeUndefined();
+    expect(rows.fields[1]!.values[0]).toBe(0);
+  });
+
+  it('keeps what has no value', () => {
+    const frame = buffer([10, 20, 30, 40, 50]);
+    frame.fields[1]!.values = [1, null, 3, null, 5];
+    expect(exact(frame, 'A').rows!.fields[1]!.values).toEqual([1, null, 3, null, 5]);
+  });
+});
