@@ -1,0 +1,517 @@
+//go:build mage
+
+// Package main holds the build targets. `go tool mage -l` lists them.
+package main
+
+import (
+	"archive/zip"
+	"bufio"
+	"context"
+	"crypto/sha1"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/grafana/grafana-plugin-sdk-go/build"
+	"github.com/magefile/mage/mg"
+	"github.com/magefile/mage/sh"
+	"github.com/magefile/mage/target"
+
+	// The SDK's own targets, such as sdk:build:linux.
+	// mage:import sdk
+	_ "github.com/grafana/grafana-plugin-sdk-go/build"
+)
+
+const (
+	pluginID   = "continuum-live-datasource"
+	executable = "gpx_continuum"
+
+	// Run by version instead of being a tool in go.mod, which its 200
+	// dependencies would swamp.
+	golangci = "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0"
+)
+
+// platforms are those of the SDK's BuildAll, as they end an executable's name.
+var platforms = []string{"linux_amd64", "linux_arm", "linux_arm64", "darwin_amd64", "darwin_arm64", "windows_amd64.exe"}
+
+// Every go command below, and those that tests start, gets the build tag that
+// plugins are built with. A stamp of the git state is left out: making it fails
+// in a clone that belongs to someone else, as clones in containers often do.
+func init() {
+	flags := os.Getenv("GOFLAGS") + " -tags=arrow_json_stdlib -buildvcs=false"
+	if err := os.Setenv("GOFLAGS", strings.TrimSpace(flags)); err != nil {
+		panic(err)
+	}
+}
+
+// Test runs every check: linters, Go tests with the race detector, front end
+// tests, the build for all platforms and the package made of it.
+func Test(ctx context.Context) error {
+	// Linters and compilers of the front end use one core, and the race
+	// detector waits a lot: side by side they take little more than the longer.
+	err := sideBySide(ctx,
+		func(ctx context.Context) error {
+			return inTurn(ctx, "go run "+golangci+" run ./...", "go test -race ./...")
+		},
+		func(ctx context.Context) error {
+			if err := NodeModules(ctx); err != nil {
+				return err
+			}
+			return inTurn(ctx, "npm run typecheck", "npm run lint", "npm run test:ci")
+		})
+	if err != nil {
+		return err
+	}
+	return Package(ctx)
+}
+
+// Lint runs the linters of back end and front end alone.
+func Lint(ctx context.Context) error {
+	if err := NodeModules(ctx); err != nil {
+		return err
+	}
+	return inTurn(ctx, "go run "+golangci+" run ./...", "npm run typecheck", "npm run lint")
+}
+
+// Bench runs the benchmarks of back end and front end.
+func Bench(ctx context.Context) error {
+	if err := NodeModules(ctx); err != nil {
+		return err
+	}
+	return inTurn(ctx, "go test -run ^$ -bench . -benchmem ./pkg/...", "npm run bench --if-present")
+}
+
+// Demo shows history running into a live tail in the terminal. It needs Go
+// alone. DEMO_SECONDS ends it after so many seconds.
+func Demo() error {
+	if err := (build.Build{}).Backend(); err != nil {
+		return err
+	}
+	return sh.RunV("go", "run", "./pkg/demo", executablePath())
+}
+
+// BuildAll builds the back end for every platform.
+func BuildAll() { build.BuildAll() }
+
+// NodeModules installs the front end's dependencies, if package-lock.json is
+// newer than what is installed.
+func NodeModules(ctx context.Context) error {
+	stale, err := target.Path("node_modules/.package-lock.json", "package-lock.json")
+	if err != nil || !stale {
+		return err
+	}
+	return inTurn(ctx, "npm ci --no-audit --no-fund")
+}
+
+// FrontEnd builds the front end into dist.
+func FrontEnd(ctx context.Context) error {
+	if err := NodeModules(ctx); err != nil {
+		return err
+	}
+	return inTurn(ctx, "npm run build")
+}
+
+// Package builds everything afresh and writes the zip that Grafana installs.
+func Package(ctx context.Context) error {
+	// Nothing left over from earlier may be shipped.
+	if err := os.RemoveAll("dist"); err != nil {
+		return err
+	}
+	start := time.Now()
+	mg.CtxDeps(ctx, BuildAll, FrontEnd)
+	fmt.Printf("== back end for %d platforms and front end: %v\n", len(platforms), time.Since(start).Round(time.Second))
+
+	var manifest struct{ Version string }
+	if err := readJSON(os.DirFS("."), "package.json", &manifest); err != nil {
+		return err
+	}
+	name := filepath.Join("build", pluginID+"-"+manifest.Version+".zip")
+	if err := os.MkdirAll("build", 0o755); err != nil {
+		return err
+	}
+	if err := writeZip(name); err != nil {
+		return err
+	}
+	if err := checkZip(name, manifest.Version); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	content, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	sum := sha1.Sum(content)
+	fmt.Printf("%s\n  %.1f MB, sha1 %s\n", name, float64(len(content))/1e6, hex.EncodeToString(sum[:]))
+	return nil
+}
+
+// writeZip packs dist under one root folder that is named by the plugin's id.
+func writeZip(name string) (err error) {
+	file, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	w := zip.NewWriter(file)
+	err = filepath.WalkDir("dist", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		header, err := zip.FileInfoHeader(info)
+		if err != nil {
+			return err
+		}
+		inside, err := filepath.Rel("dist", path)
+		if err != nil {
+			return err
+		}
+		header.Name = pluginID + "/" + filepath.ToSlash(inside)
+		header.Method = zip.Deflate
+		header.SetMode(0o644)
+		if strings.HasPrefix(entry.Name(), executable) {
+			header.SetMode(0o755) // also when packed on Windows
+		}
+		out, err := w.CreateHeader(header)
+		if err != nil {
+			return err
+		}
+		in, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = in.Close() }()
+		_, err = io.Copy(out, in)
+		return err
+	})
+	return errors.Join(err, w.Close())
+}
+
+// checkZip reads the zip as one who installs it, and says what it lacks.
+func checkZip(name, version string) error {
+	z, err := zip.OpenReader(name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = z.Close() }()
+	modes := map[string]fs.FileMode{}
+	for _, f := range z.File {
+		inside, ok := strings.CutPrefix(f.Name, pluginID+"/")
+		if !ok {
+			return fmt.Errorf("%s is outside of the root folder %s", f.Name, pluginID)
+		}
+		modes[inside] = f.Mode()
+	}
+	var plugin struct {
+		ID, Executable string
+		Info           struct {
+			Version string
+			Logos   map[string]string
+		}
+	}
+	root, err := fs.Sub(z, pluginID)
+	if err != nil {
+		return err
+	}
+	if err := readJSON(root, "plugin.json", &plugin); err != nil {
+		return err
+	}
+	if plugin.ID != pluginID || plugin.Executable != executable || plugin.Info.Version != version {
+		return fmt.Errorf("plugin.json is of %s %s (%s), want %s %s (%s)",
+			plugin.ID, plugin.Info.Version, plugin.Executable, pluginID, version, executable)
+	}
+	want := []string{"module.js", "README.md", "CHANGELOG.md", "LICENSE", "go_plugin_build_manifest"}
+	for _, logo := range plugin.Info.Logos {
+		want = append(want, logo)
+	}
+	for _, platform := range platforms {
+		binary := executable + "_" + platform
+		want = append(want, binary)
+		if mode, ok := modes[binary]; ok && mode.Perm() != 0o755 {
+			return fmt.Errorf("%s has the mode %v and cannot be started", binary, mode)
+		}
+	}
+	for _, file := range want {
+		if _, ok := modes[file]; !ok {
+			return fmt.Errorf("%s is missing", file)
+		}
+	}
+	return nil
+}
+
+// Run starts a Grafana that is installed on this machine, on loopback alone,
+// with the plugin as it is in this folder. GRAFANA_HOME says where Grafana is,
+// PORT where it listens (3000), GRAFANA_DATA where it keeps its data (a temporary
+// folder). Ctrl-C ends it.
+func Run(ctx context.Context) error {
+	home, binary, err := findGrafana()
+	if err != nil {
+		return err
+	}
+	port := os.Getenv("PORT")
+	if port == "" {
+		port = "3000"
+	}
+	address := net.JoinHostPort("127.0.0.1", port)
+	if l, err := net.Listen("tcp", address); err != nil {
+		return fmt.Errorf("%w: set PORT to a port that is free", err)
+	} else if err := l.Close(); err != nil {
+		return err
+	}
+	mg.CtxDeps(ctx, build.Build.Backend, FrontEnd)
+
+	data := os.Getenv("GRAFANA_DATA")
+	if data == "" {
+		if data, err = os.MkdirTemp("", "continuum-grafana-"); err != nil {
+			return err
+		}
+		defer func() { _ = os.RemoveAll(data) }()
+	}
+	if data, err = filepath.Abs(data); err != nil {
+		return err
+	}
+	if err := linkPlugin(filepath.Join(data, "plugins")); err != nil {
+		return err
+	}
+	env, err := grafanaEnv(port, data)
+	if err != nil {
+		return err
+	}
+
+	ctx, stop := untilToldToStop(ctx)
+	defer stop()
+	// An empty configuration file: a custom.ini of this machine might name its
+	// real database.
+	grafana := exec.CommandContext(ctx, binary, "server", "--homepath", home, "--config", os.DevNull)
+	grafana.Env = append(os.Environ(), env...)
+	grafana.Stdout, grafana.Stderr = os.Stdout, os.Stderr
+	// Told to end, Grafana ends its plugins too; killed, it would leave them. It
+	// stays in our process group, so that Ctrl-C reaches it even if this target
+	// is no longer there to pass it on.
+	grafana.Cancel = func() error {
+		if runtime.GOOS == "windows" {
+			return grafana.Process.Kill()
+		}
+		return grafana.Process.Signal(syscall.SIGTERM)
+	}
+	grafana.WaitDelay = 30 * time.Second
+	fmt.Println("Starting", binary)
+	if err := grafana.Start(); err != nil {
+		return err
+	}
+	go announce(ctx, "http://"+address)
+	err = grafana.Wait()
+	if ctx.Err() != nil {
+		return nil // it was told to end
+	}
+	return fmt.Errorf("Grafana ended by itself: %w", err)
+}
+
+// findGrafana returns the home folder and the executable of an installed Grafana.
+func findGrafana() (home, binary string, err error) {
+	homes := []string{
+		"/usr/share/grafana",                      // Debian and RPM packages
+		"/opt/homebrew/opt/grafana/share/grafana", // Homebrew
+		"/usr/local/opt/grafana/share/grafana",    // Homebrew on Intel
+		`C:\Program Files\GrafanaLabs\grafana`,    // Windows installer
+	}
+	if set := os.Getenv("GRAFANA_HOME"); set != "" {
+		homes = []string{set}
+	}
+	for _, home := range homes {
+		if home, err = filepath.Abs(home); err != nil {
+			return "", "", err
+		}
+		if _, err := os.Stat(filepath.Join(home, "conf", "defaults.ini")); err != nil {
+			continue
+		}
+		for _, bin := range []string{"bin", "../../bin"} { // the latter is Homebrew's
+			if binary, err := exec.LookPath(filepath.Join(home, bin, "grafana")); err == nil {
+				return home, binary, nil
+			}
+		}
+	}
+	return "", "", fmt.Errorf("no Grafana found in %s: install one (12.4 or newer), or set GRAFANA_HOME to the folder "+
+		"that has its bin, conf and public, or use docker compose up --build", strings.Join(homes, ", "))
+}
+
+// linkPlugin makes a folder of plugins in which dist is the only one.
+func linkPlugin(plugins string) error {
+	dist, err := filepath.Abs("dist")
+	if err != nil {
+		return err
+	}
+	link := filepath.Join(plugins, pluginID)
+	if err := os.RemoveAll(link); err != nil { // of an earlier run on the same data
+		return err
+	}
+	if err := os.MkdirAll(plugins, 0o755); err != nil {
+		return err
+	}
+	return os.Symlink(dist, link)
+}
+
+// grafanaEnv returns the settings of the Grafana that Run starts.
+func grafanaEnv(port, data string) ([]string, error) {
+	shared, err := os.Open("provisioning/grafana.env")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = shared.Close() }()
+	var env []string
+	lines := bufio.NewScanner(shared)
+	for lines.Scan() {
+		if line := strings.TrimSpace(lines.Text()); line != "" && !strings.HasPrefix(line, "#") {
+			env = append(env, line)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, err
+	}
+	provisioning, err := filepath.Abs("provisioning")
+	if err != nil {
+		return nil, err
+	}
+	if os.Getenv("GF_LOG_LEVEL") == "" {
+		env = append(env, "GF_LOG_LEVEL=error") // so that the address stays in sight
+	}
+	return append(env,
+		"GF_SERVER_PROTOCOL=http",
+		"GF_SERVER_HTTP_ADDR=127.0.0.1",
+		"GF_SERVER_HTTP_PORT="+port,
+		"GF_SERVER_DOMAIN=127.0.0.1",
+		"GF_DATABASE_TYPE=sqlite3",
+		"GF_LOG_MODE=console",
+		"GF_PATHS_DATA="+data,
+		"GF_PATHS_LOGS="+filepath.Join(data, "log"),
+		"GF_PATHS_PLUGINS="+filepath.Join(data, "plugins"),
+		"GF_PATHS_PROVISIONING="+provisioning,
+	), nil
+}
+
+// announce prints where to look as soon as there is something to see.
+func announce(ctx context.Context, url string) {
+	for {
+		// Grafana starts the plugin before it serves, and the check asks the
+		// plugin: an answer means that all is up.
+		if status, answer, err := get(ctx, url+"/api/datasources/uid/continuum-signal/health"); err == nil {
+			fmt.Printf("\n  Continuum is at %s/d/continuum-live\n", url)
+			fmt.Println("  No login is needed: everyone on this machine is an admin. Ctrl-C ends it.")
+			if status != http.StatusOK {
+				fmt.Println("  But the data source is not well:", answer)
+			}
+			fmt.Println()
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}
+
+func get(ctx context.Context, url string) (status int, body string, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0, "", err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, "", err
+	}
+	defer func() { _ = response.Body.Close() }()
+	answer, err := io.ReadAll(response.Body)
+	return response.StatusCode, string(answer), err
+}
+
+// untilToldToStop returns a context that also ends on SIGTERM and SIGHUP. Mage
+// itself does not pass these on but dies of them, and leaves this process behind:
+// a new parent means the same.
+func untilToldToStop(ctx context.Context) (context.Context, func()) {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGHUP)
+	parent := os.Getppid()
+	go func() {
+		for ctx.Err() == nil && os.Getppid() == parent {
+			time.Sleep(250 * time.Millisecond)
+		}
+		stop()
+	}()
+	return ctx, stop
+}
+
+// executablePath is the back end as built for this machine.
+func executablePath() string {
+	name := executable + "_" + runtime.GOOS + "_" + runtime.GOARCH
+	if runtime.GOOS == "windows" {
+		name += ".exe"
+	}
+	return filepath.Join("dist", name)
+}
+
+func readJSON(root fs.FS, name string, into any) error {
+	content, err := fs.ReadFile(root, name)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(content, into); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// sideBySide runs all at once. After an error no further command begins; those
+// that run are let end, for a killed one would leave its children behind.
+func sideBySide(ctx context.Context, all ...func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wait sync.WaitGroup
+	for _, one := range all {
+		wait.Go(func() {
+			if err := one(ctx); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	wait.Wait()
+	return context.Cause(ctx)
+}
+
+// printing lets one command at a time print.
+var printing sync.Mutex
+
+// inTurn runs commands one after the other. The output of each comes in one
+// piece when it has ended, so that commands side by side can be told apart.
+func inTurn(ctx context.Context, commands ...string) error {
+	for _, command := range commands {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		words := strings.Fields(command)
+		start := time.Now()
+		output, err := exec.Command(words[0], words[1:]...).CombinedOutput()
+		printing.Lock()
+		fmt.Printf("== %s: %v\n%s", command, time.Since(start).Round(time.Second/10), output)
+		printing.Unlock()
+		if err != nil {
+			return fmt.Errorf("%s: %w", command, err)
+		}
+	}
+	return nil
+}
