@@ -91,20 +91,20 @@ func TestRecordVectors(t *testing.T) {
 		return // TestReplay checks those that are there
 	}
 	for name, do := range map[string]func(*world, *panel){
-		"first load":           func(*world, *panel) {},
-		"second viewer":        func(s *world, _ *panel) { s.wait(20 * time.Second); s.panel(s.tab()) },
-		"socket cut for 3 s":   func(s *world, p *panel) { s.cut(p.tab, 3*time.Second, false) },
-		"socket cut for 30 s":  func(s *world, p *panel) { s.cut(p.tab, 30*time.Second, false) },
-		"network cut for 30 s": func(s *world, p *panel) { s.cut(p.tab, 30*time.Second, true) },
-		"Grafana restarted": func(s *world, p *panel) {
+		"first-load":           func(*world, *panel) {},
+		"second-viewer":        func(s *world, _ *panel) { s.wait(20 * time.Second); s.panel(s.tab()) },
+		"socket-cut-for-3-s":   func(s *world, p *panel) { s.cut(p.tab, 3*time.Second, false) },
+		"socket-cut-for-30-s":  func(s *world, p *panel) { s.cut(p.tab, 30*time.Second, false) },
+		"network-cut-for-30-s": func(s *world, p *panel) { s.cut(p.tab, 30*time.Second, true) },
+		"Grafana-restarted": func(s *world, p *panel) {
 			s.wait(5 * time.Second)
 			s.srv.restart(20*time.Second, p.tab)
 		},
-		"minimum step raised": func(s *world, _ *panel) {
+		"minimum-step-raised": func(s *world, _ *panel) {
 			s.wait(5 * time.Second)
 			s.srv.change(`{"minStep":2000}`)
 		},
-		"joined an old buffer": func(s *world, p *panel) {
+		"joined-an-old-buffer": func(s *world, p *panel) {
 			// The buffer is cut to the window of a panel that knows no better.
 			p.close()
 			for _, c := range p.tab.channels {
