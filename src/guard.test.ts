@@ -327,7 +327,7 @@ describe('guard', () => {
   });
 
   it('shows the error of a first answer, and tries again', () => {
-    const error = { message: 'lowerLimit 3 is not below upperLimit 2', status: 400 };
+    const error = { message: 'the source is away', status: 502 };
     let answer: Observable<DataQueryResponse> = of({ data: [], state: LoadingState.Error, error });
     const panel = new Panel(epoch, ({ nonce }) => (nonce < 0 ? NEVER : answer));
     expect(panel.last).toEqual({ key: 'A', state: LoadingState.Error, data: [], error: { ...error, refId: 'A' } });
@@ -335,6 +335,14 @@ describe('guard', () => {
     wait(3000);
     expect(panel.resyncs).toEqual(['failure']);
     expectUpToDate(panel, STEP, WINDOW);
+  });
+
+  it('shows what is wrong with a query, and leaves it at that', () => {
+    const error = { refId: 'A', message: 'lowerLimit 3 is not below upperLimit 2', status: 400 };
+    const panel = new Panel(epoch, () => of({ data: [], state: LoadingState.Error, error }));
+    wait(60_000);
+    expect(panel.asked.length).toBe(1);
+    expect(panel.answers).toEqual([{ key: 'A', state: LoadingState.Error, data: [], error }]);
   });
 
   it.each<[string, () => Observable<DataQueryResponse>, string]>([

@@ -141,6 +141,9 @@ export function guard(
           }
           if (frame instanceof StreamingDataFrame) {
             read(frame, answer.error);
+          } else if (answer.error?.status === 400 && !shown) {
+            out.next({ ...answer, key: refId }); // only who wrote the query can mend it, and then Grafana asks anew
+            out.complete();
           } else if (answer.error || !frame) {
             again('failure', answer.error); // a request that failed on the way is an answer without anything
           } else {

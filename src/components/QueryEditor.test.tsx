@@ -41,7 +41,7 @@ async function choose(text: string) {
 
 beforeAll(() => {
   // The list of shapes shows as many as there is room for, and in jsdom nothing has a size.
-  jest.spyOn(HTMLElement.prototype, 'getBoundingClientRect').mockReturnValue({ height: 500, width: 500 } as DOMRect);
+  jest.spyOn(HTMLElement.prototype, 'getBoundingClientRect').mockReturnValue(new DOMRect(0, 0, 500, 500));
 });
 
 describe('QueryEditor', () => {
