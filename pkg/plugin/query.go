@@ -98,7 +98,7 @@ func errorResponse(ctx context.Context, err error) backend.DataResponse {
 // right.
 func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQuery) (data.Frames, error) {
 	if in.broken != nil {
-		return nil, invalid{in.broken}
+		return nil, in.broken // not the asker's to mend: who watches may wait for it
 	}
 	var w wire
 	if err := json.Unmarshal(dq.JSON, &w); err != nil {
