@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -68,7 +69,7 @@ func TestParsePathRefuses(t *testing.T) {
 		{"nonce 0", "stream/1000/320000/" + digest + "/0"},
 		{"a nonce too large", "stream/1000/320000/" + digest + "/1000000000"},
 		{"a step too large", "stream/1000000000000000/1000000000000000/" + digest},
-		{"a window too large", "stream/1/1000000000000000/" + digest},
+		{"a window too large", "stream/1/" + strconv.FormatInt(grid.Window(MaxTime+1, 1), 10) + "/" + digest},
 		{"more than an int64", "stream/1000/9223372036854775808/" + digest},
 		{"far more than an int64", "stream/1000/" + strings.Repeat("9", 60) + "/" + digest},
 		{"a nonce that overflows", "stream/1000/320000/" + digest + "/18446744073709551617"},

@@ -118,6 +118,9 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 	}
 	step := max(dq.Interval.Milliseconds(), q.MinStep(), in.settings.MinStep)
 	from, to := dq.TimeRange.From.UnixMilli(), dq.TimeRange.To.UnixMilli()
+	if from < -channel.MaxTime || to > channel.MaxTime {
+		return nil, invalid{errors.New("the time range is out of bounds: choose one that is nearer to now")}
+	}
 	if from > to {
 		return nil, invalid{errors.New("the time range ends before it begins: choose another one")}
 	}

@@ -96,7 +96,10 @@ func TestQueryErrors(t *testing.T) {
 	}
 	tooMany := queryFor("rows", `{"tickInterval":10}`, time.Hour, 10*time.Millisecond)
 	backward := queryFor("range", `{}`, -time.Hour, time.Second)
-	req.Queries = append(req.Queries, tooMany, backward)
+	forever := queryFor("bounds", `{}`, time.Hour, time.Second)
+	forever.TimeRange.From = time.UnixMilli(math.MinInt64)
+	req.Queries = append(req.Queries, tooMany, backward, forever)
+	bad["bounds"] = struct{ raw, want string }{want: "out of bounds"}
 	bad["rows"] = struct{ raw, want string }{want: "more than the 50000 that the data source settings allow"}
 	bad["range"] = struct{ raw, want string }{want: "ends before it begins"}
 

@@ -45,7 +45,8 @@ type Query interface {
 	Settled(ctx context.Context) (int64, error)
 	// Rows returns the rows at the grid times in (after, through], both of
 	// them grid times. An empty range gives the fields without rows. A range
-	// beyond the settled time is answered with ErrNotSettled.
+	// beyond the settled time is answered with ErrNotSettled. The slice of
+	// series belongs to the caller, who may name them anew.
 	Rows(ctx context.Context, step, after, through int64) (grid.Rows, error)
 }
 
