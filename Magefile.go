@@ -316,11 +316,10 @@ func Run(ctx context.Context) error {
 		return err
 	}
 	go announce(ctx, "http://"+address)
-	err = grafana.Wait()
-	if ctx.Err() != nil {
-		return nil // it was told to end
+	if err := grafana.Wait(); err != nil && ctx.Err() == nil { // nobody told it to
+		return fmt.Errorf("Grafana ended: %w", err)
 	}
-	return fmt.Errorf("Grafana ended by itself: %w", err)
+	return nil
 }
 
 // findGrafana returns the home folder and the executable of an installed Grafana.

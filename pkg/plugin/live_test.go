@@ -16,6 +16,7 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/datasource"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/instancemgmt"
+	"github.com/grafana/grafana-plugin-sdk-go/config"
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 )
 
@@ -160,7 +161,7 @@ func (s *server) context() backend.PluginContext {
 	settings := s.settings
 	return backend.PluginContext{
 		OrgID: 1, PluginID: ID, User: &backend.User{Login: "viewer"}, DataSourceInstanceSettings: &settings,
-		GrafanaConfig: backend.NewGrafanaCfg(nil),
+		GrafanaConfig: config.NewGrafanaCfg(nil),
 	}
 }
 

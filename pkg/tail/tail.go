@@ -214,10 +214,10 @@ func (t *Tail) Serve(ctx context.Context, fields []string, joined <-chan struct{
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 
-	newest, published := t.latest()
-	sent := newest.through // older rows are the overlap's
+	begin, _ := t.latest()
+	sent := begin.through // older rows are the overlap's
 	for ctx.Err() == nil {
-		newest, published = t.latest()
+		newest, published := t.latest()
 		now := time.Now()
 		due := newest.json != nil && repeats.due(now)
 		if due || newest.through > sent {
