@@ -82,7 +82,7 @@ func (p *panel) exactly(shown picture) error {
 // on screen are those of a fresh query, and the newest is not late.
 func (p *panel) final(t *testing.T) {
 	t.Helper()
-	p.tab.server.queries-- // the panel did not ask this one
+	p.tab.server.count(-1) // the panel did not ask this one
 	fresh, err := p.tab.server.query(p.id, fmt.Sprintf(`%s,"live":true}`, p.query[:len(p.query)-1]), p.length, p.interval)
 	if err != nil {
 		t.Fatal(err)
@@ -193,8 +193,8 @@ func TestScenarios(t *testing.T) {
 					s := newWorld(t, 1, tick)
 					sc.do(s)
 					s.finish()
-					if s.srv.queries > sc.queries {
-						t.Errorf("%d queries were needed, more than %d", s.srv.queries, sc.queries)
+					if s.srv.count(0) > sc.queries {
+						t.Errorf("%d queries were needed, more than %d", s.srv.count(0), sc.queries)
 					}
 				})
 			})
@@ -220,7 +220,7 @@ func TestFirstLoads(t *testing.T) {
 			s.wait(s.srv.between(0, 0, 300*time.Millisecond))
 		}
 		s.finish()
-		if n := s.srv.queries; n != loads {
+		if n := s.srv.count(0); n != loads {
 			t.Errorf("%d queries for %d first loads", n, loads)
 		}
 	})
@@ -291,7 +291,7 @@ func (s *world) finish() {
 		s.t.Logf("panel %d: tick %d ms, range %v", i, s.tick, p.length)
 		p.final(s.t)
 	}
-	s.t.Logf("%d queries for %d panels", s.srv.queries, len(s.panels))
+	s.t.Logf("%d queries for %d panels", s.srv.count(0), len(s.panels))
 	for _, p := range s.panels {
 		p.close()
 	}

@@ -175,6 +175,14 @@ func (s *server) process() (handlers, context.Context, backend.PluginContext, er
 	return s.plugin, s.alive, s.context(), nil
 }
 
+// count adds to the number of queries so far, and returns it.
+func (s *server) count(more int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queries += more
+	return s.queries
+}
+
 // query is POST /api/ds/query with one query.
 func (s *server) query(who int, json string, length, interval time.Duration) (*data.Frame, error) {
 	s.hop(who)
@@ -182,9 +190,7 @@ func (s *server) query(who int, json string, length, interval time.Duration) (*d
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	s.queries++
-	s.mu.Unlock()
+	s.count(1)
 	now := time.Now()
 	rsp, err := plugin.QueryData(alive, &backend.QueryDataRequest{PluginContext: pc, Queries: []backend.DataQuery{{
 		RefID: "A", Interval: interval, JSON: []byte(json), TimeRange: backend.TimeRange{From: now.Add(-length), To: now},
