@@ -45,6 +45,14 @@ func (p *panel) refresh() {
 	old()
 }
 
+// resize changes the range.
+func (p *panel) resize(length time.Duration) {
+	p.tab.mu.Lock()
+	p.length = length
+	p.tab.mu.Unlock()
+	p.refresh()
+}
+
 // look returns what is on screen now.
 func (p *panel) look() picture {
 	p.tab.mu.Lock()
@@ -137,8 +145,7 @@ func TestScenarios(t *testing.T) {
 			p := first(s)
 			for _, length := range []time.Duration{3 * p.length, p.length} {
 				s.wait(3 * time.Second)
-				p.length = length
-				p.refresh()
+				p.resize(length)
 			}
 		}},
 		{"auto-refresh", 11, func(s *world) {
@@ -338,11 +345,9 @@ func schedule(t *testing.T, seed uint64) {
 		case 2:
 			p.refresh()
 		case 3:
-			p.length *= 2
-			p.refresh()
+			p.resize(2 * p.length)
 			s.wait(some)
-			p.length /= 2
-			p.refresh()
+			p.resize(p.length / 2)
 		case 4:
 			s.cut(tab, some, false)
 		case 5:

@@ -100,8 +100,7 @@ func TestModelBreaksTheTutorial(t *testing.T) {
 		}
 	})
 	run("a longer range keeps the short history", func(t *testing.T, _ *server, p *panel) {
-		p.length = 3 * time.Minute
-		p.refresh()
+		p.resize(3 * time.Minute)
 		time.Sleep(5 * time.Second)
 		if span := time.Duration(p.look().newest()-p.look().times[0]) * time.Millisecond; span > 2*time.Minute {
 			t.Errorf("%v of rows are shown after the range grew from 1m to 3m", span)
