@@ -1,0 +1,41 @@
+package recorder
+
+import (
+	"context"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+)
+
+// Input fills a store.
+type Input interface {
+	// ID names the input and all that decides what it records, without secrets.
+	// An input that still has its ID goes on running through a change of
+	// settings; two of the same ID in one store are one.
+	ID() string
+	// Run gives samples to the sink until ctx ends. It mends its own failures
+	// and says them to the sink.
+	Run(ctx context.Context, sink *Sink)
+}
+
+// Series is a series that an input writes to, one value for each of its series
+// for as long as the input runs.
+type Series struct {
+	Labels labels.Labels
+	ref    storage.SeriesRef // where the TSDB found it last
+}
+
+// Sample is one value of a series at a time in Unix milliseconds.
+type Sample struct {
+	Series *Series
+	T      int64
+	V      float64
+}
+
+// Metadata describes a metric.
+type Metadata struct {
+	Type model.MetricType `json:"type"`
+	Unit string           `json:"unit"`
+	Help string           `json:"help"`
+}

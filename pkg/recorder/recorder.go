@@ -1,0 +1,122 @@
+// Package recorder gives a history to what has none: stores on Prometheus' TSDB
+// and the inputs that fill them.
+//
+// Stores belong to the process, one per organisation and data source, opened
+// once and never twice. It guarantees that
+//
+//   - a sample that was committed is found again after the process was killed;
+//   - the settled time of a store never goes back, and no sample at or before it
+//     comes without being counted as late;
+//   - a change of settings opens nothing anew, and stops no input that stays.
+//
+// Only the TSDB touches files. The package knows nothing of Grafana: it must
+// not import the SDK, pkg/source, pkg/tail or pkg/plugin.
+package recorder
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Key names a store: a data source's uid alone does not, because two
+// organisations may have the same.
+type Key struct {
+	Org int64
+	UID string
+}
+
+// Config is what a store is kept by.
+type Config struct {
+	// Retention is how long samples are kept, MaxBytes how much of the disk the
+	// store may take, 0 for as much as there is. The oldest go first.
+	Retention time.Duration
+	MaxBytes  int64
+	// OutOfOrder is how far behind the newest sample of the store another one
+	// is still taken.
+	OutOfOrder time.Duration
+	// Inputs are to fill the store.
+	Inputs []Input
+}
+
+// Recorder holds the stores of the process under one directory.
+type Recorder struct {
+	root   string
+	logger *slog.Logger
+	now    func() time.Time
+
+	mu     sync.Mutex
+	stores map[Key]*Store
+	closed bool
+}
+
+// New returns a recorder whose stores live in <root>/<organisation>/<uid>. It
+// opens nothing yet.
+func New(root string, logger *slog.Logger) *Recorder {
+	return &Recorder{root: root, logger: logger, now: time.Now, stores: make(map[Key]*Store)}
+}
+
+// ErrClosed says that the process is about to end.
+var ErrClosed = errors.New("the recorder is closed: the plugin is about to end")
+
+// uids are Grafana's; whatever else came would become a path.
+var uids = regexp.MustCompile(`^[A-Za-z0-9_-]{1,40}$`)
+
+// Open returns the store of key, kept by c from now on: the newest settings win.
+// It opens the store if no one has yet. The caller does not close it.
+func (r *Recorder) Open(key Key, c Config) (*Store, error) {
+	if !uids.MatchString(key.UID) || key.Org < 1 {
+		return nil, fmt.Errorf("there can be no store for organisation %d and data source %q", key.Org, key.UID)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, ErrClosed
+	}
+	s := r.stores[key]
+	if s != nil {
+		return s, s.apply(c)
+	}
+	dir := filepath.Join(r.root, strconv.FormatInt(key.Org, 10), key.UID)
+	s, err := open(dir, c, r.logger.With("org", key.Org, "uid", key.UID), r.now)
+	if err != nil {
+		return nil, openError(dir, err)
+	}
+	r.stores[key] = s
+	return s, s.apply(c)
+}
+
+// Close stops all inputs and closes all stores.
+func (r *Recorder) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	var errs []error
+	for key, s := range r.stores {
+		errs = append(errs, s.close())
+		delete(r.stores, key)
+	}
+	return errors.Join(errs...)
+}
+
+// openError says what to do about err.
+func openError(dir string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("the recorder cannot write to %s: give Grafana's user the right to, "+
+			"or set recorder_dir in the section [plugin.continuum-live-datasource] of Grafana's configuration: %w", dir, err)
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("another process holds the recorder's store %s: a store belongs to one Grafana alone, "+
+			"so stop the other or give this one its own recorder_dir: %w", dir, err)
+	case errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("the disk of the recorder's store %s is full: free some space: %w", dir, err)
+	}
+	return fmt.Errorf("the recorder's store %s cannot be opened: %w", dir, err)
+}

@@ -1,0 +1,362 @@
+package recorder
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/util/annotations"
+)
+
+// clock is a clock that tests set.
+type clock struct{ ms atomic.Int64 }
+
+func (c *clock) now() time.Time { return time.UnixMilli(c.ms.Load()) }
+
+// start is a whole minute, so that times in tests read well.
+const start = int64(1_800_000_000_000)
+
+func newRecorder(t testing.TB, dir string) (*Recorder, *clock) {
+	t.Helper()
+	c := &clock{}
+	c.ms.Store(start)
+	r := New(dir, slog.New(slog.DiscardHandler))
+	r.now = c.now
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r, c
+}
+
+// manual is an input that does what a test tells it.
+type manual struct {
+	id    string
+	sinks chan *Sink
+	ended atomic.Bool
+}
+
+func newManual(id string) *manual { return &manual{id: id, sinks: make(chan *Sink, 1)} }
+
+func (m *manual) ID() string { return m.id }
+
+func (m *manual) Run(ctx context.Context, sink *Sink) {
+	m.sinks <- sink
+	<-ctx.Done()
+	m.ended.Store(true)
+}
+
+func testConfig(inputs ...Input) Config {
+	return Config{Retention: 24 * time.Hour, OutOfOrder: time.Hour, Inputs: inputs}
+}
+
+// openManual opens a store with one input.
+func openManual(t testing.TB, r *Recorder, key Key) (*Store, *Sink) {
+	t.Helper()
+	in := newManual("manual")
+	s, err := r.Open(key, testConfig(in))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, <-in.sinks
+}
+
+func series(name string, kv ...string) *Series {
+	return &Series{Labels: labels.FromStrings(append([]string{labels.MetricName, name}, kv...)...)}
+}
+
+func commit(t testing.TB, k *Sink, watermark int64, samples ...Sample) {
+	t.Helper()
+	if err := k.Commit(t.Context(), samples, watermark); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// read returns all samples of a metric, by the text of the labels.
+func read(t testing.TB, s *Store, name string) map[string]map[int64]float64 {
+	t.Helper()
+	all := make(map[string]map[int64]float64)
+	err := s.query(math.MinInt64, math.MaxInt64, func(q storage.Querier) (annotations.Annotations, error) {
+		set := q.Select(t.Context(), false, nil, labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, name))
+		for set.Next() {
+			samples := make(map[int64]float64)
+			it := set.At().Iterator(nil)
+			for it.Next() == chunkenc.ValFloat {
+				ts, v := it.At()
+				samples[ts] = v
+			}
+			if it.Err() != nil {
+				return nil, it.Err()
+			}
+			all[set.At().Labels().String()] = samples
+		}
+		return nil, set.Err()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestOpenedOnce(t *testing.T) {
+	dir := t.TempDir()
+	r, _ := newRecorder(t, dir)
+	key := Key{1, "uid"}
+	a, b := newManual("a"), newManual("b")
+	first, err := r.Open(key, testConfig(a))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := <-a.sinks
+
+	// New settings: a stays, b comes; the store is the same.
+	again := newManual("a")
+	second, err := r.Open(key, testConfig(again, b))
+	if err != nil || second != first {
+		t.Fatalf("the store was opened again: %v", err)
+	}
+	<-b.sinks
+	if len(again.sinks) != 0 || a.ended.Load() {
+		t.Error("an input that stays was started anew")
+	}
+	commit(t, kept, start, Sample{series("m"), start, 1})
+
+	if _, err := r.Open(key, testConfig(b)); err != nil {
+		t.Fatal(err)
+	}
+	if !a.ended.Load() {
+		t.Error("an input that is gone still runs")
+	}
+	if got := read(t, first, "m"); len(got) != 1 {
+		t.Errorf("samples are lost: %v", got)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "1", "uid", "wal")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestHeldByAnotherProcess(t *testing.T) {
+	dir := t.TempDir()
+	one, _ := newRecorder(t, dir)
+	two, _ := newRecorder(t, dir) // the lock is the same for one process
+	key := Key{1, "uid"}
+	if _, err := one.Open(key, testConfig()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := two.Open(key, testConfig()); err == nil || !strings.Contains(err.Error(), "another process holds") {
+		t.Fatalf("the error is %v", err)
+	}
+	if err := one.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := two.Open(key, testConfig()); err != nil {
+		t.Errorf("the store cannot be opened once it is free: %v", err)
+	}
+	if _, err := one.Open(key, testConfig()); err == nil {
+		t.Error("a closed recorder opened a store")
+	}
+}
+
+func TestNotWritable(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	r, _ := newRecorder(t, dir)
+	if os.Getuid() == 0 { // who may write everywhere, but not into a file
+		file := filepath.Join(dir, "file")
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r.root = file
+	}
+	if _, err := r.Open(Key{1, "uid"}, testConfig()); err == nil || !strings.Contains(err.Error(), r.root) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestKeys(t *testing.T) {
+	r, _ := newRecorder(t, t.TempDir())
+	for _, key := range []Key{{0, "uid"}, {-1, "uid"}, {1, ""}, {1, "."}, {1, ".."}, {1, "../1"}, {1, "a/b"}, {1, strings.Repeat("a", 41)}} {
+		if _, err := r.Open(key, testConfig()); err == nil {
+			t.Errorf("a store was opened for %v", key)
+		}
+	}
+}
+
+// Two organisations may have data sources of one uid.
+func TestOrganisations(t *testing.T) {
+	r, _ := newRecorder(t, t.TempDir())
+	one, sink := openManual(t, r, Key{1, "uid"})
+	two, _ := openManual(t, r, Key{2, "uid"})
+	commit(t, sink, start, Sample{series("m", "secret", "of one"), start, 1})
+	sink.Describe(map[string]Metadata{"m": {Help: "of one"}})
+	if one == two || one.dir == two.dir {
+		t.Fatal("the organisations share a store")
+	}
+	if got := read(t, two, "m"); len(got) != 0 {
+		t.Errorf("organisation 2 reads %v", got)
+	}
+	names, err := two.LabelNames(t.Context(), 0, start, 10)
+	if err != nil || len(names) != 0 || len(two.Metadata()) != 0 {
+		t.Errorf("organisation 2 knows the labels %v and %v, %v", names, two.Metadata(), err)
+	}
+	if st := two.Status(); st.Inputs[0].Samples != 0 || st.Series != 0 || st.Oldest != 0 {
+		t.Errorf("organisation 2 has the status %+v", st)
+	}
+	values, err := one.LabelValues(t.Context(), 0, start, 10, "secret")
+	if err != nil || len(values) != 1 {
+		t.Errorf("organisation 1 has the values %v, %v", values, err)
+	}
+}
+
+func TestSettled(t *testing.T) {
+	r, c := newRecorder(t, t.TempDir())
+	a, b := newManual("a"), newManual("b")
+	s, err := r.Open(Key{1, "uid"}, testConfig(a, b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sa, sb := <-a.sinks, <-b.sinks
+	for _, step := range []struct {
+		name      string
+		now       int64 // after start
+		a, b      int64 // watermarks after start, 0 for none
+		settled   int64 // after start
+		signalled bool
+	}{
+		{"inputs have nothing to say about the time before", 0, 0, 0, -1, false},
+		{"the inputs are waited for", 1000, 0, 0, -1, false},
+		{"all of them", 1000, 1000, 0, -1, false},
+		{"the lowest counts", 1000, 0, 900, 900, true},
+		{"never past now", 1000, 5000, 5000, 1000, true},
+		{"never back", 1000, 10, 10, 1000, false},
+		{"nor when the clock goes back", 500, 0, 0, 1000, false},
+		{"at most two seconds for any", 8000, 0, 8000, 6000, false},
+		{"the clock alone moves it then", 8500, 0, 0, 6500, false},
+	} {
+		c.ms.Store(start + step.now)
+		_, moved := s.Watch()
+		if step.a != 0 {
+			commit(t, sa, start+step.a)
+		}
+		if step.b != 0 {
+			commit(t, sb, start+step.b)
+		}
+		if got := s.Settled() - start; got != step.settled {
+			t.Errorf("%s: settled is start + %d, not start + %d", step.name, got, step.settled)
+		}
+		select {
+		case <-moved:
+			if !step.signalled {
+				t.Errorf("%s: signalled", step.name)
+			}
+		default:
+			if step.signalled {
+				t.Errorf("%s: not signalled", step.name)
+			}
+		}
+	}
+}
+
+func TestLateAndRefused(t *testing.T) {
+	r, c := newRecorder(t, t.TempDir())
+	s, sink := openManual(t, r, Key{1, "uid"})
+	m := series("m")
+	at := func(d time.Duration, v float64) Sample { return Sample{m, start + d.Milliseconds(), v} }
+
+	// One true sample after one from the future: the future must not harm.
+	commit(t, sink, 0, at(1000*time.Hour, 1), at(10*time.Second+time.Millisecond, 1))
+	commit(t, sink, start, at(0, 1))
+	c.ms.Store(start + 5000)
+	_, moved := s.Watch()
+	commit(t, sink, start+5000, at(5*time.Second, 2), at(4*time.Second, 3)) // out of order is not late
+	if late, _ := s.Watch(); late != 0 {
+		t.Errorf("%d samples count as late", late)
+	}
+	<-moved
+	_, moved = s.Watch()
+	commit(t, sink, 0, at(3*time.Second, 4), at(5*time.Second, 5), at(-2*time.Hour, 6))
+	if late, _ := s.Watch(); late != 1 {
+		t.Errorf("%d samples count as late, not one", late)
+	}
+	<-moved
+
+	got := read(t, s, "m")[m.Labels.String()]
+	want := map[int64]float64{start: 1, start + 3000: 4, start + 4000: 3, start + 5000: 2}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("stored are %v, not %v", got, want)
+	}
+	st := s.Status()
+	if in := st.Inputs[0]; in.Refused != (Refused{Future: 2, Duplicate: 1, TooOld: 1}) || in.Late != 1 || in.Samples != 4 || in.Rate != .4 {
+		t.Errorf("the status is %+v", in)
+	}
+	if st.Oldest != start || st.Series != 1 || st.Bytes == 0 || st.Settled != start+5000 {
+		t.Errorf("the status is %+v", st)
+	}
+}
+
+// The TSDB deletes whole blocks; until then, what is past the retention must
+// not show.
+func TestRetention(t *testing.T) {
+	r, c := newRecorder(t, t.TempDir())
+	s, sink := openManual(t, r, Key{1, "uid"})
+	m := series("m")
+	commit(t, sink, start, Sample{m, start, 1})
+	c.ms.Store(start + time.Hour.Milliseconds())
+	commit(t, sink, start+time.Hour.Milliseconds(), Sample{m, start + time.Hour.Milliseconds(), 2})
+	if got := read(t, s, "m")[m.Labels.String()]; len(got) != 2 {
+		t.Fatalf("stored are %v", got)
+	}
+	c.ms.Store(start + 24*time.Hour.Milliseconds() + 1)
+	commit(t, sink, c.ms.Load())
+	q, err := s.Querier(start, start+2*time.Hour.Milliseconds())
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := q.Select(t.Context(), false, &storage.SelectHints{Start: start, End: start + 2*time.Hour.Milliseconds()},
+		labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, "m"))
+	n := 0
+	for set.Next() {
+		for it := set.At().Iterator(nil); it.Next() != chunkenc.ValNone; n++ {
+		}
+	}
+	if n != 1 || set.Err() != nil {
+		t.Errorf("%d samples are shown, %v", n, set.Err())
+	}
+	if err := q.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// 1,000 series with a sample each per commit, as a fleet of sensors has.
+func BenchmarkCommit(b *testing.B) {
+	r, c := newRecorder(b, b.TempDir())
+	_, sink := openManual(b, r, Key{1, "uid"})
+	const n = 1000
+	samples := make([]Sample, n)
+	for i := range samples {
+		samples[i].Series = series("m", "sensor", fmt.Sprint(i), "line", "three", "plant", "north")
+	}
+	t := start
+	for b.Loop() {
+		t += 1000
+		c.ms.Store(t)
+		for i := range samples {
+			samples[i].T, samples[i].V = t, float64(t%1000+int64(i))
+		}
+		commit(b, sink, t, samples...)
+	}
+	b.ReportMetric(float64(b.N)*n/b.Elapsed().Seconds(), "samples/s")
+}
