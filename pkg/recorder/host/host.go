@@ -1,0 +1,174 @@
+// Package host is the recorder's input for the machine that it runs on: CPU,
+// load, memory, swap, disks, network, temperatures and processes, read with
+// gopsutil and named as node_exporter names them, so that its dashboards and
+// rules fit.
+//
+// Samples are taken at, and stamped with, whole multiples of the interval. A
+// collector that is slow loses that sample and is named in the status; it never
+// holds the others or the settled time back.
+package host
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+)
+
+// patience is how long after its time a sample may still be taken. What is
+// measured later is not the value at that time.
+const patience = 200 * time.Millisecond
+
+// Input is the host input.
+type Input struct {
+	Interval time.Duration
+
+	collectors []collector // instead of the real ones, in tests
+}
+
+// ID implements recorder.Input.
+func (in Input) ID() string { return "host every " + in.Interval.String() }
+
+// collector reads one part of the machine.
+type collector struct {
+	name    string
+	collect func(context.Context, emit) error
+}
+
+// emit takes the value of a metric with its labels, names and values in turn.
+type emit func(metric string, value float64, nameValues ...string)
+
+// reading is what a collector gave.
+type reading struct {
+	collector int
+	at        int64 // the time it was asked for
+	values    []value
+	err       error
+}
+
+type value struct {
+	metric string
+	labels []string
+	v      float64
+}
+
+// Run implements recorder.Input.
+func (in Input) Run(ctx context.Context, sink *recorder.Sink) {
+	sink.Describe(metrics)
+	r := run{sink: sink, collectors: in.collectors, series: make(map[string]*recorder.Series)}
+	if r.collectors == nil {
+		r.collectors = machine
+	}
+	r.busy = make([]bool, len(r.collectors))
+	// Nobody waits for a collector that hangs. It must be able to end all the same.
+	r.readings = make(chan reading, len(r.collectors))
+	for {
+		next := time.Now().Truncate(in.Interval).Add(in.Interval)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Until(next)):
+		}
+		r.sample(ctx, next)
+	}
+}
+
+type run struct {
+	sink       *recorder.Sink
+	collectors []collector
+	busy       []bool
+	readings   chan reading
+	series     map[string]*recorder.Series
+	samples    []recorder.Sample
+	said       string
+}
+
+// sample takes and commits the samples of one time.
+func (r *run) sample(ctx context.Context, at time.Time) {
+	if time.Since(at) > patience {
+		// This process itself was too slow.
+		r.say("the machine was too busy to take samples")
+		_ = r.sink.Commit(ctx, nil, at.UnixMilli()) // has nothing to fail at
+		return
+	}
+	for len(r.readings) > 0 { // too late, but whoever gave them is free again
+		r.busy[(<-r.readings).collector] = false
+	}
+	late := time.NewTimer(time.Until(at.Add(patience)))
+	defer late.Stop()
+	waiting := make(map[int]bool, len(r.collectors))
+	for i := range r.collectors {
+		waiting[i] = true
+		if !r.busy[i] {
+			r.busy[i] = true
+			go r.read(ctx, i, at.UnixMilli())
+		}
+	}
+	r.samples = r.samples[:0]
+	var failed []string
+gather:
+	for len(waiting) > 0 {
+		select {
+		case got := <-r.readings:
+			r.busy[got.collector] = false
+			if got.at != at.UnixMilli() {
+				continue // too late; it is asked again next time
+			}
+			delete(waiting, got.collector)
+			if got.err != nil {
+				failed = append(failed, fmt.Sprintf("%s: %v", r.collectors[got.collector].name, got.err))
+			}
+			r.take(got)
+		case <-late.C:
+			break gather
+		case <-ctx.Done():
+			return
+		}
+	}
+	for i := range waiting {
+		failed = append(failed, fmt.Sprintf("%s took more than %v, so its samples are lost", r.collectors[i].name, patience))
+	}
+	slices.Sort(failed)
+	r.say(strings.Join(failed, "; "))
+	if err := r.sink.Commit(ctx, r.samples, at.UnixMilli()); err != nil {
+		r.say("samples could not be stored: " + err.Error())
+	}
+}
+
+func (r *run) read(ctx context.Context, i int, at int64) {
+	got := reading{collector: i, at: at}
+	got.err = r.collectors[i].collect(ctx, func(metric string, v float64, nameValues ...string) {
+		got.values = append(got.values, value{metric, nameValues, v})
+	})
+	r.readings <- got
+}
+
+// take adds a reading's values to the samples. Of two values for one series, as
+// two mounts of one name give, the first counts.
+func (r *run) take(got reading) {
+	seen := make(map[*recorder.Series]bool, len(got.values))
+	for _, v := range got.values {
+		key := v.metric + "\xff" + strings.Join(v.labels, "\xff")
+		s := r.series[key]
+		if s == nil {
+			s = &recorder.Series{Labels: labels.FromStrings(append([]string{labels.MetricName, v.metric}, v.labels...)...)}
+			r.series[key] = s
+		}
+		if !seen[s] {
+			seen[s] = true
+			r.samples = append(r.samples, recorder.Sample{Series: s, T: got.at, V: v.v})
+		}
+	}
+}
+
+func (r *run) say(trouble string) {
+	if trouble != r.said {
+		r.said = trouble
+		r.sink.Trouble(trouble)
+	}
+}
