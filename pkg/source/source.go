@@ -52,3 +52,32 @@ type Query interface {
 
 // ErrNotSettled says that rows were asked for that may still change.
 var ErrNotSettled = errors.New("the range goes beyond the settled time")
+
+// What only some queries have to say. A query that says nothing depends on no
+// window, can be streamed, and has settled rows that never change.
+
+// Windowed is a query whose rows depend on the length of the window that is
+// shown, as PromQL's $__range does.
+type Windowed interface {
+	Query
+	// Within returns the query for windows of the given length in milliseconds.
+	// Its JSON says the length if, and only if, the rows depend on it.
+	Within(window int64) Query
+}
+
+// Unsplit is a query that may give other rows in parts than at once.
+type Unsplit interface {
+	Query
+	// Unsplit returns why the query cannot be streamed, nil if it can.
+	Unsplit() error
+}
+
+// Watched is a query of a source that can say when something happens.
+type Watched interface {
+	Query
+	// Watch returns how many samples came at or before the settled time until
+	// now, each of which may have changed rows, and a channel that is closed
+	// when there are more or the settled time was moved. Time alone may move
+	// it too, without a word.
+	Watch() (late uint64, changed <-chan struct{})
+}

@@ -1,0 +1,100 @@
+package promql
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	upstream "github.com/prometheus/prometheus/promql"
+
+	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+)
+
+// Limits of one evaluation. A sample takes 16 bytes of memory.
+const (
+	maxSamples = 20_000_000
+	timeout    = 30 * time.Second // as long as Grafana waits
+)
+
+// engine is Prometheus' own, with the interval of subqueries that say none that
+// Prometheus has by default.
+var engine = upstream.NewEngine(upstream.EngineOpts{
+	MaxSamples: maxSamples, Timeout: timeout, EnableAtModifier: true, EnableNegativeOffset: true,
+	NoStepSubqueryIntervalFn: func(int64) int64 { return time.Minute.Milliseconds() },
+	Parser:                   promParser,
+})
+
+// Embedded evaluates queries with Prometheus' engine on a store of this process.
+type Embedded struct {
+	// Store opens the store, or returns the one that is open.
+	Store func() (*recorder.Store, error)
+}
+
+// Check implements Engine.
+func (e Embedded) Check(context.Context) (string, error) {
+	s, err := e.Store()
+	if err != nil {
+		return "", err
+	}
+	st := s.Status()
+	message := fmt.Sprintf("The recorder has %d series in %d MB.", st.Series, (st.Bytes+1<<20-1)>>20)
+	for _, in := range st.Inputs {
+		message += fmt.Sprintf(" Input %s: %.0f samples/s.", in.ID, in.Rate)
+		if in.Trouble != "" {
+			message += " It says: " + in.Trouble + "."
+		}
+	}
+	return message, nil
+}
+
+// Settled implements Engine.
+func (e Embedded) Settled(context.Context) (int64, error) {
+	s, err := e.Store()
+	if err != nil {
+		return 0, err
+	}
+	return s.Settled(), nil
+}
+
+// Watch implements Engine. A store that cannot be opened has nothing to watch.
+func (e Embedded) Watch() (uint64, <-chan struct{}) {
+	s, err := e.Store()
+	if err != nil {
+		return 0, nil
+	}
+	return s.Watch()
+}
+
+// Range implements Engine.
+func (e Embedded) Range(ctx context.Context, expr string, lookback time.Duration, first, last, step int64) ([]Series, error) {
+	s, err := e.Store()
+	if err != nil {
+		return nil, err
+	}
+	q, err := engine.NewRangeQuery(ctx, s, upstream.NewPrometheusQueryOpts(false, lookback), expr,
+		time.UnixMilli(first), time.UnixMilli(last), time.Duration(step)*time.Millisecond)
+	if err != nil {
+		return nil, fmt.Errorf("PromQL: %w", err)
+	}
+	defer q.Close() // its points belong to the engine
+	res := q.Exec(ctx)
+	matrix, err := res.Matrix()
+	if err != nil {
+		return nil, fmt.Errorf("PromQL: %w", err)
+	}
+	series := make([]Series, 0, len(matrix))
+	for _, m := range matrix {
+		values := none(int((last-first)/step) + 1)
+		found := false
+		for _, p := range m.Floats {
+			if !math.IsNaN(p.F) {
+				values[(p.T-first)/step], found = p.F, true
+			}
+		}
+		if found {
+			series = append(series, Series{m.Metric, values})
+		}
+	}
+	return series, nil
+}

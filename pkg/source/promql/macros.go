@@ -1,0 +1,74 @@
+package promql
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+)
+
+// macro matches Grafana's macros. Grafana's front end does not expand them for
+// this source, because alert rules have no front end.
+var macro = regexp.MustCompile(`\$(?:__(interval|rate_interval|range)(_ms|_s)?\b|\{__(interval|rate_interval|range)(_ms|_s)?\})`)
+
+// masked returns expr with a number or duration of the same length instead of
+// each macro, so that the positions in the parser's errors are those of what the
+// user wrote.
+func masked(expr string) string {
+	return macro.ReplaceAllStringFunc(expr, func(m string) string {
+		if _, unit := parts(m); unit != "" {
+			return strings.Repeat("0", len(m)-1) + "1"
+		}
+		return strings.Repeat("0", len(m)-2) + "1s"
+	})
+}
+
+// parts returns a macro's name, and its unit if it is to be a plain number.
+func parts(m string) (name, unit string) {
+	g := macro.FindStringSubmatch(m)
+	return g[1] + g[3], g[2] + g[4]
+}
+
+// usesWindow says whether the rows of expr depend on the window.
+func usesWindow(expr string) bool {
+	for _, m := range macro.FindAllString(expr, -1) {
+		if name, _ := parts(m); name == "range" {
+			return true
+		}
+	}
+	return false
+}
+
+// expand replaces the macros. What they stand for depends on the step and on
+// the query alone, so that a row is the same for whoever asks.
+//
+// $__rate_interval is as in Grafana's own Prometheus source: no shorter than
+// four samples, and one more than the step, so that no increase between two
+// rows is lost.
+func (q query) expand(step int64) (string, error) {
+	interval := q.source.Interval.Milliseconds()
+	var err error
+	expanded := macro.ReplaceAllStringFunc(q.Expr, func(m string) string {
+		name, unit := parts(m)
+		ms := step
+		switch name {
+		case "rate_interval":
+			ms = max(step+interval, 4*interval)
+		case "range":
+			if ms = q.Window; ms == 0 {
+				err = fmt.Errorf("%s has no value here: the length of the window is not known", m)
+			}
+		}
+		switch unit {
+		case "_ms":
+			return strconv.FormatInt(ms, 10)
+		case "_s":
+			return strconv.FormatFloat(float64(ms)/1000, 'f', -1, 64)
+		}
+		return model.Duration(time.Duration(ms) * time.Millisecond).String()
+	})
+	return expanded, err
+}

@@ -1,0 +1,407 @@
+package promql
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+	"github.com/continuum-live/continuum-datasource/pkg/source"
+	"github.com/continuum-live/continuum-datasource/pkg/source/sourcetest"
+)
+
+// fixture is a source on a store that the test fills.
+type fixture struct {
+	Source
+	*recorder.Sink
+	store  *recorder.Store
+	series map[string]*recorder.Series
+}
+
+type manual chan *recorder.Sink
+
+func (manual) ID() string { return "manual" }
+
+func (m manual) Run(ctx context.Context, sink *recorder.Sink) {
+	m <- sink
+	<-ctx.Done()
+}
+
+func newFixture(t testing.TB) (*fixture, *recorder.Recorder) {
+	t.Helper()
+	r := recorder.New(t.TempDir(), slog.New(slog.DiscardHandler))
+	in := make(manual, 1)
+	s, err := r.Open(recorder.Key{Org: 1, UID: "uid"},
+		recorder.Config{Retention: 30 * 24 * time.Hour, OutOfOrder: 24 * time.Hour, Inputs: []recorder.Input{in}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &fixture{
+		Source: Source{Engine: Embedded{func() (*recorder.Store, error) { return s, nil }}, Interval: time.Second, Lookback: 5 * time.Minute},
+		Sink:   <-in, store: s, series: make(map[string]*recorder.Series),
+	}, r
+}
+
+// bubble runs do with a fixture in virtual time, some hours after its begin.
+func bubble(t *testing.T, do func(t *testing.T, f *fixture)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(6 * time.Hour)
+		f, r := newFixture(t)
+		defer func() {
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		do(t, f)
+	})
+}
+
+func (f *fixture) sample(at int64, v float64, name string, kv ...string) recorder.Sample {
+	l := labels.FromStrings(append([]string{labels.MetricName, name}, kv...)...)
+	s := f.series[l.String()]
+	if s == nil {
+		s = &recorder.Series{Labels: l}
+		f.series[l.String()] = s
+	}
+	return recorder.Sample{Series: s, T: at, V: v}
+}
+
+// value has digits enough for sums to depend on their order.
+func value(i, at int64) float64 {
+	return math.Sqrt(float64(at%977+13*i+1)) * math.Pow(10, float64(i%7))
+}
+
+const machines = 20
+
+// fill commits samples of the times in (after, through], one per second: a
+// counter and a gauge of each machine.
+func (f *fixture) fill(t testing.TB, after, through int64) {
+	t.Helper()
+	var samples []recorder.Sample
+	for at := after + 1000; at <= through; at += 1000 {
+		for i := range int64(machines) {
+			m := fmt.Sprint("m", i)
+			samples = append(samples,
+				f.sample(at, float64(at/1000%86400)*(1+float64(i)/3), "work_seconds_total", "machine", m, "line", fmt.Sprint(i%3)),
+				f.sample(at, value(i, at), "level_bytes", "machine", m, "line", fmt.Sprint((i+1)%3)))
+		}
+	}
+	if err := f.Commit(t.Context(), samples, through); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var exprs = []string{
+	"level_bytes",
+	"rate(work_seconds_total[$__rate_interval])",
+	"sum(level_bytes)",
+	"sum by (line) (rate(work_seconds_total[30s]))",
+	"sum(level_bytes * 1.1)",
+	"avg without (machine) (level_bytes / on (machine) group_left (line) work_seconds_total)",
+	"sum(sum by (line) (level_bytes))",
+	"stddev(abs(level_bytes))",
+	"topk(3, level_bytes - 0)",
+	"max_over_time(level_bytes[1m:7s])",
+	"sum(avg_over_time((level_bytes > 5)[1m:3s]))",
+	"max_over_time(sum(level_bytes)[1m:])",
+	"quantile(0.3, level_bytes) + scalar(count(level_bytes))",
+	`sum by (x) (label_replace(level_bytes, "x", "$1", "machine", "m(.).*"))`,
+	"level_bytes offset 10s",
+	"level_bytes offset -10s",
+	"time() - timestamp(level_bytes)",
+	"sum(level_bytes) or vector(1)",
+	"absent(no_such_metric)",
+	"no_such_metric",
+	"vector(time())",
+	"42",
+	"$__interval_ms",
+}
+
+func TestConforms(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		now := time.Now().UnixMilli()
+		f.fill(t, now-10*60_000, now)
+		for _, expr := range exprs {
+			t.Logf("%s", expr)
+			raw, _ := json.Marshal(map[string]string{"expr": expr})
+			err := sourcetest.Verify(t.Context(), sourcetest.Subject{
+				Source: f.Source, Query: raw, Steps: []int64{1000, 2500}, Rows: 60,
+				Between: func() {
+					then := time.Now().UnixMilli()
+					time.Sleep(2 * time.Second)
+					f.fill(t, then, time.Now().UnixMilli())
+				},
+			})
+			if err != nil {
+				t.Errorf("%s: %v", expr, err)
+			}
+		}
+	})
+}
+
+// Instant queries are what rows are said to be.
+func TestRowsAreInstantQueries(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		now := time.Now().UnixMilli()
+		f.fill(t, now-5*60_000, now)
+		for _, expr := range exprs {
+			q := f.query(t, expr)
+			settled, err := q.Settled(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			through := settled / 1000 * 1000
+			rows, err := q.Rows(t.Context(), 1000, through-30_000, through)
+			if err != nil {
+				t.Fatal(err)
+			}
+			plain, _ := q.(query).expand(1000)
+			for i := range rows.Len() {
+				at := rows.Time(i)
+				row, err := f.Engine.Range(t.Context(), plain, f.Lookback, at, at, 1000)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want := make(map[string]float64)
+				for _, s := range row {
+					want[s.Labels.String()] = s.Values[0]
+				}
+				for _, s := range rows.Series {
+					v, ok := want[s.Name]
+					if ok != !math.IsNaN(s.Values[i]) || ok && math.Float64bits(v) != math.Float64bits(s.Values[i]) {
+						t.Errorf("%s: row %d of %s is %v, not %v", expr, at, s.Name, s.Values[i], v)
+					}
+					delete(want, s.Name)
+				}
+				if len(want) > 0 {
+					t.Errorf("%s: row %d lacks %v", expr, at, want)
+				}
+			}
+		}
+	})
+}
+
+func (f *fixture) query(t testing.TB, expr string) source.Query {
+	t.Helper()
+	raw, _ := json.Marshal(map[string]string{"expr": expr})
+	q, err := f.Query(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+func TestInvalid(t *testing.T) {
+	for _, c := range []struct{ raw, want string }{
+		{`{}`, "the query is empty"},
+		{`[]`, "not a JSON object"},
+		{`{"expr":7}`, "not a JSON object with the text expr"},
+		{`{"expr":"sum(x"}`, "1:6: parse error: unclosed left parenthesis"},
+		{`{"expr":"sum(rate(x[$__rate_interval])) by by"}`, "1:35: parse error"},
+		{`{"expr":"x[5m]"}`, "range vector"},
+		{`{"expr":"\"text\""}`, "gives a string"},
+		{`{"expr":"x","window":-1}`, "negative"},
+	} {
+		if _, err := (Source{}).Query(json.RawMessage(c.raw)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: the error is %v, and not about %q", c.raw, err, c.want)
+		}
+	}
+}
+
+func TestMacros(t *testing.T) {
+	s := Source{Interval: time.Second}
+	for _, c := range []struct {
+		expr, want string
+		step       int64
+	}{
+		{"rate(x[$__interval])", "rate(x[1m])", 60_000},
+		{"rate(x[$__rate_interval])", "rate(x[4s])", 1000},
+		{"rate(x[${__rate_interval}])", "rate(x[1m1s])", 60_000},
+		{"x * $__interval_ms / $__rate_interval_ms", "x * 250 / 4000", 250},
+		{"increase(x[$__range]) / $__range_s / $__range_ms", "increase(x[6m40s]) / 400 / 400000", 1000},
+		{"$__intervals", "", 0},
+	} {
+		q, err := s.Query(json.RawMessage(fmt.Sprintf(`{"expr":%q}`, c.expr)))
+		if c.want == "" {
+			if err == nil {
+				t.Errorf("%s is taken", c.expr)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", c.expr, err)
+			continue
+		}
+		got, err := q.(source.Windowed).Within(400_000).(query).expand(c.step)
+		if err != nil || got != c.want {
+			t.Errorf("%s becomes %q, %v, not %q", c.expr, got, err, c.want)
+		}
+	}
+	// Only what depends on the window has it in its JSON.
+	for expr, want := range map[string]string{
+		"x":                           `{"expr":"x"}`,
+		"last_over_time(x[$__range])": `{"expr":"last_over_time(x[$__range])","window":5000}`,
+	} {
+		q, err := s.Query(json.RawMessage(fmt.Sprintf(`{"expr":%q,"window":1}`, expr)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(q.(source.Windowed).Within(5000).JSON()); got != want {
+			t.Errorf("the JSON is %s, not %s", got, want)
+		}
+	}
+}
+
+func TestTraits(t *testing.T) {
+	for _, c := range []struct {
+		expr     string
+		unsplit  error
+		rowByRow bool
+		ahead    int64
+		fixed    int64
+	}{
+		{expr: "sum(rate(x[1m]))"},
+		{expr: "sum(x + 1)", rowByRow: true},
+		{expr: "max(x + 1)"},
+		{expr: `sum(rate({job="a"}[1m]))`, rowByRow: true},
+		{expr: "avg(rate((x * 2)[1m:1s]))", rowByRow: true},
+		{expr: "sum(sum by (a) (x))", rowByRow: true},
+		{expr: "sum(sum(x))"},
+		{expr: "max_over_time(sum(x + 1)[1m:1s])", rowByRow: true, unsplit: errSubquery},
+		{expr: "x @ start()", unsplit: errStartEnd},
+		{expr: "rate(x[5m:1s] @ end())", unsplit: errStartEnd},
+		{expr: "x offset -5s", ahead: 5000},
+		{expr: "max_over_time(x[1m:1s] offset -5s) + max_over_time((x offset 2s)[1m:1s] offset -9s)", ahead: 7000},
+		{expr: "x @ 100 offset -5s", fixed: 105_000},
+		{expr: "max_over_time((x offset -1s)[1m:1s] @ 100 offset 3s)", fixed: 98_000},
+		{expr: "x offset 5s"},
+	} {
+		expr, err := promParser.ParseExpr(c.expr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := traitsOf(expr), (traits{c.unsplit, c.rowByRow, c.ahead, c.fixed}); got != want {
+			t.Errorf("%s has the traits %+v, not %+v", c.expr, got, want)
+		}
+	}
+}
+
+func TestUnits(t *testing.T) {
+	for expr, want := range map[string]string{
+		"node_memory_MemFree_bytes":                              "bytes",
+		"sum(rate(node_network_receive_bytes_total[1m]))":        "binBps",
+		"sum by (mode) (rate(node_cpu_seconds_total[1m]))":       "percentunit",
+		"increase(node_cpu_seconds_total[1h])":                   "s",
+		"node_load1":                                             "",
+		"avg(node_hwmon_temp_celsius)":                           "celsius",
+		"count(node_memory_MemFree_bytes)":                       "",
+		"node_memory_MemFree_bytes / node_memory_MemTotal_bytes": "",
+	} {
+		e, err := promParser.ParseExpr(expr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := unitOf(e); got != want {
+			t.Errorf("%s has the unit %q, not %q", expr, got, want)
+		}
+	}
+}
+
+func TestAheadAndFixed(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		now := time.Now().UnixMilli()
+		f.fill(t, now-60_000, now)
+		if got, err := f.query(t, "level_bytes offset -10s").Settled(t.Context()); err != nil || got != now-10_000 {
+			t.Errorf("settled is %d before now, %v", now-got, err)
+		}
+		late := f.query(t, fmt.Sprintf("level_bytes @ %d", now/1000+60))
+		if _, err := late.Settled(t.Context()); err == nil {
+			t.Error("the future is settled")
+		}
+		time.Sleep(63 * time.Second)
+		if _, err := late.Settled(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestFieldsAndLimits(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		now := time.Now().UnixMilli()
+		f.fill(t, now-60_000, now)
+		rows, err := f.query(t, `level_bytes{machine="m1"}`).Rows(t.Context(), 1000, now-2000, now)
+		if err != nil || len(rows.Series) != 1 {
+			t.Fatal(err, rows)
+		}
+		s := rows.Series[0]
+		if s.Name != `{__name__="level_bytes", line="2", machine="m1"}` || s.Display != `level_bytes{line="2", machine="m1"}` ||
+			s.Unit != "bytes" || s.Labels["machine"] != "m1" || len(s.Values) != 2 {
+			t.Errorf("the series is %+v", s)
+		}
+		rows, err = f.query(t, `sum(level_bytes)`).Rows(t.Context(), 1000, now-2000, now)
+		if err != nil || rows.Series[0].Display != "sum(level_bytes)" || rows.Series[0].Name != "{}" {
+			t.Errorf("the series is %+v, %v", rows.Series, err)
+		}
+		var many []recorder.Sample
+		for i := range maxSeries + 1 {
+			many = append(many, f.sample(now, 1, "many", "i", fmt.Sprint(i)))
+		}
+		if err := f.Commit(t.Context(), many, now); err != nil {
+			t.Fatal(err)
+		}
+		for _, expr := range []string{"many", "topk(2000, many + 1)"} {
+			if _, err := f.query(t, expr).Rows(t.Context(), 1000, now-2000, now); err == nil || !strings.Contains(err.Error(), "series") {
+				t.Errorf("%s: the error is %v", expr, err)
+			}
+		}
+	})
+}
+
+// 86,400 samples to 1,000 rows.
+func BenchmarkDay(b *testing.B) {
+	f, r := newFixture(b)
+	defer r.Close()
+	now := time.Now().Truncate(time.Minute).UnixMilli()
+	day := 24 * time.Hour.Milliseconds()
+	samples := make([]recorder.Sample, 0, 86400)
+	for at := now - day + 1000; at <= now; at += 1000 {
+		samples = append(samples, f.sample(at, float64(at%86_400_000)*1.7, "work_seconds_total"))
+	}
+	for part := range slices.Chunk(samples, 100) { // as they would come
+		if err := f.Commit(b.Context(), part, part[len(part)-1].T); err != nil {
+			b.Fatal(err)
+		}
+	}
+	step := day / 1000
+	through := now / step * step
+	for _, expr := range []string{"work_seconds_total", "avg_over_time(work_seconds_total[$__interval])", "rate(work_seconds_total[$__rate_interval])", "sum(work_seconds_total * 2)"} {
+		b.Run(expr, func(b *testing.B) {
+			q := f.query(b, expr)
+			for b.Loop() {
+				rows, err := q.Rows(b.Context(), step, through-1000*step, through)
+				if err != nil || rows.Len() != 1000 || len(rows.Series) != 1 {
+					b.Fatal(err, rows.Len())
+				}
+			}
+		})
+	}
+	b.Run("one row", func(b *testing.B) {
+		q := f.query(b, "rate(work_seconds_total[1m])")
+		for b.Loop() {
+			rows, err := q.Rows(b.Context(), 1000, now-1000, now)
+			if err != nil || rows.Len() != 1 || len(rows.Series) != 1 {
+				b.Fatal(err)
+			}
+		}
+	})
+}

@@ -1,0 +1,63 @@
+package promql
+
+import (
+	"strings"
+
+	"github.com/prometheus/prometheus/promql/parser"
+)
+
+// units are Grafana's unit ids for the units that metric names end with, and for
+// how much of it there is per second.
+var units = map[string]struct{ amount, rate string }{
+	"seconds": {"s", "percentunit"}, // seconds per second are a share of the time
+	"bytes":   {"bytes", "binBps"},
+	"celsius": {"celsius", ""},
+	"percent": {"percent", ""},
+	"ratio":   {"percentunit", ""},
+	"volts":   {"volt", ""},
+	"amperes": {"amp", ""},
+	"watts":   {"watt", ""},
+	"joules":  {"joule", "watt"},
+	"hertz":   {"hertz", ""},
+	"meters":  {"lengthm", "velocityms"},
+	"grams":   {"massg", ""},
+}
+
+// unitOf returns the unit of an expression's values where the metric's name
+// tells it and nothing was done to them that could change it.
+func unitOf(expr parser.Expr) string {
+	switch e := expr.(type) {
+	case *parser.VectorSelector:
+		return units[suffix(e.Name)].amount
+	case *parser.ParenExpr:
+		return unitOf(e.Expr)
+	case *parser.UnaryExpr:
+		return unitOf(e.Expr)
+	case *parser.AggregateExpr:
+		switch e.Op {
+		case parser.SUM, parser.AVG, parser.MIN, parser.MAX, parser.TOPK, parser.BOTTOMK, parser.QUANTILE, parser.STDDEV, parser.LIMITK:
+			return unitOf(e.Expr)
+		}
+	case *parser.Call:
+		for _, arg := range e.Args {
+			m, ok := arg.(*parser.MatrixSelector)
+			if !ok {
+				continue
+			}
+			u := units[suffix(m.VectorSelector.(*parser.VectorSelector).Name)]
+			switch e.Func.Name {
+			case "rate", "irate", "deriv":
+				return u.rate
+			case "increase", "delta", "idelta", "avg_over_time", "min_over_time", "max_over_time", "sum_over_time",
+				"last_over_time", "quantile_over_time", "stddev_over_time", "predict_linear":
+				return u.amount
+			}
+		}
+	}
+	return ""
+}
+
+func suffix(name string) string {
+	name = strings.TrimSuffix(name, "_total")
+	return name[strings.LastIndexByte(name, '_')+1:]
+}
