@@ -19,6 +19,7 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/channel"
 	"github.com/continuum-live/continuum-datasource/pkg/grid"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
+	"github.com/continuum-live/continuum-datasource/pkg/tail"
 )
 
 // wire is what a query has beside the fields of its source.
@@ -127,6 +128,12 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 
 	// A plain answer has the settled rows of the range.
 	isLive := w.Live && !caller.computes && 2*step <= to-from
+	var notice error
+	if u, ok := q.(source.Unsplit); ok && isLive {
+		if err := u.Unsplit(); err != nil {
+			isLive, notice = false, fmt.Errorf("Shown without a live stream: %w", err)
+		}
+	}
 	after, through := grid.Floor(from, step), grid.Floor(min(to, settled), step)
 	if isLive {
 		// The newest window, by the clock of the source: the browser's may be off.
@@ -134,14 +141,28 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 		after = through - grid.Window(to-from, step)
 	}
 	after = min(after, through) // nothing of the range is settled yet
+	if windowed, ok := q.(source.Windowed); ok {
+		window := to - from
+		if isLive {
+			window = through - after
+		}
+		q = windowed.Within(window)
+	}
 	if n := (through - after) / step; n > in.settings.MaxRows {
 		return nil, invalid{fmt.Errorf("the query has %d rows, more than the %d that the data source settings allow: "+
 			"choose a shorter time range, or a larger minimum interval in the query options", n, in.settings.MaxRows)}
 	}
-	rows, err := q.Rows(ctx, step, after, through)
+	first := after
+	if isLive {
+		// A stream begins with the overlap, and must know the fields of it all.
+		first = min(first, through-tail.OverlapLen(step)*step)
+	}
+	late := lateOf(q) // before the rows: what comes meanwhile counts as later
+	rows, err := q.Rows(ctx, step, first, through)
 	if err != nil {
 		return nil, err
 	}
+	rows = rows.Newest(int((through - after) / step))
 	for i := range rows.Series {
 		rows.Series[i].Display = display(rows.Series[i], w.Legend)
 	}
@@ -158,21 +179,33 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 		f.Meta.ExecutedQueryString = executed
 	}
 	if isLive {
-		if err := in.offer(frames[0].Meta, caller, w, q, rows); err != nil {
-			frames[0].AppendNotices(data.Notice{Severity: data.NoticeSeverityWarning, Text: err.Error()})
-		}
+		notice = in.offer(frames[0].Meta, caller, w, q, rows, late)
+	}
+	if notice != nil {
+		frames[0].AppendNotices(data.Notice{Severity: data.NoticeSeverityWarning, Text: notice.Error()})
 	}
 	return frames, nil
 }
 
+// lateOf returns how many late samples the query's source has taken.
+func lateOf(q source.Query) uint64 {
+	w, ok := q.(source.Watched)
+	if !ok {
+		return 0
+	}
+	late, _ := w.Watch()
+	return late
+}
+
 // offer puts the channel of the rows that follow into an answer's meta. An error
 // says why there can be none.
-func (in *instance) offer(meta *data.FrameMeta, caller caller, w wire, q source.Query, rows grid.Rows) error {
+func (in *instance) offer(meta *data.FrameMeta, caller caller, w wire, q source.Query, rows grid.Rows, late uint64) error {
 	encoded, err := channel.Data{
 		Query:    q.JSON(),
 		Legend:   w.Legend,
 		Fields:   rows.Fields(),
 		Revision: in.settings.revision(),
+		Late:     late,
 	}.Encode()
 	if err != nil {
 		return err

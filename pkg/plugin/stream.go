@@ -125,7 +125,7 @@ func (in *instance) RunStream(ctx context.Context, req *backend.RunStreamRequest
 	run := in.streams.begin(ownerOf(req.PluginContext), req.Path, userOf(req.PluginContext))
 	defer run.end()
 	if err == nil {
-		err = in.follow(ctx, run, q, p.Step, d.Fields, sender)
+		err = in.follow(ctx, run, q, p.Step, d, sender)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -139,7 +139,7 @@ func (in *instance) RunStream(ctx context.Context, req *backend.RunStreamRequest
 
 // follow serves the tail until the context ends, the settings change or the
 // tail no longer fits the stream.
-func (in *instance) follow(ctx context.Context, run run, q source.Query, step int64, fields []string, sender *backend.StreamSender) error {
+func (in *instance) follow(ctx context.Context, run run, q source.Query, step int64, d channel.Data, sender *backend.StreamSender) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
@@ -149,9 +149,9 @@ func (in *instance) follow(ctx context.Context, run run, q source.Query, step in
 		case <-ctx.Done():
 		}
 	}()
-	t, release := in.tails.Follow(q, step)
+	t, release := in.tails.Follow(q, step, d.Fields)
 	defer release()
-	err := t.Serve(ctx, fields, run.joined, func(packet []byte) error {
+	err := t.Serve(ctx, d.Late, run.joined, func(packet []byte) error {
 		if err := sender.SendBytes(packet); err != nil {
 			return sendError{err}
 		}

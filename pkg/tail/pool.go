@@ -3,6 +3,7 @@ package tail
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -10,16 +11,17 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
-// Pool keeps one tail per (query, step) for as long as somebody follows it. Its
-// zero value is ready.
+// Pool keeps one tail per (query, step, fields) for as long as somebody follows
+// it. Its zero value is ready.
 type Pool struct {
 	mu    sync.Mutex
 	tails map[key]*shared
 }
 
 type key struct {
-	query string
-	step  int64
+	query  string
+	step   int64
+	fields string
 }
 
 type shared struct {
@@ -28,20 +30,20 @@ type shared struct {
 	stop      context.CancelFunc
 }
 
-func keyOf(q source.Query, step int64) key {
-	return key{query: string(q.JSON()), step: step}
+func keyOf(q source.Query, step int64, fields []string) key {
+	return key{query: string(q.JSON()), step: step, fields: strings.Join(fields, "\x00")}
 }
 
-// Follow returns the tail of q at step, which runs until every follower has
-// called the function that comes with it.
-func (p *Pool) Follow(q source.Query, step int64) (*Tail, func()) {
-	k := keyOf(q, step)
+// Follow returns the tail of q at step under the given fields, which runs until
+// every follower has called the function that comes with it.
+func (p *Pool) Follow(q source.Query, step int64, fields []string) (*Tail, func()) {
+	k := keyOf(q, step, fields)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.tails[k]
-	if s == nil {
+	if s == nil || s.ended() {
 		ctx, stop := context.WithCancel(context.Background())
-		s = &shared{Tail: newTail(q, step), stop: stop}
+		s = &shared{Tail: newTail(q, step, fields), stop: stop}
 		if p.tails == nil {
 			p.tails = make(map[key]*shared)
 		}
@@ -54,7 +56,9 @@ func (p *Pool) Follow(q source.Query, step int64) (*Tail, func()) {
 		defer p.mu.Unlock()
 		if s.followers--; s.followers == 0 {
 			s.stop()
-			delete(p.tails, k)
+			if p.tails[k] == s { // and not a newer one
+				delete(p.tails, k)
+			}
 		}
 	})
 }
@@ -64,25 +68,26 @@ func (p *Pool) Follow(q source.Query, step int64) (*Tail, func()) {
 const overlapWait = 250 * time.Millisecond
 
 // Overlap returns the newest rows of q as a packet for a viewer who joins now,
-// from the running tail if there is one. It returns ErrFields if the rows have
-// other fields than the ones given.
+// from the running tail if there is one. It returns ErrFields if the rows have a
+// series beside the fields.
 func (p *Pool) Overlap(ctx context.Context, q source.Query, step int64, fields []string) ([]byte, error) {
 	p.mu.Lock()
-	s := p.tails[keyOf(q, step)]
+	s := p.tails[keyOf(q, step, fields)]
 	p.mu.Unlock()
-	if s != nil {
+	if s != nil && !s.ended() {
 		if pk, err := s.overlapPacket(); err == nil && pk.json != nil {
-			return pk.json, checkFields(pk.fields, fields)
+			return pk.json, nil
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, overlapWait)
 	defer cancel()
-	rows, err := Newest(ctx, q, step, overlapLen(step))
+	rows, err := Newest(ctx, q, step, OverlapLen(step))
 	if err != nil {
 		return nil, err
 	}
-	if err := checkFields(rows.Fields(), fields); err != nil {
-		return nil, err
+	rows, ok := rows.Onto(fields)
+	if !ok {
+		return nil, ErrFields
 	}
 	b, _, err := encodeOverlap(rows, rows.Len())
 	return b, err

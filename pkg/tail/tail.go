@@ -1,6 +1,10 @@
 // Package tail follows queries past the end of their history: one Tail per
-// (query, step) reads each row once, encodes it once and hands the same bytes to
-// every stream that wants it.
+// (query, step, fields) reads each row once, encodes it once and hands the same
+// bytes to every stream that wants it.
+//
+// The fields are those that the history had. A series that ends keeps its field,
+// without values, because it is still on screen; a new one ends the tail, and
+// viewers ask for their history again, which has it.
 //
 // It guarantees that every settled row is sent in order to every stream that
 // keeps up, and that the newest rows, the overlap, are sent again after each
@@ -43,17 +47,28 @@ const (
 	backoffMax = 10 * time.Second
 )
 
-// ErrFields says that the rows of the query no longer have the fields that the
-// stream was made for.
-var ErrFields = errors.New("the fields of the query have changed")
+var (
+	// ErrFields says that the query has a series that the stream was not made
+	// for.
+	ErrFields = errors.New("the query has a new series")
+	// ErrLate says that late samples came, so that the history may have changed.
+	ErrLate = errors.New("late samples have changed the history")
+)
+
+// lateWait is how long a stream goes on after late samples, so that a source
+// that has them always does not make its viewers ask all the time.
+const lateWait = 10 * time.Second
 
 // Tail follows one query at one step. Make it with [Pool.Follow].
 type Tail struct {
-	query source.Query
-	step  int64
+	query  source.Query
+	step   int64
+	fields []string
 
 	mu     sync.Mutex
 	newest packet
+	err    error  // why the tail has ended
+	late   uint64 // samples that the source took late, ever
 	// overlap are the newest rows; encoded is their packet, made at the first
 	// use after each publication.
 	overlap grid.Rows
@@ -66,25 +81,33 @@ type Tail struct {
 // packet are the rows that were published last.
 type packet struct {
 	after, through int64
-	fields         []string
 	json           []byte
 }
 
-func newTail(q source.Query, step int64) *Tail {
-	return &Tail{query: q, step: step, published: make(chan struct{}), fits: catchUp}
+func newTail(q source.Query, step int64, fields []string) *Tail {
+	return &Tail{query: q, step: step, fields: fields, published: make(chan struct{}), fits: catchUp}
 }
 
-// run reads and publishes rows until ctx ends. It outlives every failure of the
-// source: while the source is away nothing is sent.
+// run reads and publishes rows until ctx ends or there is a new series. It
+// outlives every failure of the source: while the source is away nothing is sent.
 func (t *Tail) run(ctx context.Context) {
 	var through int64 // 0 before the first rows
 	wait := backoffMin
 	for {
+		late, changed := watch(t.query)
+		if t.noteLate(late) {
+			through = 0 // what was kept may be wrong
+		}
 		pause, err := t.advance(ctx, &through)
 		if err != nil {
 			if ctx.Err() != nil {
 				return
 			}
+			if errors.Is(err, ErrFields) {
+				t.end(err)
+				return
+			}
+			changed = nil
 			log.DefaultLogger.Warn("The tail could not read its source and tries again", "query", t.query.String(), "error", err, "wait", wait)
 			failures.Inc()
 			pause = wait/2 + rand.N(wait/2)
@@ -95,9 +118,58 @@ func (t *Tail) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(pause):
+		case <-time.After(min(pause, pace)):
+		}
+		if pause <= pace {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause - pace):
+		case <-changed:
 		}
 	}
+}
+
+// watch returns what the query has to say about changes.
+func watch(q source.Query) (late uint64, changed <-chan struct{}) {
+	if w, ok := q.(source.Watched); ok {
+		return w.Watch()
+	}
+	return 0, nil
+}
+
+// noteLate reports whether late samples came since it was last told, and wakes
+// the streams if so.
+func (t *Tail) noteLate(late uint64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.late == late {
+		return false
+	}
+	t.late = late
+	t.wake()
+	return true
+}
+
+// end says why there are no more rows.
+func (t *Tail) end(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.err = err
+	t.wake()
+}
+
+func (t *Tail) wake() {
+	close(t.published)
+	t.published = make(chan struct{})
+}
+
+func (t *Tail) ended() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.err != nil
 }
 
 // advance publishes the rows that settled since the last time, and returns how
@@ -109,12 +181,16 @@ func (t *Tail) advance(ctx context.Context, through *int64) (time.Duration, erro
 	}
 	after, last := *through, grid.Floor(settled, t.step)
 	if *through == 0 || (last-*through)/t.step > catchUp {
-		after = last - overlapLen(t.step)*t.step
+		after = last - OverlapLen(t.step)*t.step
 	}
 	if last > after {
 		rows, err := t.query.Rows(ctx, t.step, after, last)
 		if err != nil {
 			return 0, err
+		}
+		rows, ok := rows.Onto(t.fields)
+		if !ok {
+			return 0, ErrFields
 		}
 		if err := t.publish(rows); err != nil {
 			return 0, err
@@ -126,8 +202,9 @@ func (t *Tail) advance(ctx context.Context, through *int64) (time.Duration, erro
 	return max(next, pace), nil
 }
 
-// overlapLen returns how many rows the overlap has at a step.
-func overlapLen(step int64) int64 {
+// OverlapLen returns how many rows the overlap has at a step. The fields of a
+// stream must be those of at least so many rows: a tail begins with them.
+func OverlapLen(step int64) int64 {
 	return max(overlapRows, overlapTime.Milliseconds()/step)
 }
 
@@ -139,11 +216,10 @@ func (t *Tail) publish(rows grid.Rows) error {
 	evaluations.Inc()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.newest = packet{after: rows.After, through: rows.Through, fields: rows.Fields(), json: json}
+	t.newest = packet{after: rows.After, through: rows.Through, json: json}
 	joined, _ := t.overlap.Append(rows)
-	t.overlap, t.encoded = joined.Newest(int(overlapLen(t.step))), nil
-	close(t.published)
-	t.published = make(chan struct{})
+	t.overlap, t.encoded = joined.Newest(int(OverlapLen(t.step))), nil
+	t.wake()
 	return nil
 }
 
@@ -154,12 +230,18 @@ func encode(rows grid.Rows) ([]byte, error) {
 	return data.FrameToJSON(rows.Frame(), data.IncludeDataOnly)
 }
 
-// latest returns the newest packet and a channel that is closed when there is a
-// newer one. Before the first publication the packet is empty.
-func (t *Tail) latest() (packet, <-chan struct{}) {
+// state is what a stream has to know of its tail.
+type state struct {
+	newest packet // empty before the first publication
+	late   uint64
+	err    error
+	next   <-chan struct{} // closed when there is a newer state
+}
+
+func (t *Tail) state() state {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.newest, t.published
+	return state{t.newest, t.late, t.err, t.published}
 }
 
 // overlapPacket returns the overlap, encoded, and the time of its newest row.
@@ -200,33 +282,37 @@ func encodeOverlap(rows grid.Rows, guess int) ([]byte, int, error) {
 	}
 }
 
-// Serve sends the tail to one channel until ctx ends, send fails or the rows
-// have other fields than the ones given. Each receive from joined says that a
-// viewer joined; the call itself is the first join.
+// Serve sends the tail to one channel until ctx ends, send fails, there is a new
+// series, or the source has taken other late samples than the ones it had when
+// the history was read. Each receive from joined says that a viewer joined; the
+// call itself is the first join.
 //
 // It is what RunStream does: Grafana starts it before the viewer is in its hub
 // and publishes to whoever is there by then, so the first packets can vanish.
 // That is why the overlap is sent a quarter of a second and one second after
 // each join.
-func (t *Tail) Serve(ctx context.Context, fields []string, joined <-chan struct{}, send func([]byte) error) error {
+func (t *Tail) Serve(ctx context.Context, late uint64, joined <-chan struct{}, send func([]byte) error) error {
 	var repeats repeats
-	repeats.join(time.Now())
+	began := time.Now()
+	repeats.join(began)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 
-	begin, _ := t.latest()
-	sent := begin.through // older rows are the overlap's
+	sent := t.state().newest.through // older rows are the overlap's
 	for ctx.Err() == nil {
-		newest, published := t.latest()
+		s := t.state()
 		now := time.Now()
-		due := newest.json != nil && repeats.due(now)
-		if due || newest.through > sent {
-			p, err := newest, error(nil)
-			if due || newest.after != sent && sent != 0 {
+		switch {
+		case s.err != nil:
+			return s.err
+		case s.late != late && now.Sub(began) >= lateWait:
+			return ErrLate
+		}
+		due := s.newest.json != nil && repeats.due(now)
+		if due || s.newest.through > sent {
+			p, err := s.newest, error(nil)
+			if due || s.newest.after != sent && sent != 0 {
 				p, err = t.overlapPacket()
-			}
-			if err == nil {
-				err = checkFields(p.fields, fields)
 			}
 			if err == nil {
 				err = send(p.json)
@@ -242,7 +328,12 @@ func (t *Tail) Serve(ctx context.Context, fields []string, joined <-chan struct{
 			continue
 		}
 		var wake <-chan time.Time
-		if at, ok := repeats.next(); ok && newest.json != nil {
+		at, ok := repeats.next()
+		ok = ok && s.newest.json != nil
+		if end := began.Add(lateWait); s.late != late && (!ok || end.Before(at)) {
+			at, ok = end, true
+		}
+		if ok {
 			timer.Reset(time.Until(at))
 			wake = timer.C
 		}
@@ -250,7 +341,7 @@ func (t *Tail) Serve(ctx context.Context, fields []string, joined <-chan struct{
 		case <-ctx.Done():
 		case <-joined:
 			repeats.join(time.Now())
-		case <-published:
+		case <-s.next:
 		case <-wake:
 		}
 	}
@@ -296,11 +387,4 @@ func (r *repeats) due(now time.Time) bool {
 func (r *repeats) done(now time.Time) {
 	r.last = now
 	r.wanted = slices.DeleteFunc(r.wanted, func(t time.Time) bool { return !t.After(now) })
-}
-
-func checkFields(got, want []string) error {
-	if !slices.Equal(got, want) {
-		return ErrFields
-	}
-	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -24,7 +25,13 @@ type scripted struct {
 	down    atomic.Bool
 	renamed atomic.Bool
 	series  int // instead of one
+	late    atomic.Uint64
+	ended   atomic.Bool // the series gives no more rows
+	changed chan struct{}
 }
+
+// Watch implements source.Watched.
+func (s *scripted) Watch() (uint64, <-chan struct{}) { return s.late.Load(), s.changed }
 
 var errDown = errors.New("the source is down")
 
@@ -49,6 +56,9 @@ func (s *scripted) Rows(ctx context.Context, step, after, through int64) (grid.R
 		more.Name += string(rune('a' + i))
 		rows.Series = append(rows.Series, more)
 	}
+	if err == nil && s.ended.Load() {
+		rows.Series = nil
+	}
 	if err == nil && s.renamed.Load() {
 		rows.Series[0].Name = "other"
 	}
@@ -57,7 +67,9 @@ func (s *scripted) Rows(ctx context.Context, step, after, through int64) (grid.R
 
 // stream collects what Serve sends.
 type stream struct {
+	mu      sync.Mutex
 	packets []sent
+	fields  int // of the last packet, without the time
 	err     error
 }
 
@@ -75,12 +87,24 @@ func (s *stream) send(b []byte) error {
 	if err := errors.Join(json.Unmarshal(b, &p), json.Unmarshal(p.Data.Values[0], &times)); err != nil {
 		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.packets = append(s.packets, sent{time.Now(), len(b), times})
+	s.fields = len(p.Data.Values) - 1
 	return nil
+}
+
+// ended returns why the stream ended, nil while it runs.
+func (s *stream) ended() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
 }
 
 // times returns the times of all rows sent, without repeats.
 func (s *stream) times() []int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var all []int64
 	for _, p := range s.packets {
 		all = append(all, p.times...)
@@ -97,11 +121,14 @@ func serve(t *testing.T, raw string, do func(t *testing.T, q *scripted, s *strea
 	synctest.Test(t, func(t *testing.T) {
 		q, s, joined := newScripted(t, raw), &stream{}, make(chan struct{}, 1)
 		var pool Pool
-		tail, release := pool.Follow(q, q.MinStep())
+		tail, release := pool.Follow(q, q.MinStep(), signalFields)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
-			s.err = tail.Serve(ctx, signalFields, joined, s.send)
+			err := tail.Serve(ctx, 0, joined, s.send)
+			s.mu.Lock()
+			s.err = err
+			s.mu.Unlock()
 			close(done)
 		}()
 		do(t, q, s, joined)
@@ -215,7 +242,7 @@ func TestOverlapSize(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				_, release := pool.Follow(q, q.MinStep())
+				_, release := pool.Follow(q, q.MinStep(), rows.Fields())
 				synctest.Wait()
 				reads := q.reads.Load()
 				warm, err := pool.Overlap(t.Context(), q, q.MinStep(), rows.Fields())
@@ -307,10 +334,10 @@ func TestFieldsChange(t *testing.T) {
 func TestSendFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var pool Pool
-		tail, release := pool.Follow(newScripted(t, `{}`), 1000)
+		tail, release := pool.Follow(newScripted(t, `{}`), 1000, signalFields)
 		defer release()
 		gone := errors.New("gone")
-		if err := tail.Serve(t.Context(), signalFields, nil, func([]byte) error { return gone }); !errors.Is(err, gone) {
+		if err := tail.Serve(t.Context(), 0, nil, func([]byte) error { return gone }); !errors.Is(err, gone) {
 			t.Errorf("Serve: %v", err)
 		}
 	})
@@ -320,12 +347,12 @@ func TestSendFails(t *testing.T) {
 func TestSlowStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var pool Pool
-		tail, release := pool.Follow(newScripted(t, `{"tickInterval":100}`), 100)
+		tail, release := pool.Follow(newScripted(t, `{"tickInterval":100}`), 100, signalFields)
 		ctx, cancel := context.WithCancel(t.Context())
 		var slow, fast stream
 		for _, s := range []*stream{&slow, &fast} {
 			go func() {
-				_ = tail.Serve(ctx, signalFields, nil, func(b []byte) error {
+				_ = tail.Serve(ctx, 0, nil, func(b []byte) error {
 					if s == &slow {
 						time.Sleep(3 * time.Second)
 					}
@@ -356,10 +383,10 @@ func TestOneEvaluation(t *testing.T) {
 		q := newScripted(t, `{"tickInterval":1000}`)
 		ctx, cancel := context.WithCancel(t.Context())
 		for range 100 {
-			tail, release := pool.Follow(q, 1000)
+			tail, release := pool.Follow(q, 1000, signalFields)
 			go func() {
 				defer release()
-				_ = tail.Serve(ctx, signalFields, nil, new(stream).send)
+				_ = tail.Serve(ctx, 0, nil, new(stream).send)
 			}()
 		}
 		wait(10*time.Second + time.Millisecond)
@@ -397,7 +424,7 @@ func (stuck) Settled(ctx context.Context) (int64, error) {
 func BenchmarkFanOut(b *testing.B) {
 	const streams = 1000
 	q := newScripted(b, `{"tickInterval":1000}`)
-	t := newTail(q, 1000)
+	t := newTail(q, 1000, signalFields)
 	through := time.Now().UnixMilli()/1000*1000 - 1_000_000_000
 	next := func() grid.Rows {
 		rows, err := q.Rows(b.Context(), 1000, through, through+1000)
@@ -417,7 +444,7 @@ func BenchmarkFanOut(b *testing.B) {
 	for range streams {
 		go func() {
 			seen := 0
-			_ = t.Serve(ctx, signalFields, nil, func([]byte) error {
+			_ = t.Serve(ctx, 0, nil, func([]byte) error {
 				// The overlap is sent twice after the start.
 				if seen++; seen <= len(repeatAfter) {
 					first <- struct{}{}
@@ -440,4 +467,100 @@ func BenchmarkFanOut(b *testing.B) {
 			<-arrived
 		}
 	}
+}
+
+// A series that ends stays on screen and so keeps its field.
+func TestSeriesEnds(t *testing.T) {
+	serve(t, `{}`, func(t *testing.T, q *scripted, s *stream, _ chan<- struct{}) {
+		wait(5 * time.Second)
+		q.ended.Store(true)
+		before := len(s.times())
+		wait(5 * time.Second)
+		if got := len(s.times()) - before; got != 5 || s.ended() != nil {
+			t.Errorf("%d rows came after the series ended, error %v", got, s.ended())
+		}
+		if s.fields != len(signalFields) {
+			t.Errorf("the packets have %d fields", s.fields)
+		}
+	})
+}
+
+// Late samples end a stream, but not right after it began.
+func TestLate(t *testing.T) {
+	for _, c := range []struct{ at, want time.Duration }{
+		{0, lateWait},
+		{3 * time.Second, lateWait},
+		{15500 * time.Millisecond, 16 * time.Second},
+	} {
+		serve(t, `{}`, func(t *testing.T, q *scripted, s *stream, _ chan<- struct{}) {
+			began := time.Now()
+			wait(c.at)
+			q.late.Add(2)
+			wait(c.want - c.at - time.Millisecond)
+			if s.ended() != nil {
+				t.Fatalf("late samples after %v end the stream before %v: %v", c.at, c.want, s.ended())
+			}
+			wait(time.Second)
+			if !errors.Is(s.ended(), ErrLate) {
+				t.Errorf("late samples after %v do not end the stream in %v: %v", c.at, time.Since(began), s.ended())
+			}
+		})
+	}
+}
+
+// A source that says when its settled time moves is not polled.
+func TestWatched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := &moving{scripted: newScripted(t, `{}`), changed: make(chan struct{})}
+		q.settled = time.Now().UnixMilli()
+		var pool Pool
+		tail, release := pool.Follow(q, 1000, signalFields)
+		defer release()
+		s := &stream{}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			_ = tail.Serve(ctx, 0, nil, s.send)
+			close(done)
+		}()
+		wait(1500 * time.Millisecond)
+		for range 5 {
+			q.move(1000)
+			wait(pace)
+			if newest := s.times(); newest[len(newest)-1] != q.settled {
+				t.Errorf("%d ms after the settled time moved its row was not sent", time.Now().UnixMilli()-q.settled)
+			}
+			wait(1100 * time.Millisecond)
+		}
+		cancel()
+		<-done
+	})
+}
+
+// moving is a source whose settled time moves only when told.
+type moving struct {
+	*scripted
+	mu      sync.Mutex
+	settled int64
+	changed chan struct{}
+}
+
+func (m *moving) Settled(context.Context) (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.settled, nil
+}
+
+func (m *moving) Watch() (uint64, <-chan struct{}) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return 0, m.changed
+}
+
+func (m *moving) move(ms int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.settled += ms
+	close(m.changed)
+	m.changed = make(chan struct{})
 }

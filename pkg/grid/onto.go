@@ -1,0 +1,33 @@
+package grid
+
+import (
+	"math"
+	"slices"
+)
+
+// Onto returns r with the series of the given names, in their order. A series
+// that r does not have gets no values: it may have ended, or not spoken. It
+// reports false if r has a series that is not named, which is a new one.
+func (r Rows) Onto(fields []string) (Rows, bool) {
+	if slices.Equal(r.Fields(), fields) {
+		return r, true
+	}
+	known := make(map[string]Series, len(r.Series))
+	for _, s := range r.Series {
+		known[s.Name] = s
+	}
+	series := make([]Series, len(fields))
+	for i, name := range fields {
+		s, ok := known[name]
+		if !ok {
+			s = Series{Name: name, Values: make([]float64, r.Len())}
+			for j := range s.Values {
+				s.Values[j] = math.NaN()
+			}
+		}
+		delete(known, name)
+		series[i] = s
+	}
+	r.Series = series
+	return r, len(known) == 0
+}
