@@ -26,7 +26,7 @@ func TestIngestUntilKilled(t *testing.T) {
 	}
 	r := New(*ingest, slog.New(slog.DiscardHandler))
 	in := newManual("manual")
-	s, err := r.Open(Key{1, "uid"}, Config{Retention: 24 * time.Hour, OutOfOrder: time.Hour, Inputs: []Input{in}})
+	s, err := openStore(r, Key{1, "uid"}, Config{Retention: 24 * time.Hour, OutOfOrder: time.Hour, Inputs: []Input{in}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestKilledDuringIngest(t *testing.T) {
 		_ = cmd.Wait() // it was killed
 
 		r := New(dir, slog.New(slog.DiscardHandler))
-		s, err := r.Open(Key{1, "uid"}, Config{Retention: 24 * time.Hour, OutOfOrder: time.Hour})
+		s, err := openStore(r, Key{1, "uid"}, Config{Retention: 24 * time.Hour, OutOfOrder: time.Hour})
 		if err != nil {
 			t.Fatalf("after kill %d: %v", kill, err)
 		}

@@ -52,56 +52,109 @@ type Recorder struct {
 	logger *slog.Logger
 	now    func() time.Time
 
-	mu     sync.Mutex
-	stores map[Key]*Store
-	closed bool
+	mu      sync.Mutex
+	entries map[Key]*entry
+	closed  bool
+}
+
+// entry is one store, or what it will be.
+type entry struct {
+	mu     sync.Mutex // held while the store is opened, which may take seconds
+	config Config
+	store  *Store
 }
 
 // New returns a recorder whose stores live in <root>/<organisation>/<uid>. It
 // opens nothing yet.
 func New(root string, logger *slog.Logger) *Recorder {
-	return &Recorder{root: root, logger: logger, now: time.Now, stores: make(map[Key]*Store)}
+	return &Recorder{root: root, logger: logger, now: time.Now, entries: make(map[Key]*entry)}
 }
 
-// ErrClosed says that the process is about to end.
-var ErrClosed = errors.New("the recorder is closed: the plugin is about to end")
+var (
+	// ErrClosed says that the process is about to end.
+	ErrClosed = errors.New("the recorder is closed: the plugin is about to end")
+	// ErrNotConfigured says that nobody has told how to keep the store.
+	ErrNotConfigured = errors.New("the recorder has no settings for this data source")
+)
 
 // uids are Grafana's; whatever else came would become a path.
 var uids = regexp.MustCompile(`^[A-Za-z0-9_-]{1,40}$`)
 
-// Open returns the store of key, kept by c from now on: the newest settings win.
-// It opens the store if no one has yet. The caller does not close it.
-func (r *Recorder) Open(key Key, c Config) (*Store, error) {
+// Configure says how the store of key is to be kept from now on: the newest
+// settings win, whoever still uses older ones. It opens nothing.
+func (r *Recorder) Configure(key Key, c Config) error {
 	if !uids.MatchString(key.UID) || key.Org < 1 {
-		return nil, fmt.Errorf("there can be no store for organisation %d and data source %q", key.Org, key.UID)
+		return fmt.Errorf("there can be no store for organisation %d and data source %q", key.Org, key.UID)
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	if r.closed {
-		return nil, ErrClosed
+		r.mu.Unlock()
+		return ErrClosed
 	}
-	s := r.stores[key]
-	if s != nil {
-		return s, s.apply(c)
+	e := r.entries[key]
+	if e == nil {
+		e = &entry{}
+		r.entries[key] = e
+	}
+	r.mu.Unlock()
+
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.config = c
+	if e.store == nil {
+		return nil
+	}
+	return e.store.apply(c)
+}
+
+// Store returns the store of key, and opens it if no one has yet. After an error
+// it may be asked for again. Whoever gets it does not close it.
+func (r *Recorder) Store(key Key) (*Store, error) {
+	r.mu.Lock()
+	e, closed := r.entries[key], r.closed
+	r.mu.Unlock()
+	switch {
+	case closed:
+		return nil, ErrClosed
+	case e == nil:
+		return nil, ErrNotConfigured
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.store != nil {
+		return e.store, nil
 	}
 	dir := filepath.Join(r.root, strconv.FormatInt(key.Org, 10), key.UID)
-	s, err := open(dir, c, r.logger.With("org", key.Org, "uid", key.UID), r.now)
+	s, err := open(dir, e.config, r.logger.With("org", key.Org, "uid", key.UID), r.now)
 	if err != nil {
 		return nil, openError(dir, err)
 	}
-	r.stores[key] = s
-	return s, s.apply(c)
+	if err := s.apply(e.config); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed { // meanwhile
+		return nil, errors.Join(ErrClosed, s.close())
+	}
+	e.store = s
+	return s, nil
 }
 
 // Close stops all inputs and closes all stores.
 func (r *Recorder) Close() error {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.closed = true
+	entries := r.entries
+	r.entries = nil
+	r.mu.Unlock()
 	var errs []error
-	for key, s := range r.stores {
-		errs = append(errs, s.close())
-		delete(r.stores, key)
+	for _, e := range entries {
+		e.mu.Lock()
+		if e.store != nil {
+			errs = append(errs, e.store.close())
+		}
+		e.mu.Unlock()
 	}
 	return errors.Join(errs...)
 }

@@ -2,6 +2,7 @@ package recorder
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -61,11 +62,18 @@ func testConfig(inputs ...Input) Config {
 	return Config{Retention: 24 * time.Hour, OutOfOrder: time.Hour, Inputs: inputs}
 }
 
+func openStore(r *Recorder, key Key, c Config) (*Store, error) {
+	if err := r.Configure(key, c); err != nil {
+		return nil, err
+	}
+	return r.Store(key)
+}
+
 // openManual opens a store with one input.
 func openManual(t testing.TB, r *Recorder, key Key) (*Store, *Sink) {
 	t.Helper()
 	in := newManual("manual")
-	s, err := r.Open(key, testConfig(in))
+	s, err := openStore(r, key, testConfig(in))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +122,7 @@ func TestOpenedOnce(t *testing.T) {
 	r, _ := newRecorder(t, dir)
 	key := Key{1, "uid"}
 	a, b := newManual("a"), newManual("b")
-	first, err := r.Open(key, testConfig(a))
+	first, err := openStore(r, key, testConfig(a))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +130,7 @@ func TestOpenedOnce(t *testing.T) {
 
 	// New settings: a stays, b comes; the store is the same.
 	again := newManual("a")
-	second, err := r.Open(key, testConfig(again, b))
+	second, err := openStore(r, key, testConfig(again, b))
 	if err != nil || second != first {
 		t.Fatalf("the store was opened again: %v", err)
 	}
@@ -132,7 +140,7 @@ func TestOpenedOnce(t *testing.T) {
 	}
 	commit(t, kept, start, Sample{series("m"), start, 1})
 
-	if _, err := r.Open(key, testConfig(b)); err != nil {
+	if _, err := openStore(r, key, testConfig(b)); err != nil {
 		t.Fatal(err)
 	}
 	if !a.ended.Load() {
@@ -151,19 +159,19 @@ func TestHeldByAnotherProcess(t *testing.T) {
 	one, _ := newRecorder(t, dir)
 	two, _ := newRecorder(t, dir) // the lock is the same for one process
 	key := Key{1, "uid"}
-	if _, err := one.Open(key, testConfig()); err != nil {
+	if _, err := openStore(one, key, testConfig()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := two.Open(key, testConfig()); err == nil || !strings.Contains(err.Error(), "another process holds") {
+	if _, err := openStore(two, key, testConfig()); err == nil || !strings.Contains(err.Error(), "another process holds") {
 		t.Fatalf("the error is %v", err)
 	}
 	if err := one.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := two.Open(key, testConfig()); err != nil {
+	if _, err := openStore(two, key, testConfig()); err != nil {
 		t.Errorf("the store cannot be opened once it is free: %v", err)
 	}
-	if _, err := one.Open(key, testConfig()); err == nil {
+	if _, err := openStore(one, key, testConfig()); err == nil {
 		t.Error("a closed recorder opened a store")
 	}
 }
@@ -181,15 +189,18 @@ func TestNotWritable(t *testing.T) {
 		}
 		r.root = file
 	}
-	if _, err := r.Open(Key{1, "uid"}, testConfig()); err == nil || !strings.Contains(err.Error(), r.root) {
+	if _, err := openStore(r, Key{1, "uid"}, testConfig()); err == nil || !strings.Contains(err.Error(), r.root) {
 		t.Errorf("the error is %v", err)
 	}
 }
 
 func TestKeys(t *testing.T) {
 	r, _ := newRecorder(t, t.TempDir())
+	if _, err := r.Store(Key{1, "uid"}); !errors.Is(err, ErrNotConfigured) {
+		t.Errorf("a store without settings: %v", err)
+	}
 	for _, key := range []Key{{0, "uid"}, {-1, "uid"}, {1, ""}, {1, "."}, {1, ".."}, {1, "../1"}, {1, "a/b"}, {1, strings.Repeat("a", 41)}} {
-		if _, err := r.Open(key, testConfig()); err == nil {
+		if _, err := openStore(r, key, testConfig()); err == nil {
 			t.Errorf("a store was opened for %v", key)
 		}
 	}
@@ -224,7 +235,7 @@ func TestOrganisations(t *testing.T) {
 func TestSettled(t *testing.T) {
 	r, c := newRecorder(t, t.TempDir())
 	a, b := newManual("a"), newManual("b")
-	s, err := r.Open(Key{1, "uid"}, testConfig(a, b))
+	s, err := openStore(r, Key{1, "uid"}, testConfig(a, b))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,11 @@ func record(t *testing.T, collectors []collector, do func(t *testing.T, s *recor
 	synctest.Test(t, func(t *testing.T) {
 		r := recorder.New(dir, slog.New(slog.DiscardHandler))
 		in := Input{Interval: time.Second, collectors: collectors}
-		s, err := r.Open(recorder.Key{Org: 1, UID: "uid"}, recorder.Config{Retention: time.Hour, Inputs: []recorder.Input{in}})
+		key := recorder.Key{Org: 1, UID: "uid"}
+		if err := r.Configure(key, recorder.Config{Retention: time.Hour, Inputs: []recorder.Input{in}}); err != nil {
+			t.Fatal(err)
+		}
+		s, err := r.Store(key)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,7 +126,11 @@ func TestHangingCollector(t *testing.T) {
 	dir := t.TempDir()
 	r := recorder.New(dir, slog.New(slog.DiscardHandler))
 	in := Input{Interval: 10 * time.Millisecond, collectors: []collector{hanging}}
-	s, err := r.Open(recorder.Key{Org: 1, UID: "uid"}, recorder.Config{Retention: time.Hour, Inputs: []recorder.Input{in}})
+	key := recorder.Key{Org: 1, UID: "uid"}
+	if err := r.Configure(key, recorder.Config{Retention: time.Hour, Inputs: []recorder.Input{in}}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := r.Store(key)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,8 +40,11 @@ func newFixture(t testing.TB) (*fixture, *recorder.Recorder) {
 	t.Helper()
 	r := recorder.New(t.TempDir(), slog.New(slog.DiscardHandler))
 	in := make(manual, 1)
-	s, err := r.Open(recorder.Key{Org: 1, UID: "uid"},
-		recorder.Config{Retention: 30 * 24 * time.Hour, OutOfOrder: 24 * time.Hour, Inputs: []recorder.Input{in}})
+	key := recorder.Key{Org: 1, UID: "uid"}
+	if err := r.Configure(key, recorder.Config{Retention: 30 * 24 * time.Hour, OutOfOrder: 24 * time.Hour, Inputs: []recorder.Input{in}}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := r.Store(key)
 	if err != nil {
 		t.Fatal(err)
 	}
