@@ -2,6 +2,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend/datasource"
@@ -11,8 +12,16 @@ import (
 )
 
 func main() {
-	if err := datasource.Manage(plugin.ID, plugin.NewFactory(), datasource.ManageOpts{}); err != nil {
+	if err := run(); err != nil {
 		log.DefaultLogger.Error("The plugin ended with an error", "error", err)
 		os.Exit(1)
 	}
+}
+
+func run() error {
+	rec, err := plugin.NewRecorder()
+	if err != nil {
+		return err
+	}
+	return errors.Join(datasource.Manage(plugin.ID, plugin.NewFactory(rec), datasource.ManageOpts{}), rec.Close())
 }

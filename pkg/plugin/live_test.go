@@ -85,7 +85,7 @@ func (m managed) RunStream(ctx context.Context, req *backend.RunStreamRequest, s
 }
 
 func continuum() handlers {
-	return managed{datasource.NewInstanceManager(NewFactory())}
+	return managed{datasource.NewInstanceManager(NewFactory(noStores()))}
 }
 
 var errDown = errors.New("connection refused")

@@ -22,7 +22,7 @@ func newInstance(t testing.TB, jsonData string) (*instance, backend.PluginContex
 		OrgID: 1, PluginID: ID, User: &backend.User{Login: "viewer"},
 		DataSourceInstanceSettings: &backend.DataSourceInstanceSettings{UID: "uid", Type: ID, JSONData: []byte(jsonData)},
 	}
-	in, err := NewFactory()(backend.WithPluginContext(t.Context(), pc), *pc.DataSourceInstanceSettings)
+	in, err := NewFactory(noStores())(backend.WithPluginContext(t.Context(), pc), *pc.DataSourceInstanceSettings)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +270,7 @@ func TestSettings(t *testing.T) {
 		`{}`:                       "",
 		`{"source":"signal"}`:      "",
 		`{"minStep":10}`:           "",
-		`{"source":"recorder"}`:    `source "recorder" is not known`,
+		`{"source":"other"}`:       `source "other" is not known`,
 		`{"minStep":9}`:            "minimum step 9 is too small",
 		`{"minStep":"1s"}`:         "cannot be read",
 		`{"maxStreams":-1}`:        "streams per data source -1",

@@ -169,20 +169,20 @@ func TestStreamLimits(t *testing.T) {
 	}
 }
 
-// recorder is a stream's sender that keeps what is sent.
-type recorder struct {
+// sentPackets is a stream's sender that keeps what is sent.
+type sentPackets struct {
 	mu      sync.Mutex
 	packets []string
 }
 
-func (r *recorder) Send(p *backend.StreamPacket) error {
+func (r *sentPackets) Send(p *backend.StreamPacket) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.packets = append(r.packets, string(p.Data))
 	return nil
 }
 
-func (r *recorder) count(packet string) (n int) {
+func (r *sentPackets) count(packet string) (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, p := range r.packets {
@@ -194,10 +194,10 @@ func (r *recorder) count(packet string) (n int) {
 }
 
 // runStream runs RunStream in a bubble until do returns.
-func runStream(t *testing.T, in *instance, pc backend.PluginContext, path string, data json.RawMessage, do func(r *recorder)) {
+func runStream(t *testing.T, in *instance, pc backend.PluginContext, path string, data json.RawMessage, do func(r *sentPackets)) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	var r recorder
+	var r sentPackets
 	done := make(chan error, 1)
 	go func() {
 		done <- in.RunStream(ctx, &backend.RunStreamRequest{PluginContext: pc, Path: path, Data: data}, backend.NewStreamSender(&r))
@@ -227,7 +227,7 @@ func TestRunStreamSaysWhatChanged(t *testing.T) {
 	bubble("settings changed under it", func(t *testing.T) {
 		in, pc := newInstance(t, `{}`)
 		path, data := offered(t, in, pc, `{"live":true}`)
-		runStream(t, in, pc, path, data, func(r *recorder) {
+		runStream(t, in, pc, path, data, func(r *sentPackets) {
 			wait(5 * time.Second)
 			if n := r.count(string(changed)); n != 0 {
 				t.Fatalf("changed after %d packets", len(r.packets)-n)
@@ -252,7 +252,7 @@ func TestRunStreamSaysWhatChanged(t *testing.T) {
 	bubble("made under settings of before", func(t *testing.T) {
 		in, pc := newInstance(t, `{}`)
 		path, data := forge(t, 1000, 60_000, channel.Data{Query: json.RawMessage(`{}`), Revision: "old"})
-		runStream(t, in, pc, path, data, func(r *recorder) {
+		runStream(t, in, pc, path, data, func(r *sentPackets) {
 			wait(5 * time.Second)
 			if n := r.count(string(changed)); n != 3 || len(r.packets) != n {
 				t.Errorf("%d of %d packets say that all has changed", n, len(r.packets))
@@ -263,7 +263,7 @@ func TestRunStreamSaysWhatChanged(t *testing.T) {
 		good, pc := newInstance(t, `{}`)
 		path, data := offered(t, good, pc, `{"live":true}`)
 		in, pc := newInstance(t, `{"minStep":1}`)
-		runStream(t, in, pc, path, data, func(r *recorder) {
+		runStream(t, in, pc, path, data, func(r *sentPackets) {
 			wait(5 * time.Second)
 			if n := r.count(string(changed)); n != 3 || len(r.packets) != n {
 				t.Errorf("%d of %d packets say that all has changed", n, len(r.packets))
@@ -273,7 +273,7 @@ func TestRunStreamSaysWhatChanged(t *testing.T) {
 	bubble("not ours", func(t *testing.T) {
 		in, pc := newInstance(t, `{}`)
 		path, _ := offered(t, in, pc, `{"live":true}`)
-		runStream(t, in, pc, path, json.RawMessage(`"forged"`), func(r *recorder) {
+		runStream(t, in, pc, path, json.RawMessage(`"forged"`), func(r *sentPackets) {
 			wait(time.Minute)
 			if len(r.packets) != 0 {
 				t.Errorf("%d packets on a path that is not ours", len(r.packets))
@@ -288,7 +288,7 @@ func TestJoinAcrossInstances(t *testing.T) {
 		old, pc := newInstance(t, `{}`)
 		path, data := offered(t, old, pc, `{"live":true,"tickInterval":30000}`)
 		next := &instance{settings: old.settings, source: old.source, streams: old.streams}
-		runStream(t, old, pc, path, data, func(r *recorder) {
+		runStream(t, old, pc, path, data, func(r *sentPackets) {
 			time.Sleep(5 * time.Second)
 			synctest.Wait()
 			before := len(r.packets)

@@ -107,6 +107,24 @@ func (r *Recorder) Configure(key Key, c Config) error {
 	return e.store.apply(c)
 }
 
+// Idle stops the inputs of key's store, if it is open: its data source wants
+// them no more. What was recorded stays.
+func (r *Recorder) Idle(key Key) error {
+	r.mu.Lock()
+	e := r.entries[key]
+	r.mu.Unlock()
+	if e == nil {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.config.Inputs = nil
+	if e.store == nil {
+		return nil
+	}
+	return e.store.apply(e.config)
+}
+
 // Store returns the store of key, and opens it if no one has yet. After an error
 // it may be asked for again. Whoever gets it does not close it.
 func (r *Recorder) Store(key Key) (*Store, error) {

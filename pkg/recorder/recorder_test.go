@@ -146,6 +146,9 @@ func TestOpenedOnce(t *testing.T) {
 	if !a.ended.Load() {
 		t.Error("an input that is gone still runs")
 	}
+	if err := r.Idle(key); err != nil || !b.ended.Load() {
+		t.Errorf("an input goes on after its data source wants it no more: %v", err)
+	}
 	if got := read(t, first, "m"); len(got) != 1 {
 		t.Errorf("samples are lost: %v", got)
 	}

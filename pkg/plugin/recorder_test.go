@@ -1,0 +1,370 @@
+package plugin
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/grafana/grafana-plugin-sdk-go/backend"
+	"github.com/grafana/grafana-plugin-sdk-go/data"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/continuum-live/continuum-datasource/pkg/channel"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+)
+
+// fed is an instance on a recorder whose only input is the test itself.
+type fed struct {
+	*instance
+	pc   backend.PluginContext
+	sink *recorder.Sink
+	all  map[string]*recorder.Series
+}
+
+type handFed chan *recorder.Sink
+
+func (handFed) ID() string { return "test" }
+
+func (h handFed) Run(ctx context.Context, sink *recorder.Sink) {
+	h <- sink
+	<-ctx.Done()
+}
+
+// onRecorder runs do beside a recorder, in virtual time.
+func onRecorder(t *testing.T, do func(t *testing.T, r *fed)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(24 * time.Hour)
+		rec := recorder.New(t.TempDir(), slog.New(slog.DiscardHandler))
+		defer func() {
+			if err := rec.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		pc := backend.PluginContext{OrgID: 1, PluginID: ID, User: &backend.User{Login: "viewer"},
+			DataSourceInstanceSettings: &backend.DataSourceInstanceSettings{UID: "uid", JSONData: []byte(`{"source":"recorder","recorder":{"noHost":true}}`)}}
+		in, err := NewFactory(rec)(backend.WithPluginContext(t.Context(), pc), *pc.DataSourceInstanceSettings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		feeder := make(handFed, 1)
+		if err := rec.Configure(recorder.Key{Org: 1, UID: "uid"},
+			recorder.Config{Retention: 24 * time.Hour, OutOfOrder: time.Hour, Inputs: []recorder.Input{feeder}}); err != nil {
+			t.Fatal(err)
+		}
+		do(t, &fed{in.(*instance), pc, <-feeder, make(map[string]*recorder.Series)})
+	})
+}
+
+// sample returns a sample of the gauge m of one machine.
+func (r *fed) sample(machine string, at int64) recorder.Sample {
+	s := r.all[machine]
+	if s == nil {
+		s = &recorder.Series{Labels: labels.FromStrings(labels.MetricName, "m_bytes", "machine", machine)}
+		r.all[machine] = s
+	}
+	return recorder.Sample{Series: s, T: at, V: math.Sqrt(float64(at%9973)) * float64(len(machine)*len(machine)) / 3}
+}
+
+func (r *fed) ask(t *testing.T, query string, length time.Duration) *data.Frame {
+	t.Helper()
+	now := time.Now()
+	rsp, err := r.QueryData(t.Context(), &backend.QueryDataRequest{PluginContext: r.pc, Queries: []backend.DataQuery{{
+		RefID: "A", JSON: []byte(query), Interval: time.Second, TimeRange: backend.TimeRange{From: now.Add(-length), To: now}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := rsp.Responses["A"].Error; err != nil {
+		t.Fatal(err)
+	}
+	return rsp.Responses["A"].Frames[0]
+}
+
+// viewer is a panel that asks afresh when it is told to, as the guard does.
+type viewer struct {
+	mu      sync.Mutex
+	fields  []string
+	rows    map[int64][]*float64
+	asked   atomic.Int64
+	resync  chan struct{}
+	stopped func()
+}
+
+func (v *viewer) packet(b []byte) error {
+	var p struct {
+		Schema *struct{}
+		Data   struct{ Values []json.RawMessage }
+	}
+	if err := json.Unmarshal(b, &p); err != nil {
+		return err
+	}
+	if p.Schema != nil {
+		select {
+		case v.resync <- struct{}{}:
+		default:
+		}
+		return nil
+	}
+	var times []int64
+	if err := json.Unmarshal(p.Data.Values[0], &times); err != nil {
+		return err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, at := range times {
+		v.rows[at] = make([]*float64, len(p.Data.Values)-1)
+	}
+	for f, raw := range p.Data.Values[1:] {
+		var values []*float64
+		if err := json.Unmarshal(raw, &values); err != nil {
+			return err
+		}
+		for i, at := range times {
+			v.rows[at][f] = values[i]
+		}
+	}
+	return nil
+}
+
+// load asks for the history and follows its stream.
+func (v *viewer) load(t *testing.T, r *fed, query string, length time.Duration) {
+	nonce := v.asked.Add(1)
+	frame := r.ask(t, fmt.Sprintf(`%s,"live":true,"nonce":%d}`, query[:len(query)-1], nonce), length)
+	custom, ok := frame.Meta.Custom.(live)
+	if !ok {
+		t.Fatalf("no channel: %v", frame.Meta.Notices)
+	}
+	v.mu.Lock()
+	v.fields, v.rows = nil, make(map[int64][]*float64)
+	for _, f := range frame.Fields[1:] {
+		v.fields = append(v.fields, f.Name)
+	}
+	for i := range frame.Rows() {
+		row := make([]*float64, len(v.fields))
+		for f := range row {
+			row[f] = frame.Fields[f+1].At(i).(*float64)
+		}
+		v.rows[frame.Fields[0].At(i).(time.Time).UnixMilli()] = row
+	}
+	v.mu.Unlock()
+	path := strings.TrimPrefix(frame.Meta.Channel, "ds/uid/")
+	raw, _ := json.Marshal(custom.Data)
+	rsp, err := r.SubscribeStream(t.Context(), &backend.SubscribeStreamRequest{PluginContext: r.pc, Path: path, Data: raw})
+	if err != nil || rsp.Status != backend.SubscribeStreamStatusOK {
+		t.Fatal(rsp, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		_ = r.RunStream(ctx, &backend.RunStreamRequest{PluginContext: r.pc, Path: path, Data: raw}, backend.NewStreamSender(packetFunc(v.packet)))
+		close(done)
+	}()
+	v.stopped = func() { cancel(); <-done }
+}
+
+type packetFunc func([]byte) error
+
+func (f packetFunc) Send(p *backend.StreamPacket) error { return f(p.Data) }
+
+// A streamed window equals a fresh query bit for bit, with new series appearing,
+// old ones ending and late samples arriving in between.
+func TestRecordedWindowIsExact(t *testing.T) {
+	for _, expr := range []string{"m_bytes", "sum(m_bytes)", "sum(m_bytes * 1.1)", "sum by (machine) (rate(m_bytes[5s]))", "avg_over_time(m_bytes[$__range])"} {
+		t.Run(expr, func(t *testing.T) {
+			onRecorder(t, func(t *testing.T, r *fed) {
+				seed := rand.Uint64()
+				rng := rand.New(rand.NewPCG(seed, 0))
+				query := fmt.Sprintf(`{"expr":%q}`, expr)
+				const length = 40 * time.Second
+				feed := func(seconds int, machines ...string) {
+					for range seconds {
+						time.Sleep(time.Second - time.Duration(time.Now().UnixMilli()%1000)*time.Millisecond)
+						at := time.Now().UnixMilli()
+						time.Sleep(time.Duration(rng.IntN(100)) * time.Millisecond)
+						var samples []recorder.Sample
+						for _, m := range machines {
+							samples = append(samples, r.sample(m, at))
+						}
+						if err := r.sink.Commit(t.Context(), samples, at); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				v := &viewer{resync: make(chan struct{}, 1)}
+				feed(60, "a", "bb")
+				v.load(t, r, query, length)
+				end := make(chan struct{})
+				ended := make(chan struct{})
+				go func() {
+					defer close(ended)
+					for {
+						select {
+						case <-end:
+							return
+						case <-v.resync:
+							v.stopped()
+							v.load(t, r, query, length)
+						}
+					}
+				}()
+				feed(20, "a", "bb")
+				if v.asked.Load() != 1 {
+					t.Errorf("asked %d times although nothing happened", v.asked.Load())
+				}
+				feed(5, "a", "bb", "new")
+				synctest.Wait()
+				if named := expr == "m_bytes"; named && (len(v.fields) != 3 || v.asked.Load() != 2) {
+					t.Errorf("five seconds after a new series began the fields are %v, asked %d times", v.fields, v.asked.Load())
+				}
+				feed(20, "a", "new") // bb ended
+				asked := v.asked.Load()
+				var late []recorder.Sample
+				for i := range int64(3) {
+					late = append(late, r.sample("bb", time.Now().UnixMilli()/1000*1000-(5+i)*1000))
+				}
+				if err := r.sink.Commit(t.Context(), late, 0); err != nil {
+					t.Fatal(err)
+				}
+				feed(12, "a", "new")
+				if v.asked.Load() != asked+1 {
+					t.Errorf("asked %d times after late samples", v.asked.Load()-asked)
+				}
+				feed(20, "a", "new")
+				time.Sleep(500 * time.Millisecond)
+				synctest.Wait()
+				close(end)
+				<-ended
+
+				fresh := r.ask(t, query[:len(query)-1]+`,"live":true}`, length)
+				names := make(map[string]int)
+				for f, name := range v.fields {
+					names[name] = f
+				}
+				rows := 0
+				for i := range fresh.Rows() {
+					at := fresh.Fields[0].At(i).(time.Time).UnixMilli()
+					row := v.rows[at]
+					if row == nil {
+						t.Errorf("seed %d: row %d is missing", seed, at)
+						continue
+					}
+					rows++
+					for _, field := range fresh.Fields[1:] {
+						want := field.At(i).(*float64)
+						f, ok := names[field.Name]
+						if !ok {
+							t.Fatalf("seed %d: series %s is missing", seed, field.Name)
+						}
+						got := row[f]
+						if (got == nil) != (want == nil) || got != nil && math.Float64bits(*got) != math.Float64bits(*want) {
+							t.Errorf("seed %d: row %d of %s is %v, not %v", seed, at, field.Name, got, want)
+						}
+					}
+				}
+				if rows < 40 {
+					t.Errorf("%d rows were compared", rows)
+				}
+				v.stopped()
+			})
+		})
+	}
+}
+
+func TestRecorderAnswers(t *testing.T) {
+	onRecorder(t, func(t *testing.T, r *fed) {
+		now := time.Now().UnixMilli()
+		r.sink.Describe(map[string]recorder.Metadata{"m_bytes": {Type: "gauge", Unit: "bytes", Help: "Bytes."}})
+		for i := range int64(60) {
+			if err := r.sink.Commit(t.Context(), []recorder.Sample{r.sample("a", now-59_000+i*1000)}, now); err != nil {
+				t.Fatal(err)
+			}
+		}
+		frame := r.ask(t, `{"expr":"m_bytes","legend":"M {{machine}}"}`, 30*time.Second)
+		if f := frame.Fields[1]; f.Config.DisplayNameFromDS != "M a" || f.Config.Unit != "bytes" || frame.Rows() != 30 || f.Labels["machine"] != "a" {
+			t.Errorf("the answer is %+v with %d rows", f, frame.Rows())
+		}
+
+		// What depends on the range asked for is shown, but not streamed.
+		frame = r.ask(t, `{"expr":"m_bytes - m_bytes @ start()","live":true}`, 30*time.Second)
+		if frame.Meta.Channel != "" || len(frame.Meta.Notices) != 1 || !strings.Contains(frame.Meta.Notices[0].Text, "@ start()") || frame.Rows() != 30 {
+			t.Errorf("the answer has the channel %q and the notices %v", frame.Meta.Channel, frame.Meta.Notices)
+		}
+
+		// The window is part of the query where, and only where, it matters.
+		for expr, windowed := range map[string]bool{"avg_over_time(m_bytes[$__range])": true, "m_bytes": false} {
+			custom := r.ask(t, fmt.Sprintf(`{"expr":%q,"live":true}`, expr), 30*time.Second).Meta.Custom.(live)
+			var d channel.Data
+			if err := json.Unmarshal([]byte(custom.Data), &d); err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Contains(string(d.Query), fmt.Sprintf(`"window":%d`, custom.Window)); got != windowed {
+				t.Errorf("the query of %s is %s", expr, d.Query)
+			}
+		}
+
+		rsp, err := r.QueryData(t.Context(), &backend.QueryDataRequest{PluginContext: r.pc, Queries: []backend.DataQuery{{
+			RefID: "A", JSON: []byte(`{"expr":"sum(m"}`), TimeRange: backend.TimeRange{From: time.Now().Add(-time.Hour), To: time.Now()}}}})
+		if a := rsp.Responses["A"]; err != nil || a.Status != backend.StatusBadRequest || !strings.Contains(a.Error.Error(), "1:6: parse error") {
+			t.Errorf("a query that does not parse gets %v, %v", rsp.Responses["A"], err)
+		}
+
+		health, err := r.CheckHealth(t.Context(), &backend.CheckHealthRequest{PluginContext: r.pc})
+		if err != nil || health.Status != backend.HealthStatusOk || !strings.Contains(health.Message, "1 series") {
+			t.Errorf("health is %+v, %v", health, err)
+		}
+
+		for _, c := range []struct {
+			url    string
+			status int
+			want   string
+		}{
+			{"metrics", 200, `[{"name":"m_bytes","type":"gauge","unit":"bytes","help":"Bytes."}]`},
+			{"metrics?from=0&to=1000", 200, `[]`},
+			{"labels", 200, `["__name__","machine"]`},
+			{"labels?limit=1", 200, `["__name__"]`},
+			{`labels?match={machine="z"}`, 200, `[]`},
+			{"labels/machine/values", 200, `["a"]`},
+			{`labels/machine/values?match=m_bytes`, 200, `["a"]`},
+			{`labels/machine/values?match=m_bytes{`, 400, `parse error`},
+			{"labels?limit=0", 400, `out of range`},
+			{"labels?from=x", 400, `not a whole number`},
+			{"labels?from=2&to=1", 400, `ends before it begins`},
+			{"status", 200, `"samples":60`},
+			{"nothing", 404, ``},
+		} {
+			path, _, _ := strings.Cut(c.url, "?")
+			var got *backend.CallResourceResponse
+			err := r.CallResource(t.Context(), &backend.CallResourceRequest{PluginContext: r.pc, Method: "GET", Path: path, URL: strings.NewReplacer("{", "%7B", "}", "%7D", `"`, "%22").Replace(c.url)},
+				backend.CallResourceResponseSenderFunc(func(rsp *backend.CallResourceResponse) error { got = rsp; return nil }))
+			if err != nil || got.Status != c.status || !strings.Contains(string(got.Body), c.want) {
+				t.Errorf("%s: %v, %d %s", c.url, err, got.Status, got.Body)
+			}
+		}
+	})
+}
+
+func TestRecorderSettings(t *testing.T) {
+	for raw, want := range map[string]string{
+		`{"source":"recorder"}`:                                         "",
+		`{"source":"recorder","recorder":{"retention":1000}}`:           "retention 1000 is out of range",
+		`{"source":"recorder","recorder":{"maxBytes":1}}`:               "maximum size",
+		`{"source":"recorder","recorder":{"hostInterval":10}}`:          "interval of the host input",
+		`{"source":"recorder","recorder":{"lookback":10}}`:              "lookback",
+		`{"source":"recorder","recorder":{"outOfOrder":1000000000000}}`: "out-of-order",
+		`{"source":"other"}`:                                            `source "other" is not known`,
+		`{"source":"signal","recorder":{"retention":1}}`:                "",
+	} {
+		if _, err := parseSettings(json.RawMessage(raw)); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", raw, err)
+		}
+	}
+}

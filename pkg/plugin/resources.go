@@ -1,0 +1,161 @@
+package plugin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/grafana/grafana-plugin-sdk-go/backend"
+	"github.com/grafana/grafana-plugin-sdk-go/backend/resource/httpadapter"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+)
+
+// CallResource answers what the front end has to know for its editors, from the
+// recorder alone:
+//
+//	GET metrics              names with type, unit and help
+//	GET labels               names of labels
+//	GET labels/<name>/values values of a label
+//	GET status               how the recorder is
+//
+// All but status take from and to (Unix ms, the last hour if absent), limit and
+// match, a series selector such as up{job="a"}.
+func (in *instance) CallResource(ctx context.Context, req *backend.CallResourceRequest, sender backend.CallResourceResponseSender) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /metrics", in.resource((*instance).metricNames))
+	mux.HandleFunc("GET /labels", in.resource((*instance).labelNames))
+	mux.HandleFunc("GET /labels/{name}/values", in.resource((*instance).labelValues))
+	mux.HandleFunc("GET /status", in.resource((*instance).status))
+	return httpadapter.New(mux).CallResource(ctx, req, sender)
+}
+
+// resource answers with what get returns as JSON, or with its error.
+func (in *instance) resource(get func(*instance, *recorder.Store, *http.Request) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		status, body := http.StatusOK, any(nil)
+		store, err := in.opened()
+		if err == nil {
+			body, err = get(in, store, r)
+		}
+		if err != nil {
+			status = http.StatusBadGateway
+			if errors.As(err, new(invalid)) {
+				status = http.StatusBadRequest
+			}
+			body = map[string]string{"error": err.Error()}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(body) // whoever asked is gone
+	}
+}
+
+func (in *instance) opened() (*recorder.Store, error) {
+	switch {
+	case in.broken != nil:
+		return nil, invalid{in.broken}
+	case in.settings.Source != sourceRecorder:
+		return nil, invalid{fmt.Errorf("the source %q has no recorder", in.settings.Source)}
+	}
+	return in.recorder.Store(in.store())
+}
+
+// scope is which part of a store is asked for.
+type scope struct {
+	from, to int64
+	limit    int
+	matchers []*labels.Matcher
+}
+
+const (
+	defaultLimit = 1000
+	maxLimit     = 10_000
+)
+
+func scopeOf(r *http.Request) (scope, error) {
+	now := time.Now()
+	s := scope{from: now.Add(-time.Hour).UnixMilli(), to: now.UnixMilli(), limit: defaultLimit}
+	limit := int64(defaultLimit)
+	for name, field := range map[string]*int64{"from": &s.from, "to": &s.to, "limit": &limit} {
+		text := r.URL.Query().Get(name)
+		if text == "" {
+			continue
+		}
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return s, invalid{fmt.Errorf("%s %q is not a whole number", name, text)}
+		}
+		*field = n
+	}
+	if s.from > s.to {
+		return s, invalid{errors.New("the time range ends before it begins")}
+	}
+	if limit < 1 || limit > maxLimit {
+		return s, invalid{fmt.Errorf("limit %d is out of range: use 1 to %d", limit, maxLimit)}
+	}
+	s.limit = int(limit)
+	if match := r.URL.Query().Get("match"); match != "" {
+		var err error
+		if s.matchers, err = parser.NewParser(parser.Options{}).ParseMetricSelector(match); err != nil {
+			return s, invalid{fmt.Errorf("match: %w", err)}
+		}
+	}
+	return s, nil
+}
+
+// metric is a metric's name and, where an input described it, what it is.
+type metric struct {
+	Name string `json:"name"`
+	recorder.Metadata
+}
+
+func (in *instance) metricNames(store *recorder.Store, r *http.Request) (any, error) {
+	s, err := scopeOf(r)
+	if err != nil {
+		return nil, err
+	}
+	names, err := store.LabelValues(r.Context(), s.from, s.to, s.limit, labels.MetricName, s.matchers...)
+	if err != nil {
+		return nil, err
+	}
+	meta := store.Metadata()
+	metrics := make([]metric, len(names))
+	for i, name := range names {
+		metrics[i] = metric{name, meta[name]}
+	}
+	return metrics, nil
+}
+
+func (in *instance) labelNames(store *recorder.Store, r *http.Request) (any, error) {
+	s, err := scopeOf(r)
+	if err != nil {
+		return nil, err
+	}
+	names, err := store.LabelNames(r.Context(), s.from, s.to, s.limit, s.matchers...)
+	return listed(names), err
+}
+
+func (in *instance) labelValues(store *recorder.Store, r *http.Request) (any, error) {
+	s, err := scopeOf(r)
+	if err != nil {
+		return nil, err
+	}
+	values, err := store.LabelValues(r.Context(), s.from, s.to, s.limit, r.PathValue("name"), s.matchers...)
+	return listed(values), err
+}
+
+// listed returns names as a list of their own, in JSON [] and not null.
+func listed(names []string) []string {
+	return append([]string{}, names...)
+}
+
+func (in *instance) status(store *recorder.Store, _ *http.Request) (any, error) {
+	return store.Status(), nil
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/grafana/grafana-plugin-sdk-go/backend"
+
+	"github.com/continuum-live/continuum-datasource/pkg/internal/grafana"
+)
+
+// The built binary records this machine with nothing configured but the source.
+// Killed in mid-stream and started again it goes on by itself, and shows on
+// screen what a fresh query has. Rows are on their way a quarter of a second
+// after their time.
+func TestRecordsThisMachine(t *testing.T) {
+	t.Setenv("GF_PLUGIN_RECORDER_DIR", t.TempDir())
+	pc := pluginContext
+	settings := *pc.DataSourceInstanceSettings
+	settings.JSONData = []byte(`{"source":"recorder"}`)
+	pc.DataSourceInstanceSettings = &settings
+	pluginContext, pc = pc, pluginContext
+	t.Cleanup(func() { pluginContext = pc })
+
+	const query = `{"expr":"sum by (mode) (node_cpu_seconds_total)","live":true}`
+	p := start(t)
+	ask(t, p, 10*time.Second, query) // the data source begins with its first request
+	time.Sleep(3500 * time.Millisecond)
+
+	var screen grafana.Screen
+	frame := ask(t, p, 10*time.Second, query)
+	screen.History(frame)
+	if len(frame.Fields) != 9 || !strings.HasPrefix(frame.Fields[1].Config.DisplayNameFromDS, `{mode="`) || frame.Fields[1].Config.Unit != "s" {
+		t.Fatalf("the answer has %d fields", len(frame.Fields))
+	}
+	path, raw := subscription(t, frame)
+	first := screen.Times()[0]
+	if status, _, err := p.SubscribeStream(t.Context(), &backend.SubscribeStreamRequest{PluginContext: pluginContext, Path: path, Data: raw}); err != nil || status != backend.SubscribeStreamStatusOK {
+		t.Fatalf("SubscribeStream: status %d, %v", status, err)
+	}
+	var ages []time.Duration
+	for _, kill := range []bool{true, false} {
+		ctx, cancel := context.WithCancel(t.Context())
+		until := time.Now().Add(6 * time.Second).UnixMilli()
+		_ = p.RunStream(ctx, &backend.RunStreamRequest{PluginContext: pluginContext, Path: path, Data: raw}, func(packet []byte) {
+			var one struct{ Data struct{ Values []json.RawMessage } }
+			var times []int64
+			if json.Unmarshal(packet, &one) == nil && json.Unmarshal(one.Data.Values[0], &times) == nil && len(times) == 1 {
+				ages = append(ages, time.Since(time.UnixMilli(times[0])))
+			}
+			if err := screen.Packet(packet); err != nil {
+				t.Error(err)
+			}
+			if newest := screen.Times(); newest[len(newest)-1] >= until {
+				if kill {
+					if err := p.Kill(); err != nil {
+						t.Error(err)
+					}
+				}
+				cancel()
+			}
+		})
+		cancel()
+		if kill {
+			p = start(t)
+		}
+	}
+	times := screen.Times()
+	last := times[len(times)-1]
+	fresh := ask(t, p, time.Since(time.UnixMilli(first)), query)
+	if err := screen.Compare(fresh, first-1, last); err != nil {
+		t.Error(err)
+	}
+	slices.Sort(ages)
+	if len(ages) == 0 {
+		t.Fatal("no row came by itself")
+	}
+	t.Logf("%d rows were between %v and %v old when they came, half of them at most %v", len(ages), ages[0], ages[len(ages)-1], ages[len(ages)/2])
+	if median := ages[len(ages)/2]; median > 250*time.Millisecond {
+		t.Errorf("half of the rows came more than %v after their time", median)
+	}
+}
