@@ -47,7 +47,9 @@ func TestRecordsThisMachine(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		until := time.Now().Add(6 * time.Second).UnixMilli()
 		_ = p.RunStream(ctx, &backend.RunStreamRequest{PluginContext: pluginContext, Path: path, Data: raw}, func(packet []byte) {
-			var one struct{ Data struct{ Values []json.RawMessage } }
+			var one struct {
+				Data struct{ Values []json.RawMessage }
+			}
 			var times []int64
 			if json.Unmarshal(packet, &one) == nil && json.Unmarshal(one.Data.Values[0], &times) == nil && len(times) == 1 {
 				ages = append(ages, time.Since(time.UnixMilli(times[0])))

@@ -81,10 +81,10 @@ func (in *instance) record() source.Source {
 	}
 	if in.broken = in.recorder.Configure(in.store(), config); in.broken == nil {
 		// So that it records from now on. An error shows when the store is asked.
-		_, _ = in.recorder.Store(in.store())
+		go func() { _, _ = in.recorder.Store(context.Background(), in.store()) }()
 	}
 	return promql.Source{
-		Engine:   promql.Embedded{Store: func() (*recorder.Store, error) { return in.recorder.Store(in.store()) }},
+		Engine:   promql.Embedded{Store: func(ctx context.Context) (*recorder.Store, error) { return in.recorder.Store(ctx, in.store()) }},
 		Interval: ms(s.HostInterval),
 		Lookback: ms(s.Lookback),
 	}

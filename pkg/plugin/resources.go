@@ -40,7 +40,7 @@ func (in *instance) CallResource(ctx context.Context, req *backend.CallResourceR
 func (in *instance) resource(get func(*instance, *recorder.Store, *http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		status, body := http.StatusOK, any(nil)
-		store, err := in.opened()
+		store, err := in.opened(r.Context())
 		if err == nil {
 			body, err = get(in, store, r)
 		}
@@ -57,14 +57,14 @@ func (in *instance) resource(get func(*instance, *recorder.Store, *http.Request)
 	}
 }
 
-func (in *instance) opened() (*recorder.Store, error) {
+func (in *instance) opened(ctx context.Context) (*recorder.Store, error) {
 	switch {
 	case in.broken != nil:
 		return nil, invalid{in.broken}
 	case in.settings.Source != sourceRecorder:
 		return nil, invalid{fmt.Errorf("the source %q has no recorder", in.settings.Source)}
 	}
-	return in.recorder.Store(in.store())
+	return in.recorder.Store(ctx, in.store())
 }
 
 // scope is which part of a store is asked for.

@@ -14,6 +14,7 @@
 package recorder
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -59,9 +60,12 @@ type Recorder struct {
 
 // entry is one store, or what it will be.
 type entry struct {
-	mu     sync.Mutex // held while the store is opened, which may take seconds
-	config Config
-	store  *Store
+	mu      sync.Mutex
+	config  Config
+	store   *Store
+	opening chan struct{} // closed when the store was opened or could not be
+	err     error         // why it could not
+	closed  bool
 }
 
 // New returns a recorder whose stores live in <root>/<organisation>/<uid>. It
@@ -125,9 +129,10 @@ func (r *Recorder) Idle(key Key) error {
 	return e.store.apply(e.config)
 }
 
-// Store returns the store of key, and opens it if no one has yet. After an error
-// it may be asked for again. Whoever gets it does not close it.
-func (r *Recorder) Store(key Key) (*Store, error) {
+// Store returns the store of key, and opens it if no one has yet. That may take
+// seconds, and goes on when ctx ends. After an error it may be asked for again.
+// Whoever gets it does not close it.
+func (r *Recorder) Store(ctx context.Context, key Key) (*Store, error) {
 	r.mu.Lock()
 	e, closed := r.entries[key], r.closed
 	r.mu.Unlock()
@@ -138,25 +143,54 @@ func (r *Recorder) Store(key Key) (*Store, error) {
 		return nil, ErrNotConfigured
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.store != nil {
+	if e.store != nil || e.closed {
+		defer e.mu.Unlock()
+		if e.closed {
+			return nil, ErrClosed
+		}
 		return e.store, nil
 	}
+	if e.opening == nil {
+		e.opening = make(chan struct{})
+		go r.open(key, e)
+	}
+	opening := e.opening
+	e.mu.Unlock()
+
+	select {
+	case <-opening:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("the recorder's store is still being opened: %w", context.Cause(ctx))
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil, ErrClosed
+	}
+	return e.store, e.err
+}
+
+func (r *Recorder) open(key Key, e *entry) {
+	e.mu.Lock()
+	config := e.config
+	e.mu.Unlock()
 	dir := filepath.Join(r.root, strconv.FormatInt(key.Org, 10), key.UID)
-	s, err := open(dir, e.config, r.logger.With("org", key.Org, "uid", key.UID), r.now)
+	s, err := open(dir, config, r.logger.With("org", key.Org, "uid", key.UID), r.now)
 	if err != nil {
-		return nil, openError(dir, err)
+		err = openError(dir, err)
 	}
-	if err := s.apply(e.config); err != nil {
-		return nil, errors.Join(err, s.close())
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err == nil {
+		if err = s.apply(e.config); err != nil { // the newest, not those of above
+			err = errors.Join(err, s.close())
+		}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed { // meanwhile
-		return nil, errors.Join(ErrClosed, s.close())
+	if e.err = err; err == nil {
+		e.store = s
 	}
-	e.store = s
-	return s, nil
+	close(e.opening)
+	e.opening = nil
 }
 
 // Close stops all inputs and closes all stores.
@@ -168,13 +202,27 @@ func (r *Recorder) Close() error {
 	r.mu.Unlock()
 	var errs []error
 	for _, e := range entries {
-		e.mu.Lock()
-		if e.store != nil {
-			errs = append(errs, e.store.close())
-		}
-		e.mu.Unlock()
+		errs = append(errs, e.close())
 	}
 	return errors.Join(errs...)
+}
+
+func (e *entry) close() error {
+	e.mu.Lock()
+	e.closed = true
+	opening := e.opening
+	e.mu.Unlock()
+	if opening != nil {
+		<-opening
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.store == nil {
+		return nil
+	}
+	s := e.store
+	e.store = nil
+	return s.close()
 }
 
 // openError says what to do about err.

@@ -66,7 +66,7 @@ func openStore(r *Recorder, key Key, c Config) (*Store, error) {
 	if err := r.Configure(key, c); err != nil {
 		return nil, err
 	}
-	return r.Store(key)
+	return r.Store(context.Background(), key)
 }
 
 // openManual opens a store with one input.
@@ -199,7 +199,7 @@ func TestNotWritable(t *testing.T) {
 
 func TestKeys(t *testing.T) {
 	r, _ := newRecorder(t, t.TempDir())
-	if _, err := r.Store(Key{1, "uid"}); !errors.Is(err, ErrNotConfigured) {
+	if _, err := r.Store(t.Context(), Key{1, "uid"}); !errors.Is(err, ErrNotConfigured) {
 		t.Errorf("a store without settings: %v", err)
 	}
 	for _, key := range []Key{{0, "uid"}, {-1, "uid"}, {1, ""}, {1, "."}, {1, ".."}, {1, "../1"}, {1, "a/b"}, {1, strings.Repeat("a", 41)}} {

@@ -28,7 +28,7 @@ func record(t *testing.T, collectors []collector, do func(t *testing.T, s *recor
 		if err := r.Configure(key, recorder.Config{Retention: time.Hour, Inputs: []recorder.Input{in}}); err != nil {
 			t.Fatal(err)
 		}
-		s, err := r.Store(key)
+		s, err := r.Store(context.Background(), key)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,7 +130,7 @@ func TestHangingCollector(t *testing.T) {
 	if err := r.Configure(key, recorder.Config{Retention: time.Hour, Inputs: []recorder.Input{in}}); err != nil {
 		t.Fatal(err)
 	}
-	s, err := r.Store(key)
+	s, err := r.Store(context.Background(), key)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,12 +28,12 @@ var engine = upstream.NewEngine(upstream.EngineOpts{
 // Embedded evaluates queries with Prometheus' engine on a store of this process.
 type Embedded struct {
 	// Store opens the store, or returns the one that is open.
-	Store func() (*recorder.Store, error)
+	Store func(context.Context) (*recorder.Store, error)
 }
 
 // Check implements Engine.
-func (e Embedded) Check(context.Context) (string, error) {
-	s, err := e.Store()
+func (e Embedded) Check(ctx context.Context) (string, error) {
+	s, err := e.Store(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -49,17 +49,20 @@ func (e Embedded) Check(context.Context) (string, error) {
 }
 
 // Settled implements Engine.
-func (e Embedded) Settled(context.Context) (int64, error) {
-	s, err := e.Store()
+func (e Embedded) Settled(ctx context.Context) (int64, error) {
+	s, err := e.Store(ctx)
 	if err != nil {
 		return 0, err
 	}
 	return s.Settled(), nil
 }
 
-// Watch implements Engine. A store that cannot be opened has nothing to watch.
+// Watch implements Engine. A store that is not open has nothing to watch, and is
+// not waited for.
 func (e Embedded) Watch() (uint64, <-chan struct{}) {
-	s, err := e.Store()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	s, err := e.Store(ctx)
 	if err != nil {
 		return 0, nil
 	}
@@ -68,7 +71,7 @@ func (e Embedded) Watch() (uint64, <-chan struct{}) {
 
 // Range implements Engine.
 func (e Embedded) Range(ctx context.Context, expr string, lookback time.Duration, first, last, step int64) ([]Series, error) {
-	s, err := e.Store()
+	s, err := e.Store(ctx)
 	if err != nil {
 		return nil, err
 	}

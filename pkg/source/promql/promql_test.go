@@ -44,12 +44,12 @@ func newFixture(t testing.TB) (*fixture, *recorder.Recorder) {
 	if err := r.Configure(key, recorder.Config{Retention: 30 * 24 * time.Hour, OutOfOrder: 24 * time.Hour, Inputs: []recorder.Input{in}}); err != nil {
 		t.Fatal(err)
 	}
-	s, err := r.Store(key)
+	s, err := r.Store(context.Background(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return &fixture{
-		Source: Source{Engine: Embedded{func() (*recorder.Store, error) { return s, nil }}, Interval: time.Second, Lookback: 5 * time.Minute},
+		Source: Source{Engine: Embedded{func(context.Context) (*recorder.Store, error) { return s, nil }}, Interval: time.Second, Lookback: 5 * time.Minute},
 		Sink:   <-in, store: s, series: make(map[string]*recorder.Series),
 	}, r
 }
