@@ -327,6 +327,7 @@ func TestRecorderAnswers(t *testing.T) {
 			status int
 			want   string
 		}{
+			{"DELETE series?from=0&to=1&match=m_bytes", 403, "only editors"},
 			{"metrics", 200, `[{"name":"m_bytes","type":"gauge","unit":"bytes","help":"Bytes."}]`},
 			{"metrics?from=0&to=1000", 200, `[]`},
 			{"labels", 200, `["__name__","machine"]`},
@@ -340,14 +341,29 @@ func TestRecorderAnswers(t *testing.T) {
 			{"labels?from=2&to=1", 400, `ends before it begins`},
 			{"status", 200, `"samples":60`},
 			{"nothing", 404, ``},
+			{"EDITOR", 0, ""},
+			{"DELETE series?from=0&to=1", 400, "match is missing"},
+			{"DELETE series?from=0&to=1&match=m_bytes{", 400, "parse error"},
+			{fmt.Sprintf("DELETE series?from=0&to=%d&match=m_bytes", now), 200, "{}"},
 		} {
+			if c.url == "EDITOR" { // from here on
+				r.pc.User = &backend.User{Login: "editor", Role: "Editor"}
+				continue
+			}
+			method := "GET"
+			if rest, ok := strings.CutPrefix(c.url, "DELETE "); ok {
+				method, c.url = "DELETE", rest
+			}
 			path, _, _ := strings.Cut(c.url, "?")
 			var got *backend.CallResourceResponse
-			err := r.CallResource(t.Context(), &backend.CallResourceRequest{PluginContext: r.pc, Method: "GET", Path: path, URL: strings.NewReplacer("{", "%7B", "}", "%7D", `"`, "%22").Replace(c.url)},
+			err := r.CallResource(backend.WithPluginContext(t.Context(), r.pc), &backend.CallResourceRequest{PluginContext: r.pc, Method: method, Path: path, URL: strings.NewReplacer("{", "%7B", "}", "%7D", `"`, "%22").Replace(c.url)},
 				backend.CallResourceResponseSenderFunc(func(rsp *backend.CallResourceResponse) error { got = rsp; return nil }))
 			if err != nil || got.Status != c.status || !strings.Contains(string(got.Body), c.want) {
 				t.Errorf("%s: %v, %d %s", c.url, err, got.Status, got.Body)
 			}
+		}
+		if frame := r.ask(t, `{"expr":"m_bytes"}`, 30*time.Second); len(frame.Fields) != 1 {
+			t.Errorf("deleted series are still shown: %v", frame.Fields[1].Name)
 		}
 	})
 }

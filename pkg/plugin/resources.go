@@ -24,15 +24,17 @@ import (
 //	GET labels               names of labels
 //	GET labels/<name>/values values of a label
 //	GET status               how the recorder is
+//	DELETE series            deletes samples, for editors and admins
 //
 // All but status take from and to (Unix ms, the last hour if absent), limit and
-// match, a series selector such as up{job="a"}.
+// match, a series selector such as up{job="a"}. DELETE needs from, to and match.
 func (in *instance) CallResource(ctx context.Context, req *backend.CallResourceRequest, sender backend.CallResourceResponseSender) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", in.resource((*instance).metricNames))
 	mux.HandleFunc("GET /labels", in.resource((*instance).labelNames))
 	mux.HandleFunc("GET /labels/{name}/values", in.resource((*instance).labelValues))
 	mux.HandleFunc("GET /status", in.resource((*instance).status))
+	mux.HandleFunc("DELETE /series", in.resource((*instance).deleteSeries))
 	return httpadapter.New(mux).CallResource(ctx, req, sender)
 }
 
@@ -46,8 +48,11 @@ func (in *instance) resource(get func(*instance, *recorder.Store, *http.Request)
 		}
 		if err != nil {
 			status = http.StatusBadGateway
-			if errors.As(err, new(invalid)) {
+			switch {
+			case errors.As(err, new(invalid)):
 				status = http.StatusBadRequest
+			case errors.Is(err, errRole):
+				status = http.StatusForbidden
 			}
 			body = map[string]string{"error": err.Error()}
 		}
@@ -158,4 +163,24 @@ func listed(names []string) []string {
 
 func (in *instance) status(store *recorder.Store, _ *http.Request) (any, error) {
 	return store.Status(), nil
+}
+
+var errRole = errors.New("only editors and admins may delete what was recorded")
+
+func (in *instance) deleteSeries(store *recorder.Store, r *http.Request) (any, error) {
+	user := backend.PluginConfigFromContext(r.Context()).User
+	if user == nil || user.Role != "Editor" && user.Role != "Admin" {
+		return nil, errRole
+	}
+	for _, name := range []string{"from", "to", "match"} {
+		if !r.URL.Query().Has(name) {
+			return nil, invalid{fmt.Errorf("%s is missing: say what is to be deleted", name)}
+		}
+	}
+	s, err := scopeOf(r)
+	if err != nil {
+		return nil, err
+	}
+	backend.Logger.FromContext(r.Context()).Info("Samples are deleted", "user", user.Login, "match", r.URL.Query().Get("match"), "from", s.from, "to", s.to)
+	return struct{}{}, store.Delete(r.Context(), s.from, s.to, s.matchers...)
 }

@@ -321,6 +321,25 @@ func TestLateAndRefused(t *testing.T) {
 	}
 }
 
+func TestDelete(t *testing.T) {
+	r, _ := newRecorder(t, t.TempDir())
+	s, sink := openManual(t, r, Key{1, "uid"})
+	a, b := series("m", "i", "a"), series("m", "i", "b")
+	commit(t, sink, start, Sample{a, start - 1000, 1}, Sample{a, start, 2}, Sample{b, start, 3})
+	before, changed := s.Watch()
+	if err := s.Delete(t.Context(), start, start, labels.MustNewMatcher(labels.MatchEqual, "i", "a")); err != nil {
+		t.Fatal(err)
+	}
+	<-changed
+	if late, _ := s.Watch(); late == before {
+		t.Error("nobody is told that rows have changed")
+	}
+	want := map[string]map[int64]float64{a.Labels.String(): {start - 1000: 1}, b.Labels.String(): {start: 3}}
+	if got := read(t, s, "m"); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("left are %v, not %v", got, want)
+	}
+}
+
 // The TSDB deletes whole blocks; until then, what is past the retention must
 // not show.
 func TestRetention(t *testing.T) {

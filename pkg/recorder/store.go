@@ -295,6 +295,21 @@ func (k *Sink) append(ctx context.Context, samples []Sample) error {
 	return nil
 }
 
+// Delete deletes the samples from mint to maxt (Unix ms) of all series that match.
+// That rows have changed is told as with late samples. The names of series in
+// memory stay in lists until the TSDB next cleans up, within hours.
+func (s *Store) Delete(ctx context.Context, mint, maxt int64, matchers ...*labels.Matcher) error {
+	if err := s.db.Delete(ctx, mint, maxt, matchers...); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.late++
+	s.tell()
+	s.mu.Unlock()
+	// Until this is done the samples are hidden, but still on the disk.
+	return s.db.CleanTombstones()
+}
+
 // query runs do on a querier of the times from mint to maxt.
 func (s *Store) query(mint, maxt int64, do func(storage.Querier) (annotations.Annotations, error)) error {
 	q, err := s.Querier(mint, maxt)

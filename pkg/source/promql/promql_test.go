@@ -84,7 +84,7 @@ func value(i, at int64) float64 {
 	return math.Sqrt(float64(at%977+13*i+1)) * math.Pow(10, float64(i%7))
 }
 
-const machines = 20
+const machines = 12
 
 // fill commits samples of the times in (after, through], one per second: a
 // counter and a gauge of each machine.
@@ -138,7 +138,7 @@ func TestConforms(t *testing.T) {
 			t.Logf("%s", expr)
 			raw, _ := json.Marshal(map[string]string{"expr": expr})
 			err := sourcetest.Verify(t.Context(), sourcetest.Subject{
-				Source: f.Source, Query: raw, Steps: []int64{1000, 2500}, Rows: 60,
+				Source: f.Source, Query: raw, Steps: []int64{1000, 2500}, Rows: 24,
 				Between: func() {
 					then := time.Now().UnixMilli()
 					time.Sleep(2 * time.Second)
