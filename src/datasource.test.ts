@@ -7,6 +7,7 @@ import {
   DataSourceRef,
   dateTime,
   LoadingState,
+  ScopedVars,
   StreamingDataFrame,
   TimeRange,
 } from '@grafana/data';
@@ -32,7 +33,8 @@ const inner = jest.spyOn(DataSourceWithBackend.prototype, 'query');
 /** The requests that reached Grafana's DataSourceWithBackend. */
 const sent = () => inner.mock.calls.map(([request]) => request as Request);
 
-const newDataSource = () => new DataSource({ uid: 'uid', type: REF.type } as DataSourceInstanceSettings<Options>);
+const newDataSource = (jsonData: Options = {}) =>
+  new DataSource({ uid: 'uid', type: REF.type, jsonData } as DataSourceInstanceSettings<Options>);
 
 function relative(from: string, to: string): TimeRange {
   const old = { from: dateTime(NOW - 900_000), to: dateTime(NOW - 600_000) }; // as the panel editor hands it over
@@ -287,5 +289,29 @@ describe('a query', () => {
       'walk from 0 to $high every 1000 ms',
     );
     expect(newDataSource().getDefaultQuery()).toMatchObject({ withStreaming: true, shape: 'walk' });
+  });
+});
+
+describe('a data source that is asked in PromQL', () => {
+  const machine = () => newDataSource({ source: 'recorder' });
+
+  it('has no query until an expression is entered', () => {
+    expect(machine().getDefaultQuery()).toEqual({ withStreaming: true, expr: '' });
+    expect(machine().filterQuery({ refId: 'A', expr: ' ' })).toBe(false);
+    expect(machine().filterQuery({ refId: 'A', expr: 'up' })).toBe(true);
+    expect(machine().filterQuery({ refId: 'A', expr: 'up', hide: true })).toBe(false);
+    expect(machine().getQueryDisplayText({ refId: 'A', expr: 'up' })).toBe('up');
+  });
+
+  it('replaces variables, several values as a regular expression, and leaves to the back end what is its own', () => {
+    const values: Record<string, string | string[]> = { one: 'a"b', many: ['x.y', 'z'] };
+    setTemplateSrv({
+      replace: (text: string, vars: ScopedVars, format: (value: string | string[]) => string) =>
+        text.replace(/\$(\w+)/g, (_, name: string) => format((vars[name]?.value ?? values[name]) as string)),
+    } as unknown as TemplateSrv);
+    const query = { refId: 'A', expr: 'rate(up{a="$one",b=~"$many"}[$__rate_interval])' };
+    expect(machine().applyTemplateVariables(query, {}).expr).toBe(
+      String.raw`rate(up{a="a\"b",b=~"(x\\.y|z)"}[$__rate_interval])`,
+    );
   });
 });

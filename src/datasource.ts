@@ -1,6 +1,7 @@
 import {
   DataQueryRequest,
   DataQueryResponse,
+  DataSourceInstanceSettings,
   LiveChannelScope,
   LoadingState,
   rangeUtil,
@@ -15,12 +16,20 @@ import {
   StreamingFrameAction,
   StreamOptionsProvider,
 } from '@grafana/runtime';
+import { escapeRegExp } from 'lodash';
 import { combineLatest, defer, map, Observable } from 'rxjs';
 import { epochOf, guard, noted } from './guard';
 import { isCompared } from './scenes';
-import { Ask, DEFAULT_QUERY, Options, Query, Terms } from './types';
+import { Ask, DEFAULT_QUERY, Options, Query, SourceName, Terms } from './types';
 
 export class DataSource extends DataSourceWithBackend<Query, Options> {
+  readonly source: SourceName;
+
+  constructor(settings: DataSourceInstanceSettings<Options>) {
+    super(settings);
+    this.source = settings.jsonData.source ?? 'signal';
+  }
+
   /**
    * A live request becomes one inner query per target, so that one in doubt is asked again by itself, with one answer
    * for all of them: answers of their own would change the order of the series. All other requests are Grafana's.
@@ -65,14 +74,17 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
   };
 
   override getDefaultQuery(): Partial<Query> {
-    return DEFAULT_QUERY;
+    return this.source === 'signal' ? DEFAULT_QUERY : { withStreaming: true, expr: '' };
   }
 
   override filterQuery(query: Query): boolean {
-    return !query.hide;
+    return !query.hide && (this.source === 'signal' || Boolean(query.expr?.trim()));
   }
 
   override getQueryDisplayText(query: Query): string {
+    if (this.source !== 'signal') {
+      return query.expr ?? '';
+    }
     const { shape, lowerLimit, upperLimit, tickInterval } = { ...DEFAULT_QUERY, ...query };
     return `${shape} from ${lowerLimit} to ${upperLimit} every ${tickInterval} ms`;
   }
@@ -80,6 +92,10 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
   override applyTemplateVariables(query: Query, scopedVars: ScopedVars): Query {
     const text = (value: string) => getTemplateSrv().replace(value, scopedVars);
     const number = (value: number | string) => toNumber(typeof value === 'string' ? text(value) : value);
+    const legend = query.legend && { legend: text(query.legend) };
+    if (this.source !== 'signal') {
+      return { ...query, ...legend, expr: getTemplateSrv().replace(query.expr, { ...scopedVars, ...LATER }, inPromQL) };
+    }
     const q = { ...DEFAULT_QUERY, ...query };
     return {
       ...q,
@@ -87,7 +103,7 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
       lowerLimit: number(q.lowerLimit),
       upperLimit: number(q.upperLimit),
       tickInterval: number(q.tickInterval),
-      ...(q.legend && { legend: text(q.legend) }),
+      ...legend,
     };
   }
 }
@@ -95,6 +111,20 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
 /** The text as a number if it is one, or as it is: the back end then says which field is wrong. */
 function toNumber(value: number | string): number | string {
   return typeof value === 'string' && value.trim() !== '' && Number.isFinite(Number(value)) ? Number(value) : value;
+}
+
+/** What the back end expands, because it depends on the step and the range, and alert rules have no front end. */
+const LATER: ScopedVars = Object.fromEntries(
+  ['__interval', '__interval_ms', '__rate_interval', '__rate_interval_ms', '__range', '__range_ms'].map((name) => [
+    name,
+    { text: `$${name}`, value: `$${name}` },
+  ]),
+);
+
+/** A variable's value within a quoted text of PromQL: several values as a regular expression for any of them. */
+function inPromQL(value: string | string[]): string {
+  const quoted = (text: string) => text.replace(/[\\"]/g, '\\$&');
+  return Array.isArray(value) ? `(${value.map((v) => quoted(escapeRegExp(v))).join('|')})` : quoted(value);
 }
 
 const wantsStream = (target: Query) => target.withStreaming !== false;

@@ -14,7 +14,10 @@ interface Fields {
 }
 
 /** A query as saved: fields may be missing, if only because they are newer than the dashboard. */
-export interface Query extends DataQuery, Partial<Fields> {}
+export interface Query extends DataQuery, Partial<Fields> {
+  /** PromQL, for a data source that is asked in it. All other fields but the streaming and the legend are the signal's. */
+  expr?: string;
+}
 
 export const DEFAULT_QUERY: Fields = {
   withStreaming: true,
@@ -44,8 +47,10 @@ export interface Terms {
   first: number;
 }
 
+export type SourceName = 'signal' | 'recorder';
+
 export interface Options extends DataSourceJsonData {
-  source?: 'signal';
+  source?: SourceName;
   minStep?: number;
   maxStreams?: number;
   maxStreamsPerUser?: number;

@@ -4,6 +4,11 @@ import React, { useState } from 'react';
 import { Options } from '../types';
 
 const SOURCES = [
+  {
+    value: 'recorder' as const,
+    label: 'Recorder (this machine)',
+    description: "Records the metrics of Grafana's own machine, and is asked in PromQL",
+  },
   { value: 'signal' as const, label: 'Signal', description: 'A test signal, the same in every process at every time' },
 ];
 

@@ -3,13 +3,13 @@ import { render, screen } from '@testing-library/react';
 import userEvent from '@testing-library/user-event';
 import React, { useState } from 'react';
 import { DataSource } from '../datasource';
-import { Options, Query } from '../types';
+import { Options, Query, SourceName } from '../types';
 import { QueryEditor } from './QueryEditor';
 
 type Props = QueryEditorProps<DataSource, Query, Options>;
 
 /** The editor as Grafana holds it: what it saves comes back as its query. */
-function open(query: Partial<Query> = {}) {
+function open(query: Partial<Query> = {}, source: SourceName = 'signal') {
   const onChange = jest.fn<undefined, [Query]>();
   const onRunQuery = jest.fn();
   let replace: (query: Query) => void = () => undefined;
@@ -20,7 +20,9 @@ function open(query: Partial<Query> = {}) {
       onChange(changed);
       setSaved(changed);
     };
-    return <QueryEditor {...({ query: saved, onChange: save, onRunQuery } as unknown as Props)} />;
+    return (
+      <QueryEditor {...({ datasource: { source }, query: saved, onChange: save, onRunQuery } as unknown as Props)} />
+    );
   }
   render(<Holder />);
   return { onChange, onRunQuery, replace: (changed: Query) => React.act(() => replace(changed)) };
@@ -143,5 +145,34 @@ describe('QueryEditor', () => {
     replace({ refId: 'A', upperLimit: 7, legend: 'other' });
     expect(field('Upper limit')).toHaveValue('7');
     expect(field('Legend')).toHaveValue('other');
+  });
+});
+
+describe('QueryEditor in PromQL', () => {
+  it('saves and runs the expression on Enter, and keeps what it does not show', async () => {
+    const { onChange, onRunQuery } = open({ expr: 'up', hide: false }, 'recorder');
+    await enter('PromQL', 'sum(up)');
+    expect(onChange.mock.calls).toEqual([[{ refId: 'A', expr: 'sum(up)', hide: false, legend: undefined }]]);
+    expect(onRunQuery).toHaveBeenCalledTimes(1);
+  });
+
+  it('begins a new line on Shift+Enter', async () => {
+    const { onChange } = open({ expr: '' }, 'recorder');
+    await userEvent.type(field('PromQL'), 'sum(up{Shift>}{Enter}{/Shift})');
+    expect(onChange).not.toHaveBeenCalled();
+    expect(field('PromQL')).toHaveValue('sum(up\n)');
+  });
+
+  it('saves the legend on blur', async () => {
+    const { onChange } = open({ expr: 'up' }, 'recorder');
+    await userEvent.type(field('Legend'), '{{{{job}}');
+    await userEvent.tab();
+    expect(onChange.mock.lastCall?.[0]).toMatchObject({ expr: 'up', legend: '{{job}}' });
+  });
+
+  it('turns streaming off', async () => {
+    const { onChange } = open({ expr: 'up' }, 'recorder');
+    await userEvent.click(field('With Streaming'));
+    expect(onChange.mock.lastCall?.[0].withStreaming).toBe(false);
   });
 });

@@ -1,10 +1,12 @@
 import { QueryEditorProps } from '@grafana/data';
-import { Combobox, InlineField, InlineSwitch, Input, Stack } from '@grafana/ui';
+import { Combobox, InlineField, Input, Stack } from '@grafana/ui';
 import { isEqual } from 'lodash';
 import React, { KeyboardEvent, useState } from 'react';
 import { DataSource } from '../datasource';
 import { DEFAULT_QUERY, Options, Query, SHAPES } from '../types';
 import { Draft, invalidFields, toDraft, toFields } from './draft';
+import { PromQLEditor } from './PromQLEditor';
+import { StreamingSwitch } from './StreamingSwitch';
 
 const shapes = SHAPES.map((value) => ({ value, label: value.charAt(0).toUpperCase() + value.slice(1) }));
 
@@ -32,11 +34,18 @@ const FIELDS: Array<{
   },
 ];
 
+type Props = QueryEditorProps<DataSource, Query, Options>;
+
+/** The editor of whatever the data source is asked in. */
+export function QueryEditor(props: Props) {
+  return props.datasource.source === 'signal' ? <SignalEditor {...props} /> : <PromQLEditor {...props} />;
+}
+
 /**
  * The fields are checked as one types, and saved and run together on blur and Enter, once all of them are valid: who
  * moves both limits can so enter one after the other.
  */
-export function QueryEditor(props: QueryEditorProps<DataSource, Query, Options>) {
+function SignalEditor(props: Props) {
   const { onChange, onRunQuery } = props;
   const query = { ...DEFAULT_QUERY, ...props.query };
   const saved = toDraft(query);
@@ -101,17 +110,7 @@ export function QueryEditor(props: QueryEditorProps<DataSource, Query, Options>)
           />
         </InlineField>
       ))}
-      <InlineField
-        label="With Streaming"
-        htmlFor={id('withStreaming')}
-        tooltip="New rows are added as they come, without a refresh, while the time range ends at now."
-      >
-        <InlineSwitch
-          id={id('withStreaming')}
-          value={query.withStreaming}
-          onChange={({ currentTarget }) => save({ withStreaming: currentTarget.checked })}
-        />
-      </InlineField>
+      <StreamingSwitch id={id('withStreaming')} value={query.withStreaming} onChange={save} />
     </Stack>
   );
 }

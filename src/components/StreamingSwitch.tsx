@@ -1,0 +1,25 @@
+import { InlineField, InlineSwitch } from '@grafana/ui';
+import React from 'react';
+import { Query } from '../types';
+
+interface StreamingSwitchProps {
+  id: string;
+  value: boolean;
+  onChange: (change: Partial<Query>) => void;
+}
+
+export function StreamingSwitch({ id, value, onChange }: StreamingSwitchProps) {
+  return (
+    <InlineField
+      label="With Streaming"
+      htmlFor={id}
+      tooltip="New rows are added as they come, without a refresh, while the time range ends at now."
+    >
+      <InlineSwitch
+        id={id}
+        value={value}
+        onChange={({ currentTarget }) => onChange({ withStreaming: currentTarget.checked })}
+      />
+    </InlineField>
+  );
+}
