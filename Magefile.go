@@ -401,6 +401,8 @@ func grafanaEnv(port, data string) ([]string, error) {
 		"GF_PATHS_LOGS="+filepath.Join(data, "log"),
 		"GF_PATHS_PLUGINS="+filepath.Join(data, "plugins"),
 		"GF_PATHS_PROVISIONING="+provisioning,
+		// recorder_dir in the plugin's section: dist has no folder of plugins above it.
+		"GF_PLUGIN_CONTINUUM_LIVE_DATASOURCE_RECORDER_DIR="+filepath.Join(data, "continuum-recorder"),
 	), nil
 }
 
