@@ -42,7 +42,7 @@ export function PromQLEditor({ query, onChange, onRunQuery }: QueryEditorProps<D
       >
         <TextArea
           id={id('expr')}
-          rows={Math.min(10, draft.expr.split('\n').length)}
+          rows={rowsOf(draft.expr)}
           placeholder="rate(node_cpu_seconds_total[$__rate_interval])"
           value={draft.expr}
           onChange={({ currentTarget }) => setDraft({ ...draft, expr: currentTarget.value })}
@@ -70,4 +70,10 @@ export function PromQLEditor({ query, onChange, onRunQuery }: QueryEditorProps<D
       </Stack>
     </Stack>
   );
+}
+
+/** Roughly: a line that is too long for one row takes another. */
+function rowsOf(expr: string): number {
+  const rows = expr.split('\n').reduce((sum, line) => sum + 1 + Math.floor(line.length / 100), 0);
+  return Math.min(10, rows);
 }
