@@ -217,7 +217,7 @@ func (in *instance) offer(meta *data.FrameMeta, caller caller, w wire, q source.
 	window := rows.Through - rows.After
 	path := channel.Path{Step: rows.Step, Window: window, Digest: channel.DigestOf(encoded), Nonce: w.Nonce}
 	pc := caller.context
-	if err := in.streams.room(ownerOf(pc), path.String(), userOf(pc), in.settings); err != nil {
+	if err := in.streams.room(ownerOf(pc), path, userOf(pc), in.settings); err != nil {
 		return err
 	}
 	meta.Channel = path.Channel(pc.DataSourceInstanceSettings.UID)
@@ -230,7 +230,7 @@ func (in *instance) offer(meta *data.FrameMeta, caller caller, w wire, q source.
 func countResync(reason string) {
 	switch reason {
 	case "":
-	case "hole", "short", "fields", "silence", "failure":
+	case "hole", "short", "fields", "silence", "refused", "failure":
 		resyncs.WithLabelValues(reason).Inc()
 	default:
 		resyncs.WithLabelValues("other").Inc()

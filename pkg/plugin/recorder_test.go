@@ -16,6 +16,7 @@ import (
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/data"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/continuum-live/continuum-datasource/pkg/channel"
@@ -69,7 +70,7 @@ func onRecorder(t *testing.T, do func(t *testing.T, r *fed)) {
 func (r *fed) sample(machine string, at int64) recorder.Sample {
 	s := r.all[machine]
 	if s == nil {
-		s = &recorder.Series{Labels: labels.FromStrings(labels.MetricName, "m_bytes", "machine", machine)}
+		s = &recorder.Series{Labels: labels.FromStrings(model.MetricNameLabel, "m_bytes", "machine", machine)}
 		r.all[machine] = s
 	}
 	return recorder.Sample{Series: s, T: at, V: math.Sqrt(float64(at%9973)) * float64(len(machine)*len(machine)) / 3}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/resource/httpadapter"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 
@@ -126,7 +127,7 @@ func (in *instance) metricNames(store *recorder.Store, r *http.Request) (any, er
 	if err != nil {
 		return nil, err
 	}
-	names, err := store.LabelValues(r.Context(), s.from, s.to, s.limit, labels.MetricName, s.matchers...)
+	names, err := store.LabelValues(r.Context(), s.from, s.to, s.limit, model.MetricNameLabel, s.matchers...)
 	if err != nil {
 		return nil, err
 	}

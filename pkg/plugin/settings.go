@@ -114,8 +114,9 @@ func setDefault[T comparable](field *T, value T) {
 // under another revision are told to start afresh; all other settings may change
 // under a running stream.
 func (s settings) revision() string {
+	revision := fmt.Sprintf("%s/%d", s.Source, s.MinStep)
 	if s.Source == sourceRecorder {
-		return fmt.Sprintf("%s/%d/%d", s.Source, s.Recorder.Lookback, s.Recorder.HostInterval)
+		revision += fmt.Sprintf("/%d/%d", s.Recorder.Lookback, s.Recorder.HostInterval)
 	}
-	return s.Source
+	return revision
 }

@@ -28,10 +28,10 @@ var (
 // source's own source, rules and limits. Nothing in the request is believed
 // before that. Errors are errDenied, errStale, or why it cannot be served.
 func (in *instance) open(path string, raw json.RawMessage) (channel.Path, channel.Data, source.Query, error) {
-	fail := func(err error) (channel.Path, channel.Data, source.Query, error) {
-		return channel.Path{}, channel.Data{}, nil, err
-	}
 	p, err := channel.ParsePath(path)
+	fail := func(err error) (channel.Path, channel.Data, source.Query, error) {
+		return p, channel.Data{}, nil, err
+	}
 	if err != nil {
 		return fail(errors.Join(errDenied, err))
 	}
@@ -82,7 +82,7 @@ func (in *instance) SubscribeStream(ctx context.Context, req *backend.SubscribeS
 	case err != nil:
 		return refuse(backend.SubscribeStreamStatusNotFound, err)
 	}
-	if err := in.streams.join(ownerOf(req.PluginContext), req.Path, userOf(req.PluginContext), in.settings); err != nil {
+	if err := in.streams.join(ownerOf(req.PluginContext), p, userOf(req.PluginContext), in.settings); err != nil {
 		return refuse(backend.SubscribeStreamStatusNotFound, err)
 	}
 	ok := &backend.SubscribeStreamResponse{Status: backend.SubscribeStreamStatusOK}
@@ -122,7 +122,7 @@ func (in *instance) RunStream(ctx context.Context, req *backend.RunStreamRequest
 		<-ctx.Done() // an error would make Grafana call again and again
 		return ctx.Err()
 	}
-	run := in.streams.begin(ownerOf(req.PluginContext), req.Path, userOf(req.PluginContext))
+	run := in.streams.begin(ownerOf(req.PluginContext), p, userOf(req.PluginContext))
 	defer run.end()
 	if err == nil {
 		err = in.follow(ctx, run, q, p.Step, d, sender)

@@ -59,7 +59,7 @@ func TestSubscribeOnlyToWhatIsOffered(t *testing.T) {
 	_, other := offered(t, in, pc, `{"live":true,"shape":"sine"}`)
 	good := channel.Data{
 		Query:  json.RawMessage(`{"shape":"walk","lowerLimit":0,"upperLimit":100,"tickInterval":1000}`),
-		Fields: []string{"signal"}, Revision: "signal",
+		Fields: []string{"signal"}, Revision: in.settings.revision(),
 	}
 	type request struct {
 		path string
@@ -148,7 +148,7 @@ func TestStreamLimits(t *testing.T) {
 			}
 			path, data := forge(t, 1000, 60_000, channel.Data{
 				Query:  json.RawMessage(`{"shape":"walk","lowerLimit":0,"upperLimit":4,"tickInterval":1000}`),
-				Fields: []string{"signal"}, Revision: "signal",
+				Fields: []string{"signal"}, Revision: in.settings.revision(),
 			})
 			if rsp := subscribe(t, in, as(3), path, data); rsp.Status != backend.SubscribeStreamStatusNotFound {
 				t.Errorf("a stream over the limit gets status %d", rsp.Status)
@@ -232,7 +232,7 @@ func TestRunStreamSaysWhatChanged(t *testing.T) {
 			if n := r.count(string(changed)); n != 0 {
 				t.Fatalf("changed after %d packets", len(r.packets)-n)
 			}
-			in.streams.adopt(ownerOf(pc), "signal")
+			in.streams.adopt(ownerOf(pc), in.settings.revision())
 			wait(5 * time.Second)
 			if r.count(string(changed)) != 0 {
 				t.Error("told to ask afresh although the revision is the same")

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
+
+	"github.com/continuum-live/continuum-datasource/pkg/channel"
 )
 
 // owner is a data source across all its instances.
@@ -29,7 +31,7 @@ type streams struct {
 type ownerStreams struct {
 	revision string
 	stale    chan struct{} // closed when revision changes
-	paths    map[string]*stream
+	paths    map[channel.Path]*stream
 }
 
 // stream is one path. Grafana may call RunStream anew before the last call has
@@ -51,7 +53,7 @@ func newStreams() *streams {
 func (s *streams) of(o owner) *ownerStreams {
 	os := s.owners[o]
 	if os == nil {
-		os = &ownerStreams{stale: make(chan struct{}), paths: make(map[string]*stream)}
+		os = &ownerStreams{stale: make(chan struct{}), paths: make(map[channel.Path]*stream)}
 		s.owners[o] = os
 	}
 	for path, st := range os.paths {
@@ -87,26 +89,39 @@ func (e errLimit) Error() string {
 
 // room returns an error if a stream on path would break a limit. A path that is
 // open has room for every viewer.
-func (s *streams) room(o owner, path, user string, limits settings) error {
+func (s *streams) room(o owner, path channel.Path, user string, limits settings) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.of(o).room(path, user, limits)
 }
 
-func (os *ownerStreams) room(path, user string, limits settings) error {
+// room counts paths that differ only in the nonce as one: a viewer who asks
+// afresh must not be refused because of the stream it leaves, which Grafana keeps
+// for a while. So that nonces are no way around the limits, there may be no more
+// than twice as many paths.
+func (os *ownerStreams) room(path channel.Path, user string, limits settings) error {
 	if os.paths[path] != nil {
 		return nil
 	}
-	if len(os.paths) >= limits.MaxStreams {
-		return errLimit{"this data source", limits.MaxStreams}
-	}
-	mine := 0
-	for _, st := range os.paths {
+	rows, mine := map[channel.Path]bool{}, map[channel.Path]bool{}
+	myPaths := 0
+	for open, st := range os.paths {
+		open.Nonce = path.Nonce
 		if st.user == user {
-			mine++
+			myPaths++
+		}
+		if open == path {
+			continue
+		}
+		rows[open] = true
+		if st.user == user {
+			mine[open] = true
 		}
 	}
-	if mine >= limits.MaxStreamsPerUser {
+	if len(rows) >= limits.MaxStreams || len(os.paths) >= 2*limits.MaxStreams {
+		return errLimit{"this data source", limits.MaxStreams}
+	}
+	if len(mine) >= limits.MaxStreamsPerUser || myPaths >= 2*limits.MaxStreamsPerUser {
 		return errLimit{"this user", limits.MaxStreamsPerUser}
 	}
 	return nil
@@ -114,7 +129,7 @@ func (os *ownerStreams) room(path, user string, limits settings) error {
 
 // join notes that a viewer joins path and tells the runs of it, or returns an
 // error if there is no room.
-func (s *streams) join(o owner, path, user string, limits settings) error {
+func (s *streams) join(o owner, path channel.Path, user string, limits settings) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	os := s.of(o)
@@ -132,7 +147,7 @@ func (s *streams) join(o owner, path, user string, limits settings) error {
 	return nil
 }
 
-func (os *ownerStreams) open(path, user string) *stream {
+func (os *ownerStreams) open(path channel.Path, user string) *stream {
 	st := os.paths[path]
 	if st == nil {
 		st = &stream{user: user, runs: make(map[chan struct{}]struct{})}
@@ -150,7 +165,7 @@ type run struct {
 
 // begin notes that RunStream was called for path, which it may be without any
 // SubscribeStream: after an error, or after the plugin was restarted.
-func (s *streams) begin(o owner, path, user string) run {
+func (s *streams) begin(o owner, path channel.Path, user string) run {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	os := s.of(o)

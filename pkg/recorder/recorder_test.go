@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
@@ -81,7 +82,7 @@ func openManual(t testing.TB, r *Recorder, key Key) (*Store, *Sink) {
 }
 
 func series(name string, kv ...string) *Series {
-	return &Series{Labels: labels.FromStrings(append([]string{labels.MetricName, name}, kv...)...)}
+	return &Series{Labels: labels.FromStrings(append([]string{model.MetricNameLabel, name}, kv...)...)}
 }
 
 func commit(t testing.TB, k *Sink, watermark int64, samples ...Sample) {
@@ -96,7 +97,7 @@ func read(t testing.TB, s *Store, name string) map[string]map[int64]float64 {
 	t.Helper()
 	all := make(map[string]map[int64]float64)
 	err := s.query(math.MinInt64, math.MaxInt64, func(q storage.Querier) (annotations.Annotations, error) {
-		set := q.Select(t.Context(), false, nil, labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, name))
+		set := q.Select(t.Context(), false, nil, labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, name))
 		for set.Next() {
 			samples := make(map[int64]float64)
 			it := set.At().Iterator(nil)
@@ -359,7 +360,7 @@ func TestRetention(t *testing.T) {
 		t.Fatal(err)
 	}
 	set := q.Select(t.Context(), false, &storage.SelectHints{Start: start, End: start + 2*time.Hour.Milliseconds()},
-		labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, "m"))
+		labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, "m"))
 	n := 0
 	for set.Next() {
 		for it := set.At().Iterator(nil); it.Next() != chunkenc.ValNone; n++ {

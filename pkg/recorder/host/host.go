@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
@@ -156,7 +157,7 @@ func (r *run) take(got reading) {
 		key := v.metric + "\xff" + strings.Join(v.labels, "\xff")
 		s := r.series[key]
 		if s == nil {
-			s = &recorder.Series{Labels: labels.FromStrings(append([]string{labels.MetricName, v.metric}, v.labels...)...)}
+			s = &recorder.Series{Labels: labels.FromStrings(append([]string{model.MetricNameLabel, v.metric}, v.labels...)...)}
 			r.series[key] = s
 		}
 		if !seen[s] {

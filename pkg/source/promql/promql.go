@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/data"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 
@@ -232,8 +233,8 @@ func none(n int) []float64 {
 // display returns a series' name as people write it, the expression where the
 // series has no labels.
 func (q query) display(l labels.Labels) string {
-	name := l.Get(labels.MetricName)
-	rest := l.DropMetricName()
+	name := l.Get(model.MetricNameLabel)
+	rest := l.DropReserved(func(label string) bool { return label == model.MetricNameLabel })
 	switch {
 	case l.IsEmpty():
 		return q.Expr

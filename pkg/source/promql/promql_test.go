@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
@@ -70,7 +71,7 @@ func bubble(t *testing.T, do func(t *testing.T, f *fixture)) {
 }
 
 func (f *fixture) sample(at int64, v float64, name string, kv ...string) recorder.Sample {
-	l := labels.FromStrings(append([]string{labels.MetricName, name}, kv...)...)
+	l := labels.FromStrings(append([]string{model.MetricNameLabel, name}, kv...)...)
 	s := f.series[l.String()]
 	if s == nil {
 		s = &recorder.Series{Labels: l}
