@@ -193,6 +193,28 @@ describe('a live request', () => {
     expect(refIds(out[1])).toEqual(['A', 'B', 'C']);
   });
 
+  it('asks afresh as soon as Grafana refuses the subscription', () => {
+    jest.spyOn(Math, 'random').mockReturnValue(0);
+    const status = new Subject<unknown>();
+    live.getStream.mockReturnValue(status);
+    const { out } = answered(endless(streamed()), endless(streamed()));
+    inner.mockReturnValue(NEVER);
+    expect(live.getStream.mock.calls[0]).toMatchObject([{ scope: 'ds', stream: 'uid', data: '{}' }]);
+    status.next({ type: 'status', state: 'connected' });
+    status.next({ type: 'message', message: {} });
+    jest.advanceTimersByTime(1);
+    expect(sent().length).toBe(2);
+    status.next({ type: 'status', state: 'disconnected' });
+    jest.advanceTimersByTime(1);
+    const asked = sent().map(({ targets }) => targets[0] as { refId: string; nonce: number; resync?: string });
+    expect(asked.slice(2)).toEqual([
+      expect.objectContaining({ refId: 'A', resync: 'refused', nonce: asked[0]!.nonce + 1 }),
+      expect.objectContaining({ refId: 'B', resync: 'refused', nonce: asked[0]!.nonce + 1 }),
+    ]);
+    expect(out.at(-1)?.state).toBe(LoadingState.Streaming);
+    expect(refIds(out.at(-1))).toEqual(['A', 'B']);
+  });
+
   it('is done when no stream was to be had', () => {
     const { out, complete } = answered(plain('A'), plain('B'), plain('C'));
     expect(out.at(-1)).toMatchObject({ state: LoadingState.Done, error: undefined });

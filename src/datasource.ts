@@ -1,7 +1,11 @@
 import {
+  DataFrame,
   DataQueryRequest,
   DataQueryResponse,
   DataSourceInstanceSettings,
+  isLiveChannelStatusEvent,
+  LiveChannelAddress,
+  LiveChannelConnectionState,
   LiveChannelScope,
   LoadingState,
   rangeUtil,
@@ -17,7 +21,7 @@ import {
   StreamOptionsProvider,
 } from '@grafana/runtime';
 import { escapeRegExp } from 'lodash';
-import { combineLatest, defer, map, Observable } from 'rxjs';
+import { combineLatest, connect, defer, EMPTY, filter, map, merge, Observable, switchMap, take, takeWhile } from 'rxjs';
 import { epochOf, guard, noted } from './guard';
 import { isCompared } from './scenes';
 import { Ask, DEFAULT_QUERY, Options, Query, SourceName, Terms } from './types';
@@ -48,7 +52,9 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
           range: rangeUtil.convertRawToRange(request.range.raw, request.timezone),
           targets: [{ ...target, ...ask }],
         });
-      return wantsStream(target) ? guard(query, target.refId, epochOf(this.uid)) : defer(() => query());
+      return wantsStream(target)
+        ? guard((ask) => query(ask).pipe(untilRefused), target.refId, epochOf(this.uid))
+        : defer(() => query());
     });
     return combineLatest(answers).pipe(map(combine));
   }
@@ -149,15 +155,35 @@ function isLive(request: DataQueryRequest<Query>): boolean {
  * pass them and finds the channel open instead: it lives for another 250 ms without a subscriber.
  */
 function openChannel(channel: string, data?: string) {
-  const [, stream, ...path] = channel.split('/');
-  const address = {
-    scope: LiveChannelScope.DataSource,
-    stream: stream ?? '',
-    namespace: stream, // what versions before 12.4 call it
-    path: path.join('/'),
-    data,
-  };
-  getGrafanaLiveSrv().getStream(address).subscribe().unsubscribe();
+  getGrafanaLiveSrv().getStream(addressOf(channel, data)).subscribe().unsubscribe();
+}
+
+function addressOf(channel: string, data?: string): LiveChannelAddress {
+  const [, stream = '', ...path] = channel.split('/');
+  const address = { scope: LiveChannelScope.DataSource, stream, path: path.join('/'), data };
+  return Object.assign(address, { namespace: stream }); // what versions before 12.4 call it
+}
+
+/**
+ * Ends the answers when Grafana's server refuses the subscription, as it does with one that comes over a connection of
+ * more than ten minutes: then nothing will come, Grafana does not try again, and its data stream does not say so.
+ */
+const untilRefused = connect((answers: Observable<DataQueryResponse>) =>
+  // The answer itself goes first: who gets it has to know that there was a channel.
+  merge(answers, answers.pipe(take(1), switchMap(refusal))).pipe(takeWhile((answer) => answer !== undefined)),
+);
+
+function refusal({ data }: DataQueryResponse): Observable<undefined> {
+  const { channel, custom } = (data[0] as DataFrame | undefined)?.meta ?? {};
+  if (!channel) {
+    return EMPTY;
+  }
+  return getGrafanaLiveSrv()
+    .getStream(addressOf(channel, (custom as Partial<Terms> | undefined)?.data))
+    .pipe(
+      filter((event) => isLiveChannelStatusEvent(event) && event.state === LiveChannelConnectionState.Disconnected),
+      map(() => undefined),
+    );
 }
 
 /** One answer for all targets, in their order. */

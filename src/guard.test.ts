@@ -377,17 +377,32 @@ describe('guard', () => {
   });
 
   it('shows a plain answer as it is and completes', () => {
-    const frame = {
-      fields: [],
-      length: 0,
-      meta: { notices: [{ severity: 'info' as const, text: 'Too many streams' }] },
-    };
+    const frame = { fields: [], length: 0 };
     const complete = jest.fn();
     const next = jest.fn();
     guard(() => of({ data: [frame], state: LoadingState.Done }), 'A', epoch).subscribe({ next, complete });
     expect(next.mock.calls).toEqual([[{ key: 'A', data: [frame], state: LoadingState.Done }]]);
     expect(complete).toHaveBeenCalled();
     expect(jest.getTimerCount()).toBe(0);
+  });
+
+  it('polls while a notice says why there is no stream, and streams when there is', () => {
+    const notices = [{ severity: 'warning' as const, text: 'Too many streams' }];
+    let answer: Observable<DataQueryResponse> = of({ data: [{ fields: [], length: 0, meta: { notices } }] });
+    const panel = new Panel(epoch, () => answer);
+    wait(40_000);
+    expect(panel.asked.map(({ at, resync }) => [at, resync])).toEqual([
+      [0, undefined],
+      [15_000, 'refused'],
+      [30_000, 'refused'],
+    ]);
+    expect(panel.answers.length).toBe(3);
+    expect(panel.last?.state).toBe(LoadingState.Streaming); // else Grafana's axis would stand still
+    panel.answers.length = 0;
+    answer = tab.query(WINDOW, 0);
+    wait(10_000);
+    expectUpToDate(panel, STEP, WINDOW);
+    expect(epoch.nonce).toBe(0);
   });
 
   it('says an error of the stream in a notice', () => {
@@ -422,7 +437,7 @@ describe('guard', () => {
           }),
     );
     wait(3000);
-    expect(panel.resyncs).toEqual(['silence']);
+    expect(panel.resyncs).toEqual(['refused']);
     wait(1000);
     expectUpToDate(panel, STEP, WINDOW);
   });

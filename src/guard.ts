@@ -20,6 +20,8 @@ const PATIENCE = 30_000;
 /** An attempt that lasted this long was not part of the same trouble. */
 const CALM = 10_000;
 const LONGEST_WAIT = 10_000;
+/** How often a panel asks that is shown without a stream. */
+const POLL = 15_000;
 /** setTimeout fires at once when it is given more. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
@@ -28,6 +30,7 @@ const TROUBLE: Record<Resync, string> = {
   short: 'The history is incomplete. Asking again.',
   fields: 'The series have changed. Asking again.',
   silence: 'No live rows arrive. Asking again every few seconds.',
+  refused: 'Grafana does not let this panel stream. Asking again every few seconds.',
   failure: 'No answer from the data source. Asking again.',
 };
 
@@ -147,12 +150,21 @@ export function guard(
           } else if (answer.error || !frame) {
             again('failure', answer.error); // a request that failed on the way is an answer without anything
           } else {
-            out.next({ ...answer, key: refId }); // no stream is to be had; where the user should know, a notice says why
-            out.complete();
+            // No stream is to be had. Where the user should know, a notice says why, and that may pass. Grafana's axis
+            // goes on with answers that stream, and these come again.
+            const polled = frame.meta?.notices?.length;
+            out.next({ ...answer, key: refId, ...(polled && { state: LoadingState.Streaming }) });
+            if (polled) {
+              mine.unsubscribe();
+              const wait = setTimeout(() => ask('refused'), POLL);
+              attempt = new Subscription(() => clearTimeout(wait));
+            } else {
+              out.complete();
+            }
           }
         },
         error: (error: DataQueryError) => again('failure', error),
-        complete: () => mine.closed || again('silence'), // Grafana has closed the channel
+        complete: () => mine.closed || again('refused'), // nothing more will come on this channel
       });
       mine.add(inner);
     };

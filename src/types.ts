@@ -28,7 +28,7 @@ export const DEFAULT_QUERY: Fields = {
 };
 
 /** Why the guard asks again. The back end counts them by these names. */
-export type Resync = 'hole' | 'short' | 'fields' | 'silence' | 'failure';
+export type Resync = 'hole' | 'short' | 'fields' | 'silence' | 'refused' | 'failure';
 
 /** What the guard adds to a query on the wire. It is never saved. */
 export interface Ask {

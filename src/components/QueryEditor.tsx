@@ -85,8 +85,10 @@ function SignalEditor(props: Props) {
           value={draft.shape}
           createCustomValue
           onChange={({ value }) => {
-            setDraft({ ...draft, shape: value });
-            commit({ ...draft, shape: value });
+            // Typed and entered, a shape comes as it is shown.
+            const typed = { ...draft, shape: shapes.find(({ label }) => label === value)?.value ?? value };
+            setDraft(typed);
+            commit(typed);
           }}
         />
       </InlineField>
