@@ -24,9 +24,8 @@ FROM grafana/grafana:${GRAFANA_VERSION}
 # Not in /var/lib/grafana: the volume there would go on showing the plugin of an
 # earlier build.
 ENV GF_PATHS_PLUGINS=/usr/share/grafana/plugins
-# What is recorded belongs into the volume.
-ENV GF_PLUGIN_CONTINUUM_LIVE_DATASOURCE_RECORDER_DIR=/var/lib/grafana/continuum-recorder
 COPY --from=front-end /continuum/dist ${GF_PATHS_PLUGINS}/continuum-live-datasource
 COPY --from=back-end /continuum/dist ${GF_PATHS_PLUGINS}/continuum-live-datasource
 # 472 is Grafana's user, who may not be able to read files as they were checked out.
 COPY --chown=472:0 provisioning ${GF_PATHS_PROVISIONING}
+COPY --chown=472:0 provisioning/grafana.ini ${GF_PATHS_CONFIG}

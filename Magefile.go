@@ -296,9 +296,13 @@ func Run(ctx context.Context) error {
 
 	ctx, stop := untilToldToStop(ctx)
 	defer stop()
-	// An empty configuration file: a custom.ini of this machine might name its
+	// A configuration file of our own: a custom.ini of this machine might name its
 	// real database.
-	grafana := exec.CommandContext(ctx, binary, "server", "--homepath", home, "--config", os.DevNull)
+	config, err := filepath.Abs("provisioning/grafana.ini")
+	if err != nil {
+		return err
+	}
+	grafana := exec.CommandContext(ctx, binary, "server", "--homepath", home, "--config", config)
 	grafana.Env = append(os.Environ(), env...)
 	grafana.Stdout, grafana.Stderr = os.Stdout, os.Stderr
 	// Told to end, Grafana ends its plugins too; killed, it would leave them. It
@@ -401,8 +405,6 @@ func grafanaEnv(port, data string) ([]string, error) {
 		"GF_PATHS_LOGS="+filepath.Join(data, "log"),
 		"GF_PATHS_PLUGINS="+filepath.Join(data, "plugins"),
 		"GF_PATHS_PROVISIONING="+provisioning,
-		// recorder_dir in the plugin's section: dist has no folder of plugins above it.
-		"GF_PLUGIN_CONTINUUM_LIVE_DATASOURCE_RECORDER_DIR="+filepath.Join(data, "continuum-recorder"),
 	), nil
 }
 
