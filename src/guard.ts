@@ -155,6 +155,7 @@ export function guard(
             const polled = frame.meta?.notices?.length;
             out.next({ ...answer, key: refId, ...(polled && { state: LoadingState.Streaming }) });
             if (polled) {
+              shown = frame; // what a failure must keep
               mine.unsubscribe();
               const wait = setTimeout(() => ask('refused'), POLL);
               attempt = new Subscription(() => clearTimeout(wait));

@@ -214,6 +214,9 @@ func (in *instance) offer(meta *data.FrameMeta, caller caller, w wire, q source.
 		return fmt.Errorf("Shown without a live stream: the query and its series take %d KB, more than the %d KB a stream can have. "+
 			"Ask for fewer series.", len(encoded)>>10, channel.MaxData>>10)
 	}
+	if err := checkFields(rows.Fields(), rows.Step); err != nil {
+		return fmt.Errorf("Shown without a live stream: %w. Ask for fewer series, or a larger minimum interval.", err)
+	}
 	window := rows.Through - rows.After
 	path := channel.Path{Step: rows.Step, Window: window, Digest: channel.DigestOf(encoded), Nonce: w.Nonce}
 	pc := caller.context

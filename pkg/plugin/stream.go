@@ -58,7 +58,29 @@ func (in *instance) open(path string, raw json.RawMessage) (channel.Path, channe
 	if rows := p.Window / p.Step; rows > in.settings.MaxRows {
 		return fail(fmt.Errorf("%d rows are more than the limit of %d", rows, in.settings.MaxRows))
 	}
+	if err := checkFields(d.Fields, p.Step); err != nil {
+		return fail(err)
+	}
 	return p, d, q, nil
+}
+
+// maxOverlap is the most values that the overlap of a stream may have.
+const maxOverlap = 200_000
+
+// checkFields refuses fields that no answer has: a viewer can make up data for a
+// path, and each field costs a value in every row.
+func checkFields(fields []string, step int64) error {
+	if n := int64(len(fields)) * tail.OverlapLen(step); n > maxOverlap {
+		return fmt.Errorf("%d series are too many for a stream at a step of %d ms", len(fields), step)
+	}
+	seen := make(map[string]bool, len(fields))
+	for _, f := range fields {
+		if f == "" || seen[f] {
+			return fmt.Errorf("%w: field %q is empty or there twice", errDenied, f)
+		}
+		seen[f] = true
+	}
+	return nil
 }
 
 // SubscribeStream authorizes a viewer for the channels that QueryData hands out

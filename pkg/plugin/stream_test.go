@@ -100,6 +100,8 @@ func TestSubscribeOnlyToWhatIsOffered(t *testing.T) {
 			d.Query = json.RawMessage(`{"shape":"walk","lowerLimit":0,"upperLimit":100,"tickInterval":50}`)
 		}), none},
 		{"more rows than the settings allow", forged(1000, 1_024_000, func(*channel.Data) {}), none},
+		{"a field twice", forged(1000, 60_000, func(d *channel.Data) { d.Fields = []string{"signal", "signal"} }), denied},
+		{"a field without a name", forged(1000, 60_000, func(d *channel.Data) { d.Fields = []string{"signal", ""} }), denied},
 		{"settings of before", forged(1000, 60_000, func(d *channel.Data) { d.Revision = "old" }), ok}, // and told to ask afresh
 		{"fields of before", forged(1000, 60_000, func(d *channel.Data) { d.Fields = []string{"old"} }), ok},
 	} {
