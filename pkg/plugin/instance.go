@@ -75,7 +75,7 @@ func NewFactory(rec *recorder.Recorder) datasource.InstanceFactoryFunc {
 func (in *instance) record() source.Source {
 	s := in.settings.Recorder
 	ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
-	config := recorder.Config{Retention: ms(s.Retention), MaxBytes: s.MaxBytes, OutOfOrder: ms(s.OutOfOrder)}
+	config := recorder.Config{Retention: ms(s.Retention), MaxBytes: s.MaxBytes, OutOfOrder: ms(s.OutOfOrder), MaxWait: ms(s.MaxWait), Idle: ms(s.IdleStop)}
 	if !s.NoHost {
 		config.Inputs = append(config.Inputs, host.Input{Interval: ms(s.HostInterval)})
 	}

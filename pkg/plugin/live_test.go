@@ -119,7 +119,7 @@ type serverStream struct {
 func newServer(t testing.TB, seed uint64, start func() handlers) *server {
 	s := &server{
 		t: t, start: start, seed: seed, up: true,
-		settings: backend.DataSourceInstanceSettings{ID: 1, UID: "uid", Type: ID, JSONData: []byte(`{}`), Updated: time.Now()},
+		settings: backend.DataSourceInstanceSettings{ID: 1, UID: "uid", Type: ID, JSONData: onSignal(`{}`), Updated: time.Now()},
 		streams:  map[string]*serverStream{}, hub: map[string]map[*socket]bool{},
 	}
 	s.startPlugin()
@@ -388,7 +388,7 @@ func (s *server) restart(down time.Duration, tabs ...*tab) {
 // submits them anew, with the data they had.
 func (s *server) change(jsonData string) {
 	s.mu.Lock()
-	s.settings.JSONData = []byte(jsonData)
+	s.settings.JSONData = onSignal(jsonData)
 	s.settings.Updated = time.Now()
 	var old []*serverStream
 	for _, st := range s.streams {

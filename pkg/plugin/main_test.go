@@ -4,6 +4,7 @@ import (
 	"flag"
 	"log/slog"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
@@ -23,4 +24,14 @@ func TestMain(m *testing.M) {
 // noStores is a recorder for data sources that have none.
 func noStores() *recorder.Recorder {
 	return recorder.New("", slog.New(slog.DiscardHandler))
+}
+
+// onSignal returns data source settings with the signal as their source, unless
+// they say another.
+func onSignal(jsonData string) []byte {
+	if !strings.Contains(jsonData, `"source"`) {
+		jsonData = strings.Replace(jsonData, "{", `{"source":"signal",`, 1)
+		jsonData = strings.Replace(jsonData, ",}", "}", 1)
+	}
+	return []byte(jsonData)
 }

@@ -20,7 +20,7 @@ func newInstance(t testing.TB, jsonData string) (*instance, backend.PluginContex
 	t.Helper()
 	pc := backend.PluginContext{
 		OrgID: 1, PluginID: ID, User: &backend.User{Login: "viewer"},
-		DataSourceInstanceSettings: &backend.DataSourceInstanceSettings{UID: "uid", Type: ID, JSONData: []byte(jsonData)},
+		DataSourceInstanceSettings: &backend.DataSourceInstanceSettings{UID: "uid", Type: ID, JSONData: onSignal(jsonData)},
 	}
 	in, err := NewFactory(noStores())(backend.WithPluginContext(t.Context(), pc), *pc.DataSourceInstanceSettings)
 	if err != nil {
@@ -266,13 +266,14 @@ func TestLegend(t *testing.T) {
 
 func TestSettings(t *testing.T) {
 	for raw, want := range map[string]string{
-		``:                         "",
 		`{}`:                       "",
 		`{"source":"signal"}`:      "",
 		`{"minStep":10}`:           "",
 		`{"source":"other"}`:       `source "other" is not known`,
-		`{"minStep":9}`:            "minimum step 9 is too small",
+		`{"minStep":9}`:            "minimum step 9 is out of range",
 		`{"minStep":"1s"}`:         "cannot be read",
+		`{"minStep":86400001}`:     "from 10 to 86400000",
+		`{"maxRows":1000001}`:      "rows per query 1000001",
 		`{"maxStreams":-1}`:        "streams per data source -1",
 		`{"maxStreamsPerUser":-1}`: "streams per user -1",
 		`{"maxRows":-1}`:           "rows per query -1",

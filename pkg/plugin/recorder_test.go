@@ -33,7 +33,9 @@ type fed struct {
 
 type handFed chan *recorder.Sink
 
-func (handFed) ID() string { return "test" }
+func (handFed) Name() string { return "test" }
+
+func (handFed) Version() string { return "" }
 
 func (h handFed) Run(ctx context.Context, sink *recorder.Sink) {
 	h <- sink
@@ -59,7 +61,7 @@ func onRecorder(t *testing.T, do func(t *testing.T, r *fed)) {
 		}
 		feeder := make(handFed, 1)
 		if err := rec.Configure(recorder.Key{Org: 1, UID: "uid"},
-			recorder.Config{Retention: 24 * time.Hour, OutOfOrder: time.Hour, Inputs: []recorder.Input{feeder}}); err != nil {
+			recorder.Config{Retention: 24 * time.Hour, OutOfOrder: time.Hour, MaxWait: 2 * time.Second, Inputs: []recorder.Input{feeder}}); err != nil {
 			t.Fatal(err)
 		}
 		do(t, &fed{in.(*instance), pc, <-feeder, make(map[string]*recorder.Series)})

@@ -14,8 +14,8 @@ type settings struct {
 	// MinStep is the smallest step of any query, in milliseconds.
 	MinStep int64 `json:"minStep"`
 	// MaxStreams and MaxStreamsPerUser bound the streams that are open at once.
-	MaxStreams        int `json:"maxStreams"`
-	MaxStreamsPerUser int `json:"maxStreamsPerUser"`
+	MaxStreams        int64 `json:"maxStreams"`
+	MaxStreamsPerUser int64 `json:"maxStreamsPerUser"`
 	// MaxRows bounds the rows of one answer.
 	MaxRows int64 `json:"maxRows"`
 	// Recorder is for the source of that name alone.
@@ -32,6 +32,10 @@ type recorderSettings struct {
 	OutOfOrder int64 `json:"outOfOrder"`
 	// Lookback is how long a series keeps its last value.
 	Lookback int64 `json:"lookback"`
+	// MaxWait is how long rows wait for an input that is behind.
+	MaxWait int64 `json:"maxWait"`
+	// IdleStop is how long recording goes on although nobody asks for anything.
+	IdleStop int64 `json:"idleStop"`
 	// NoHost turns the host input off, which samples every HostInterval.
 	NoHost       bool  `json:"noHost"`
 	HostInterval int64 `json:"hostInterval"`
@@ -53,7 +57,7 @@ func parseSettings(raw json.RawMessage) (settings, error) {
 			return s, fmt.Errorf("the data source settings cannot be read: %w", err)
 		}
 	}
-	setDefault(&s.Source, sourceSignal)
+	setDefault(&s.Source, sourceRecorder)
 	setDefault(&s.MinStep, signal.MinTick)
 	setDefault(&s.MaxStreams, 1000)
 	setDefault(&s.MaxStreamsPerUser, 200)
@@ -62,42 +66,49 @@ func parseSettings(raw json.RawMessage) (settings, error) {
 	setDefault(&s.Recorder.MaxBytes, 10<<30)
 	setDefault(&s.Recorder.OutOfOrder, hour)
 	setDefault(&s.Recorder.Lookback, 5*60*1000)
+	setDefault(&s.Recorder.MaxWait, 2000)
+	setDefault(&s.Recorder.IdleStop, max(30*day, s.Recorder.Retention))
 	setDefault(&s.Recorder.HostInterval, 1000)
 	if s.Source == sourceRecorder {
 		if err := s.Recorder.check(); err != nil {
 			return s, err
 		}
 	}
-	switch {
-	case s.Source != sourceSignal && s.Source != sourceRecorder:
+	if s.Source != sourceSignal && s.Source != sourceRecorder {
 		return s, fmt.Errorf("source %q is not known: choose %q or %q in the data source settings", s.Source, sourceSignal, sourceRecorder)
-	case s.MinStep < signal.MinTick:
-		return s, fmt.Errorf("minimum step %d is too small: enter at least %d ms in the data source settings", s.MinStep, signal.MinTick)
-	case s.MaxStreams < 0:
-		return s, fmt.Errorf("streams per data source %d is negative: enter a whole number above 0 in the data source settings", s.MaxStreams)
-	case s.MaxStreamsPerUser < 0:
-		return s, fmt.Errorf("streams per user %d is negative: enter a whole number above 0 in the data source settings", s.MaxStreamsPerUser)
-	case s.MaxRows < 0:
-		return s, fmt.Errorf("rows per query %d is negative: enter a whole number above 0 in the data source settings", s.MaxRows)
 	}
-	return s, nil
+	return s, inRange(
+		bounds{"minimum step", s.MinStep, signal.MinTick, day, "ms"},
+		bounds{"streams per data source", s.MaxStreams, 1, 1_000_000, "streams"},
+		bounds{"streams per user", s.MaxStreamsPerUser, 1, 1_000_000, "streams"},
+		bounds{"rows per query", s.MaxRows, 1, 1_000_000, "rows"},
+	)
 }
 
 func (r recorderSettings) check() error {
-	for _, f := range []struct {
-		name               string
-		value, least, most int64
-		unit               string
-	}{
-		{"retention", r.Retention, hour, 3650 * day, "ms"},
-		{"maximum size of the store", r.MaxBytes, 64 << 20, 1 << 50, "bytes"},
-		{"out-of-order window", r.OutOfOrder, 0, r.Retention, "ms"},
-		{"lookback", r.Lookback, r.HostInterval, 30 * day, "ms"},
-		{"interval of the host input", r.HostInterval, 250, hour, "ms"},
-	} {
-		if f.value < f.least || f.value > f.most {
+	return inRange(
+		bounds{"retention", r.Retention, hour, 3650 * day, "ms"},
+		bounds{"maximum size of the store", r.MaxBytes, 64 << 20, 1 << 50, "bytes"},
+		bounds{"out-of-order window", r.OutOfOrder, 0, r.Retention, "ms"},
+		bounds{"lookback", r.Lookback, r.HostInterval, 30 * day, "ms"},
+		bounds{"wait for late inputs", r.MaxWait, 1, hour, "ms"},
+		bounds{"time after which recording stops when unused", r.IdleStop, r.Retention, 3650 * day, "ms"},
+		bounds{"interval of the host input", r.HostInterval, 250, hour, "ms"},
+	)
+}
+
+// bounds say between what a setting must lie.
+type bounds struct {
+	name               string
+	value, least, most int64
+	unit               string
+}
+
+func inRange(all ...bounds) error {
+	for _, b := range all {
+		if b.value < b.least || b.value > b.most {
 			return fmt.Errorf("%s %d is out of range: enter a number of %s from %d to %d in the data source settings",
-				f.name, f.value, f.unit, f.least, f.most)
+				b.name, b.value, b.unit, b.least, b.most)
 		}
 	}
 	return nil

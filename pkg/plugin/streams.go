@@ -79,7 +79,7 @@ func (s *streams) adopt(o owner, revision string) {
 // errLimit refuses a stream. Its text is for the panel that asked.
 type errLimit struct {
 	what  string
-	limit int
+	limit int64
 }
 
 func (e errLimit) Error() string {
@@ -104,7 +104,7 @@ func (os *ownerStreams) room(path channel.Path, user string, limits settings) er
 		return nil
 	}
 	rows, mine := map[channel.Path]bool{}, map[channel.Path]bool{}
-	myPaths := 0
+	myPaths := int64(0)
 	for open, st := range os.paths {
 		open.Nonce = path.Nonce
 		if st.user == user {
@@ -118,10 +118,10 @@ func (os *ownerStreams) room(path channel.Path, user string, limits settings) er
 			mine[open] = true
 		}
 	}
-	if len(rows) >= limits.MaxStreams || len(os.paths) >= 2*limits.MaxStreams {
+	if int64(len(rows)) >= limits.MaxStreams || int64(len(os.paths)) >= 2*limits.MaxStreams {
 		return errLimit{"this data source", limits.MaxStreams}
 	}
-	if len(mine) >= limits.MaxStreamsPerUser || myPaths >= 2*limits.MaxStreamsPerUser {
+	if int64(len(mine)) >= limits.MaxStreamsPerUser || myPaths >= 2*limits.MaxStreamsPerUser {
 		return errLimit{"this user", limits.MaxStreamsPerUser}
 	}
 	return nil

@@ -10,12 +10,15 @@ import (
 
 // Input fills a store.
 type Input interface {
-	// ID names the input and all that decides what it records, without secrets.
-	// An input that still has its ID goes on running through a change of
-	// settings; two of the same ID in one store are one.
-	ID() string
-	// Run gives samples to the sink until ctx ends. It mends its own failures
-	// and says them to the sink.
+	// Name names the input among those of its store, for people and, through
+	// Sink.Identity, for servers. It stays the same through changes of settings.
+	Name() string
+	// Version changes with everything that decides what the input does, secrets
+	// included as a digest. It is never shown. An input of the same name and
+	// version goes on running through a change of settings.
+	Version() string
+	// Run gives samples to the sink until ctx ends, and returns within a second
+	// of that. It mends its own failures and says them to the sink.
 	Run(ctx context.Context, sink *Sink)
 }
 

@@ -15,6 +15,7 @@ package recorder
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -43,8 +44,15 @@ type Config struct {
 	// OutOfOrder is how far behind the newest sample of the store another one
 	// is still taken.
 	OutOfOrder time.Duration
+	// MaxWait is the longest that the settled time waits for one input.
+	MaxWait time.Duration
+	// Idle is how long inputs run although nobody asks for samples, 0 for ever.
+	Idle time.Duration
 	// Inputs are to fill the store.
 	Inputs []Input
+	// Remember is what Recorder.Remembered returns after a restart, nil for
+	// nothing. It must have no secrets: it is written down.
+	Remember json.RawMessage
 }
 
 // Recorder holds the stores of the process under one directory.
@@ -66,6 +74,7 @@ type entry struct {
 	opening chan struct{} // closed when the store was opened or could not be
 	err     error         // why it could not
 	closed  bool
+	late    uint64 // of the store that was deleted
 }
 
 // New returns a recorder whose stores live in <root>/<organisation>/<uid>. It
@@ -172,10 +181,10 @@ func (r *Recorder) Store(ctx context.Context, key Key) (*Store, error) {
 
 func (r *Recorder) open(key Key, e *entry) {
 	e.mu.Lock()
-	config := e.config
+	config, late := e.config, e.late
 	e.mu.Unlock()
-	dir := filepath.Join(r.root, strconv.FormatInt(key.Org, 10), key.UID)
-	s, err := open(dir, config, r.logger.With("org", key.Org, "uid", key.UID), r.now)
+	dir := r.dir(key)
+	s, err := open(dir, config, late, r.logger.With("org", key.Org, "uid", key.UID), r.now)
 	if err != nil {
 		err = openError(dir, err)
 	}
@@ -191,6 +200,42 @@ func (r *Recorder) open(key Key, e *entry) {
 	}
 	close(e.opening)
 	e.opening = nil
+}
+
+func (r *Recorder) dir(key Key) string {
+	return filepath.Join(r.root, strconv.FormatInt(key.Org, 10), key.UID)
+}
+
+// Delete deletes all that key's store has recorded, from the disk too. It goes
+// on recording if it did.
+func (r *Recorder) Delete(ctx context.Context, key Key) error {
+	s, err := r.Store(ctx, key)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	e := r.entries[key]
+	r.mu.Unlock()
+	if e == nil {
+		return ErrClosed
+	}
+	e.mu.Lock()
+	if e.store != s { // somebody else was quicker
+		e.mu.Unlock()
+		return nil
+	}
+	late, _ := s.Watch()
+	e.store, e.late = nil, late+1
+	// Whoever asks for the store waits until it has been opened anew.
+	e.opening = make(chan struct{})
+	e.mu.Unlock()
+	err = errors.Join(s.close(), files.RemoveAll(r.dir(key)))
+	r.open(key, e)
+	if err != nil {
+		return fmt.Errorf("not everything could be deleted: %w", err)
+	}
+	_, err = r.Store(ctx, key)
+	return err
 }
 
 // Close stops all inputs and closes all stores.

@@ -51,7 +51,9 @@ type manual struct {
 
 func newManual(id string) *manual { return &manual{id: id, sinks: make(chan *Sink, 1)} }
 
-func (m *manual) ID() string { return m.id }
+func (m *manual) Name() string { return m.id }
+
+func (m *manual) Version() string { return "" }
 
 func (m *manual) Run(ctx context.Context, sink *Sink) {
 	m.sinks <- sink
@@ -60,7 +62,7 @@ func (m *manual) Run(ctx context.Context, sink *Sink) {
 }
 
 func testConfig(inputs ...Input) Config {
-	return Config{Retention: 24 * time.Hour, OutOfOrder: time.Hour, Inputs: inputs}
+	return Config{Retention: 24 * time.Hour, OutOfOrder: time.Hour, MaxWait: 2 * time.Second, Inputs: inputs}
 }
 
 func openStore(r *Recorder, key Key, c Config) (*Store, error) {
@@ -217,7 +219,7 @@ func TestOrganisations(t *testing.T) {
 	two, _ := openManual(t, r, Key{2, "uid"})
 	commit(t, sink, start, Sample{series("m", "secret", "of one"), start, 1})
 	sink.Describe(map[string]Metadata{"m": {Help: "of one"}})
-	if one == two || one.dir == two.dir {
+	if one == two || one.db.Dir() == two.db.Dir() {
 		t.Fatal("the organisations share a store")
 	}
 	if got := read(t, two, "m"); len(got) != 0 {
@@ -244,6 +246,8 @@ func TestSettled(t *testing.T) {
 		t.Fatal(err)
 	}
 	sa, sb := <-a.sinks, <-b.sinks
+	sa.Trouble("")
+	sb.Trouble("")
 	for _, step := range []struct {
 		name      string
 		now       int64 // after start

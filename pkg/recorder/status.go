@@ -3,8 +3,11 @@ package recorder
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
@@ -23,20 +26,33 @@ type Status struct {
 	// Unix milliseconds; Oldest is 0 before there is a sample.
 	Oldest  int64 `json:"oldest"`
 	Settled int64 `json:"settled"`
+	// Used is when samples were last asked for, and Stops when recording stops
+	// unless somebody asks before, in Unix milliseconds, 0 for never.
+	Used  int64 `json:"used"`
+	Stops int64 `json:"stops"`
 }
 
 // InputStatus is how an input has been since it began.
 type InputStatus struct {
-	ID      string  `json:"id"`
-	Samples uint64  `json:"samples"`
-	Late    uint64  `json:"late"`
-	Refused Refused `json:"refused"`
+	Name string `json:"name"`
+	// Connected: the input has begun and has no trouble now.
+	Connected bool `json:"connected"`
+	// Samples were stored, Late ones of them at or before the settled time.
+	// Repeated were stored already, as after a redelivery.
+	Samples  uint64  `json:"samples"`
+	Late     uint64  `json:"late"`
+	Repeated uint64  `json:"repeated"`
+	Refused  Refused `json:"refused"`
 	// Rate is in samples per second, over the last ten seconds.
 	Rate float64 `json:"rate"`
 	// Trouble is what is wrong now, LastError what last kept samples from being
 	// stored.
 	Trouble   string `json:"trouble,omitempty"`
 	LastError string `json:"lastError,omitempty"`
+	// What inputs of messages report.
+	Messages uint64             `json:"messages"`
+	Skipped  map[string]Skipped `json:"skipped,omitempty"`
+	Last     *Message           `json:"last,omitempty"`
 }
 
 // Refused counts samples that were not stored, by reason.
@@ -52,6 +68,70 @@ func (r *Refused) add(o Refused) {
 	r.Duplicate += o.Duplicate
 }
 
+// Report is what came of messages.
+type Report struct {
+	// Messages is how many were received.
+	Messages uint64
+	// Skipped is what could not be recorded, by reason. There are few reasons,
+	// always in the same words.
+	Skipped map[string]Skipped
+	// Last is the last message, nil if there was none.
+	Last *Message
+}
+
+// Skipped is what could not be recorded for one reason.
+type Skipped struct {
+	Count uint64 `json:"count"`
+	// Example is the first that was met.
+	Example string `json:"example"`
+}
+
+// Message is a message, and what it became.
+type Message struct {
+	// From is its topic or subject.
+	From    string `json:"from"`
+	Payload string `json:"payload"`
+	// Samples are in the text format that PromQL's users know.
+	Samples []string `json:"samples"`
+}
+
+// How much is kept of what came from outside, in runes.
+const (
+	maxExample = 200
+	maxPayload = 1000
+	maxLast    = 10 // samples
+)
+
+func cut(s string, runes int) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if utf8.RuneCountInString(s) <= runes {
+		return s
+	}
+	return string([]rune(s)[:runes]) + "…"
+}
+
+func (in *InputStatus) add(r Report) {
+	in.Messages += r.Messages
+	for reason, s := range r.Skipped {
+		if in.Skipped == nil {
+			in.Skipped = make(map[string]Skipped)
+		}
+		sum := in.Skipped[reason]
+		if sum.Count == 0 {
+			sum.Example = cut(s.Example, maxExample)
+		}
+		sum.Count += s.Count
+		in.Skipped[reason] = sum
+	}
+	if r.Last != nil {
+		last := Message{From: cut(r.Last.From, maxExample), Payload: cut(r.Last.Payload, maxPayload)}
+		for _, s := range r.Last.Samples[:min(len(r.Last.Samples), maxLast)] {
+			last.Samples = append(last.Samples, cut(s, maxExample))
+		}
+		in.Last = &last
+	}
+}
+
 // Status returns how the store is.
 func (s *Store) Status() Status {
 	head := s.db.Head()
@@ -64,14 +144,16 @@ func (s *Store) Status() Status {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st.Settled = s.settle()
+	st.Settled, st.Used, st.Stops = s.settle(), s.used, s.stops()
 	now := s.now()
-	for id, sink := range s.sinks {
+	for name, sink := range s.sinks {
 		in := sink.status
-		in.ID, in.Rate = id, sink.recent.perSecond(now)
+		in.Name, in.Rate = name, sink.recent.perSecond(now)
+		in.Connected = sink.heard && in.Trouble == ""
+		in.Skipped = maps.Clone(in.Skipped)
 		st.Inputs = append(st.Inputs, in)
 	}
-	slices.SortFunc(st.Inputs, func(a, b InputStatus) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(st.Inputs, func(a, b InputStatus) int { return cmp.Compare(a.Name, b.Name) })
 	return st
 }
 

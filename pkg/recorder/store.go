@@ -2,9 +2,13 @@ package recorder
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base32"
 	"errors"
 	"log/slog"
 	"maps"
+	"math"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,33 +22,44 @@ import (
 	"github.com/prometheus/prometheus/util/compression"
 )
 
-const (
-	// maxWait is the longest that the settled time waits for one input.
-	maxWait = 2 * time.Second
-	// maxAhead is how far ahead of this clock a sample may be. One from the far
-	// future would make the TSDB refuse every true one after it.
-	maxAhead = 10 * time.Second
-)
+// maxAhead is how far ahead of this clock a sample may be. One from the far
+// future would make the TSDB refuse every true one after it.
+const maxAhead = 10 * time.Second
 
 // Store is the TSDB of one data source.
 type Store struct {
-	dir    string
-	db     *tsdb.DB
-	logger *slog.Logger
-	now    func() time.Time
+	db       *tsdb.DB
+	memory   *memory
+	identity string
+	logger   *slog.Logger
+	now      func() time.Time
+
+	// readers are open queriers, under which the TSDB must not be closed.
+	readers sync.WaitGroup
+	// wake is sent to when an idle store is used again, ended closed at the end.
+	wake, ended chan struct{}
+	running     sync.WaitGroup
+
+	// configuring is held while inputs are started and stopped.
+	configuring sync.Mutex
+	inputs      []Input
+	idle        bool // the inputs are stopped, because nobody asks
 
 	// mu is held through every commit: what comes at or before the settled time
 	// is known to be late, because it cannot move meanwhile.
-	mu        sync.Mutex
-	retention time.Duration
-	settled   int64
-	late      uint64
-	moved     chan struct{} // closed and made anew when settled or late changes
-	sinks     map[string]*Sink
-	meta      map[string]Metadata
+	mu      sync.Mutex
+	closed  bool
+	config  Config
+	used    int64 // when samples were last asked for, Unix ms
+	settled int64
+	late    uint64
+	moved   chan struct{} // closed and made anew when settled or late changes
+	sinks   map[string]*Sink
+	meta    map[string]Metadata
+	last    map[storage.SeriesRef]int64 // the newest time of series, where known
 }
 
-func open(dir string, c Config, logger *slog.Logger, now func() time.Time) (*Store, error) {
+func open(dir string, c Config, late uint64, logger *slog.Logger, now func() time.Time) (*Store, error) {
 	opts := tsdb.DefaultOptions()
 	opts.RetentionDuration = c.Retention.Milliseconds()
 	opts.MaxBytes = c.MaxBytes
@@ -58,8 +73,16 @@ func open(dir string, c Config, logger *slog.Logger, now func() time.Time) (*Sto
 	if err != nil {
 		return nil, err
 	}
-	return &Store{dir: dir, db: db, logger: logger, now: now,
-		moved: make(chan struct{}), sinks: make(map[string]*Sink), meta: make(map[string]Metadata)}, nil
+	// Only now is the directory there, and this process its only owner.
+	m, err := recall(dir, now())
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	s := &Store{db: db, memory: m, identity: m.Identity, used: m.Used, logger: logger, now: now, late: late,
+		wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		moved: make(chan struct{}), sinks: make(map[string]*Sink), meta: make(map[string]Metadata), last: make(map[storage.SeriesRef]int64)}
+	s.running.Go(s.watchUse)
+	return s, nil
 }
 
 // apply sets what may change while the store is open, and starts and stops
@@ -71,15 +94,31 @@ func (s *Store) apply(c Config) error {
 	}}}); err != nil {
 		return err
 	}
-	wanted := make(map[string]Input, len(c.Inputs))
-	for _, in := range c.Inputs {
-		wanted[in.ID()] = in
+	s.configuring.Lock()
+	defer s.configuring.Unlock()
+	s.mu.Lock()
+	s.config = c
+	idle, used := s.isIdle(), s.used
+	s.mu.Unlock()
+	s.inputs, s.idle = c.Inputs, idle
+	if idle {
+		s.run(nil)
+	} else {
+		s.run(c.Inputs)
+	}
+	return s.memory.keep(c, used)
+}
+
+// run makes the inputs those that run. It needs s.configuring.
+func (s *Store) run(inputs []Input) {
+	wanted := make(map[string]Input, len(inputs))
+	for _, in := range inputs {
+		wanted[in.Name()] = in
 	}
 
 	s.mu.Lock()
-	s.retention = c.Retention
 	gone := maps.Clone(s.sinks)
-	maps.DeleteFunc(gone, func(id string, _ *Sink) bool { return wanted[id] != nil })
+	maps.DeleteFunc(gone, func(name string, k *Sink) bool { return wanted[name] != nil && wanted[name].Version() == k.version })
 	s.mu.Unlock()
 
 	// An input that goes may have something to commit yet. Until it has ended,
@@ -88,22 +127,21 @@ func (s *Store) apply(c Config) error {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for id := range gone {
-		delete(s.sinks, id)
+	for name := range gone {
+		delete(s.sinks, name)
 	}
-	for id, in := range wanted {
-		if s.sinks[id] == nil {
-			s.start(id, in)
+	for name, in := range wanted {
+		if s.sinks[name] == nil {
+			s.start(in)
 		}
 	}
-	return nil
 }
 
-func (s *Store) start(id string, in Input) {
+func (s *Store) start(in Input) {
 	ctx, cancel := context.WithCancel(context.Background())
 	// It has nothing to say about the time before it begins.
-	sink := &Sink{store: s, id: id, watermark: s.now().UnixMilli() - 1, stop: cancel, done: make(chan struct{})}
-	s.sinks[id] = sink
+	sink := &Sink{store: s, name: in.Name(), version: in.Version(), watermark: s.now().UnixMilli() - 1, stop: cancel, done: make(chan struct{})}
+	s.sinks[sink.name] = sink
 	go func() {
 		defer close(sink.done)
 		in.Run(ctx, sink)
@@ -119,17 +157,54 @@ func stop(sinks map[string]*Sink) {
 	}
 }
 
+// close stops the inputs and closes the TSDB once nobody reads it any more.
 func (s *Store) close() error {
+	close(s.ended)
+	s.running.Wait()
+	s.configuring.Lock()
+	defer s.configuring.Unlock()
+	s.run(nil)
+
 	s.mu.Lock()
-	sinks := maps.Clone(s.sinks)
+	s.closed = true
+	c, used := s.config, s.used
+	s.tell() // whoever follows rows has to look elsewhere
 	s.mu.Unlock()
-	stop(sinks)
-	return s.db.Close()
+	err := s.memory.keep(c, used)
+	s.readers.Wait()
+	return errors.Join(err, s.db.Close())
+}
+
+// Sink returns that of the running input of the given name, nil if there is none.
+func (s *Store) Sink(name string) *Sink {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sinks[name]
+}
+
+// Ready waits until every input has said how it is, or ctx ends.
+func (s *Store) Ready(ctx context.Context) {
+	for {
+		s.mu.Lock()
+		ready, moved := true, s.moved
+		for _, k := range s.sinks {
+			ready = ready && k.heard
+		}
+		s.mu.Unlock()
+		if ready {
+			return
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // Settled returns the time in Unix milliseconds up to which samples are final,
 // but for late ones. It is the lowest watermark of the inputs, and waits at most
-// maxWait for any of them.
+// the configured time for any of them.
 func (s *Store) Settled() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,7 +215,7 @@ func (s *Store) settle() int64 {
 	now := s.now().UnixMilli()
 	low := now
 	for _, sink := range s.sinks {
-		low = min(low, max(sink.watermark, now-maxWait.Milliseconds()))
+		low = min(low, max(sink.watermark, now-s.config.MaxWait.Milliseconds()))
 	}
 	s.settled = max(s.settled, low)
 	return s.settled
@@ -158,25 +233,47 @@ func (s *Store) Watch() (late uint64, moved <-chan struct{}) {
 // retention, which the TSDB deletes only in whole blocks, and yields series in
 // the order of their labels: sums would differ in their last bits otherwise.
 func (s *Store) Querier(mint, maxt int64) (storage.Querier, error) {
-	s.mu.Lock()
-	oldest := s.settle() - s.retention.Milliseconds()
-	s.mu.Unlock()
-	if maxt < oldest {
-		return storage.NoopQuerier(), nil
-	}
-	q, err := s.db.Querier(max(mint, oldest), maxt)
-	if err != nil {
+	if err := s.read(); err != nil {
 		return nil, err
 	}
-	return querier{q, oldest}, nil
+	s.mu.Lock()
+	oldest := s.settle() - s.config.Retention.Milliseconds()
+	s.use()
+	s.mu.Unlock()
+	q := storage.NoopQuerier()
+	if maxt >= oldest {
+		var err error
+		if q, err = s.db.Querier(max(mint, oldest), maxt); err != nil {
+			s.readers.Done()
+			return nil, err
+		}
+	}
+	return &querier{Querier: q, oldest: oldest, release: sync.OnceFunc(s.readers.Done)}, nil
+}
+
+// read notes a reader, who must call s.readers.Done.
+func (s *Store) read() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	s.readers.Add(1)
+	return nil
 }
 
 type querier struct {
 	storage.Querier
-	oldest int64
+	oldest  int64
+	release func()
 }
 
-func (q querier) Select(ctx context.Context, _ bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
+func (q *querier) Close() error {
+	defer q.release()
+	return q.Querier.Close()
+}
+
+func (q *querier) Select(ctx context.Context, _ bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
 	if hints != nil && hints.Start < q.oldest {
 		h := *hints
 		h.Start = q.oldest
@@ -198,15 +295,24 @@ func (s *Store) Metadata() map[string]Metadata {
 // Sink takes the samples of one running input. All methods may be called at
 // any time from any goroutine.
 type Sink struct {
-	store *Store
-	id    string
-	stop  context.CancelFunc
-	done  chan struct{}
+	store   *Store
+	name    string
+	version string
+	stop    context.CancelFunc
+	done    chan struct{}
 
 	// guarded by store.mu
 	watermark int64
+	heard     bool // the input has said how it is, or committed
 	status    InputStatus
 	recent    rate
+}
+
+// Identity names this input of this very store among all clients of a server:
+// 22 letters and digits, the same after restarts.
+func (k *Sink) Identity() string {
+	sum := sha256.Sum256([]byte(k.store.identity + "/" + k.name))
+	return "c" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:13]))
 }
 
 // Describe says what the metrics are, by name.
@@ -216,26 +322,47 @@ func (k *Sink) Describe(meta map[string]Metadata) {
 	maps.Copy(k.store.meta, meta)
 }
 
-// Trouble sets what people are to be told about the input, empty if all is well.
+// Trouble sets what people are to be told about the input, empty if it is
+// connected and all is well. Until the first call or commit it counts as
+// connecting.
 func (k *Sink) Trouble(message string) {
 	k.store.mu.Lock()
 	defer k.store.mu.Unlock()
-	k.status.Trouble = message
+	k.status.Trouble = cut(message, maxPayload)
+	k.hear()
+}
+
+// Report adds to what the status says of messages.
+func (k *Sink) Report(r Report) {
+	k.store.mu.Lock()
+	defer k.store.mu.Unlock()
+	k.status.add(r)
+}
+
+func (k *Sink) hear() {
+	if !k.heard {
+		k.heard = true
+		k.store.tell()
+	}
 }
 
 // Commit stores samples and says that the input has given all that it has up to
 // watermark (Unix ms). When it returns nil, what was not refused is found again
 // even if the process is killed. Refused are samples that are too far ahead of
-// this clock, too old, or another value for a time that the series has one for.
-// After an error nothing is stored.
+// this clock, too old, or another value for a time that the series has one for:
+// the first wins. After an error nothing is stored.
 func (k *Sink) Commit(ctx context.Context, samples []Sample, watermark int64) error {
 	s := k.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
 	err := k.append(ctx, samples)
 	if err != nil {
 		k.status.LastError = err.Error()
 	}
+	k.hear()
 	before := s.settle()
 	k.watermark = max(k.watermark, watermark)
 	if s.settle() > before {
@@ -256,19 +383,32 @@ func (k *Sink) append(ctx context.Context, samples []Sample) error {
 	}
 	newest := s.now().Add(maxAhead).UnixMilli()
 	settled := s.settle()
-	var stored, late uint64
+	var stored, late, repeated uint64
 	var refused Refused
 	app := s.db.Appender(ctx)
+	seen := s.seenBy(ctx, app, samples)
 	for i := range samples {
 		p := &samples[i]
 		if p.T > newest {
 			refused.Future++
 			continue
 		}
+		is, v, err := seen.before(i)
+		if err != nil {
+			return errors.Join(err, app.Rollback())
+		}
+		if is {
+			if math.Float64bits(v) == math.Float64bits(p.V) {
+				repeated++
+			} else {
+				refused.Duplicate++
+			}
+			continue
+		}
 		ref, err := app.Append(p.Series.ref, p.Series.Labels, p.T, p.V)
 		switch {
 		case err == nil:
-			p.Series.ref = ref
+			seen.add(p, ref)
 			stored++
 			if p.T <= settled {
 				late++
@@ -286,6 +426,7 @@ func (k *Sink) append(ctx context.Context, samples []Sample) error {
 	}
 	k.status.Samples += stored
 	k.status.Late += late
+	k.status.Repeated += repeated
 	k.status.Refused.add(refused)
 	k.recent.add(s.now(), stored)
 	if late > 0 {
@@ -299,6 +440,10 @@ func (k *Sink) append(ctx context.Context, samples []Sample) error {
 // That rows have changed is told as with late samples. The names of series in
 // memory stay in lists until the TSDB next cleans up, within hours.
 func (s *Store) Delete(ctx context.Context, mint, maxt int64, matchers ...*labels.Matcher) error {
+	if err := s.read(); err != nil {
+		return err
+	}
+	defer s.readers.Done()
 	if err := s.db.Delete(ctx, mint, maxt, matchers...); err != nil {
 		return err
 	}

@@ -32,8 +32,11 @@ type Input struct {
 	collectors []collector // instead of the real ones, in tests
 }
 
-// ID implements recorder.Input.
-func (in Input) ID() string { return "host every " + in.Interval.String() }
+// Name implements recorder.Input.
+func (in Input) Name() string { return "host" }
+
+// Version implements recorder.Input.
+func (in Input) Version() string { return in.Interval.String() }
 
 // collector reads one part of the machine.
 type collector struct {

@@ -26,7 +26,7 @@ func record(t *testing.T, collectors []collector, do func(t *testing.T, s *recor
 		r := recorder.New(dir, slog.New(slog.DiscardHandler))
 		in := Input{Interval: time.Second, collectors: collectors}
 		key := recorder.Key{Org: 1, UID: "uid"}
-		if err := r.Configure(key, recorder.Config{Retention: time.Hour, Inputs: []recorder.Input{in}}); err != nil {
+		if err := r.Configure(key, recorder.Config{Retention: time.Hour, MaxWait: 2 * time.Second, Inputs: []recorder.Input{in}}); err != nil {
 			t.Fatal(err)
 		}
 		s, err := r.Store(context.Background(), key)
@@ -128,7 +128,7 @@ func TestHangingCollector(t *testing.T) {
 	r := recorder.New(dir, slog.New(slog.DiscardHandler))
 	in := Input{Interval: 10 * time.Millisecond, collectors: []collector{hanging}}
 	key := recorder.Key{Org: 1, UID: "uid"}
-	if err := r.Configure(key, recorder.Config{Retention: time.Hour, Inputs: []recorder.Input{in}}); err != nil {
+	if err := r.Configure(key, recorder.Config{Retention: time.Hour, MaxWait: 2 * time.Second, Inputs: []recorder.Input{in}}); err != nil {
 		t.Fatal(err)
 	}
 	s, err := r.Store(context.Background(), key)

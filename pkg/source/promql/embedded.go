@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	upstream "github.com/prometheus/prometheus/promql"
@@ -31,21 +32,36 @@ type Embedded struct {
 	Store func(context.Context) (*recorder.Store, error)
 }
 
+// ready is how long a check waits for inputs to connect.
+const ready = 5 * time.Second
+
 // Check implements Engine.
 func (e Embedded) Check(ctx context.Context) (string, error) {
 	s, err := e.Store(ctx)
 	if err != nil {
 		return "", err
 	}
+	ctx, cancel := context.WithTimeout(ctx, ready)
+	defer cancel()
+	s.Ready(ctx)
 	st := s.Status()
-	message := fmt.Sprintf("The recorder has %d series in %d MB.", st.Series, (st.Bytes+1<<20-1)>>20)
+	var b strings.Builder
+	fmt.Fprintf(&b, "The recorder has %d series in %d MB.", st.Series, (st.Bytes+1<<20-1)>>20)
 	for _, in := range st.Inputs {
-		message += fmt.Sprintf(" Input %s: %.0f samples/s.", in.ID, in.Rate)
-		if in.Trouble != "" {
-			message += " It says: " + in.Trouble + "."
+		switch {
+		case in.Trouble != "":
+			fmt.Fprintf(&b, " Input %s has trouble: %s.", in.Name, strings.TrimSuffix(in.Trouble, "."))
+		case !in.Connected:
+			fmt.Fprintf(&b, " Input %s is still connecting.", in.Name)
+		default:
+			fmt.Fprintf(&b, " Input %s: %.0f samples/s.", in.Name, in.Rate)
 		}
 	}
-	return message, nil
+	if stops := time.UnixMilli(st.Stops); st.Stops != 0 && 2*time.Until(stops) < stops.Sub(time.UnixMilli(st.Used)) {
+		fmt.Fprintf(&b, " Nobody has asked for its samples since %s: recording stops on %s unless a panel or an alert rule does.",
+			time.UnixMilli(st.Used).UTC().Format(time.DateOnly), stops.UTC().Format(time.DateOnly))
+	}
+	return b.String(), nil
 }
 
 // Settled implements Engine.

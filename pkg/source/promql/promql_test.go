@@ -30,7 +30,9 @@ type fixture struct {
 
 type manual chan *recorder.Sink
 
-func (manual) ID() string { return "manual" }
+func (manual) Name() string { return "manual" }
+
+func (manual) Version() string { return "" }
 
 func (m manual) Run(ctx context.Context, sink *recorder.Sink) {
 	m <- sink
@@ -42,7 +44,7 @@ func newFixture(t testing.TB) (*fixture, *recorder.Recorder) {
 	r := recorder.New(t.TempDir(), slog.New(slog.DiscardHandler))
 	in := make(manual, 1)
 	key := recorder.Key{Org: 1, UID: "uid"}
-	if err := r.Configure(key, recorder.Config{Retention: 30 * 24 * time.Hour, OutOfOrder: 24 * time.Hour, Inputs: []recorder.Input{in}}); err != nil {
+	if err := r.Configure(key, recorder.Config{Retention: 30 * 24 * time.Hour, OutOfOrder: 24 * time.Hour, MaxWait: 2 * time.Second, Inputs: []recorder.Input{in}}); err != nil {
 		t.Fatal(err)
 	}
 	s, err := r.Store(context.Background(), key)

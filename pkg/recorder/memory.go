@@ -1,0 +1,121 @@
+package recorder
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/spf13/afero"
+)
+
+// files is how this package touches files that are not the TSDB's.
+var files = afero.Afero{Fs: afero.NewOsFs()}
+
+// memoryFile lies beside a store's samples.
+const memoryFile = "continuum.json"
+
+// memory is what a store remembers beside its samples, so that it can be opened
+// again before anybody asks for it.
+type memory struct {
+	file  string
+	fresh bool // not yet written down
+
+	// Identity is random, and tells this store from all others anywhere.
+	Identity string `json:"identity"`
+	// Settings are Config.Remember.
+	Settings json.RawMessage `json:"settings,omitempty"`
+	// Used is when samples were last asked for, in Unix milliseconds, to the
+	// hour. Idle is Config.Idle, in milliseconds.
+	Used int64 `json:"used"`
+	Idle int64 `json:"idle"`
+}
+
+// recall reads the memory of the store in dir, or begins one.
+func recall(dir string, now time.Time) (*memory, error) {
+	m := &memory{file: filepath.Join(dir, memoryFile)}
+	text, err := files.ReadFile(m.file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, err
+	default:
+		if err := json.Unmarshal(text, m); err != nil {
+			return nil, fmt.Errorf("%s cannot be read: delete it, it will be made anew: %w", m.file, err)
+		}
+	}
+	if m.Identity == "" {
+		m.Identity, m.Used, m.fresh = rand.Text(), now.UnixMilli(), true
+	}
+	return m, nil
+}
+
+// keep writes the memory down if it has changed.
+func (m *memory) keep(c Config, used int64) error {
+	next := memory{file: m.file, Identity: m.Identity, Settings: c.Remember, Used: used, Idle: c.Idle.Milliseconds()}
+	if !m.fresh && string(next.Settings) == string(m.Settings) && next.Used == m.Used && next.Idle == m.Idle {
+		return nil
+	}
+	text, err := json.Marshal(next)
+	if err != nil {
+		return err
+	}
+	if err := write(m.file, text); err != nil {
+		return fmt.Errorf("remember the settings: %w", err)
+	}
+	*m = next
+	return nil
+}
+
+// write replaces a file, whole or not at all.
+func write(file string, text []byte) error {
+	f, err := files.TempFile(filepath.Dir(file), filepath.Base(file)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = files.Rename(f.Name(), file)
+	}
+	if err != nil {
+		err = errors.Join(err, files.Remove(f.Name()))
+	}
+	return err
+}
+
+var orgs = regexp.MustCompile(`^[1-9][0-9]{0,18}$`)
+
+// Remembered returns the settings, as Config.Remember had them, of all stores
+// that were in use when they were last open. What cannot be read is logged.
+func (r *Recorder) Remembered() map[Key]json.RawMessage {
+	all := make(map[Key]json.RawMessage)
+	found, _ := afero.Glob(files, filepath.Join(r.root, "*", "*", memoryFile)) // the pattern is good
+	for _, file := range found {
+		dir := filepath.Dir(file)
+		org, uid := filepath.Base(filepath.Dir(dir)), filepath.Base(dir)
+		if !orgs.MatchString(org) || !uids.MatchString(uid) {
+			continue
+		}
+		id, err := strconv.ParseInt(org, 10, 64)
+		if err != nil {
+			continue
+		}
+		m, err := recall(dir, r.now())
+		if err != nil {
+			r.logger.Warn("A store's settings are forgotten until it is asked", "error", err)
+			continue
+		}
+		if len(m.Settings) > 0 && (m.Idle == 0 || r.now().UnixMilli() < m.Used+m.Idle) {
+			all[Key{id, uid}] = m.Settings
+		}
+	}
+	return all
+}
