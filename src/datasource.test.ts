@@ -33,7 +33,7 @@ const inner = jest.spyOn(DataSourceWithBackend.prototype, 'query');
 /** The requests that reached Grafana's DataSourceWithBackend. */
 const sent = () => inner.mock.calls.map(([request]) => request as Request);
 
-const newDataSource = (jsonData: Options = {}) =>
+const newDataSource = (jsonData: Options = { source: 'signal' }) =>
   new DataSource({ uid: 'uid', type: REF.type, jsonData } as DataSourceInstanceSettings<Options>);
 
 function relative(from: string, to: string): TimeRange {

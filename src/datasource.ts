@@ -31,7 +31,7 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
 
   constructor(settings: DataSourceInstanceSettings<Options>) {
     super(settings);
-    this.source = settings.jsonData.source ?? 'signal';
+    this.source = settings.jsonData.source ?? 'recorder';
   }
 
   /**

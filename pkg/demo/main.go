@@ -87,7 +87,7 @@ var pluginContext = backend.PluginContext{
 	PluginID: "continuum-live-datasource",
 	User:     &backend.User{Login: "demo"},
 	DataSourceInstanceSettings: &backend.DataSourceInstanceSettings{
-		ID: 1, UID: "demo", Name: "Demo", Type: "continuum-live-datasource", Updated: time.Now(), JSONData: []byte(`{}`),
+		ID: 1, UID: "demo", Name: "Demo", Type: "continuum-live-datasource", Updated: time.Now(), JSONData: []byte(`{"source":"signal"}`),
 	},
 }
 

@@ -17,7 +17,7 @@ const field = (label: string) => screen.getByLabelText<HTMLInputElement>(label, 
 describe('ConfigEditor', () => {
   it('shows the source, and defaults as placeholders', () => {
     open();
-    expect(screen.getByLabelText(/^Source/, { selector: 'input' })).toHaveValue('Signal');
+    expect(screen.getByLabelText(/^Source/, { selector: 'input' })).toHaveValue('Recorder (this machine)');
     expect(field('Minimum step (ms)')).toHaveAttribute('placeholder', '10');
     expect(field('Streams per data source')).toHaveAttribute('placeholder', '1000');
     expect(field('Streams per user')).toHaveAttribute('placeholder', '200');

@@ -63,7 +63,7 @@ export function ConfigEditor({ options, onOptionsChange }: DataSourcePluginOptio
             id="continuum-source"
             width={40}
             options={SOURCES}
-            value={options.jsonData.source ?? 'signal'}
+            value={options.jsonData.source ?? 'recorder'}
             disabled={options.readOnly}
             onChange={({ value }) => save({ source: value })}
           />
