@@ -1,0 +1,498 @@
+package message
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+)
+
+// Sink is what a decoder needs of a *recorder.Sink.
+type Sink interface {
+	Commit(ctx context.Context, samples []recorder.Sample, watermark int64) error
+	Report(r recorder.Report)
+}
+
+const (
+	// interval is the longest that samples wait to be committed, and the longest
+	// between two watermarks.
+	interval = 100 * time.Millisecond
+	// quiet is how long no message must have come before those that somebody
+	// waits to acknowledge are committed: brokers send no more than a few, by
+	// default twenty, before the first of them is acknowledged.
+	quiet = time.Millisecond
+	// batch is how many samples are committed at once. The store's lock is held
+	// that long.
+	batch = 5_000
+	// backlog is how many samples may wait for a store that cannot commit.
+	backlog = 50_000
+	// retry is how long a commit that failed is not tried again.
+	retry = time.Second
+	// grace is how long what is left may take to be committed at the end.
+	grace = 500 * time.Millisecond
+	// unused is how long a series must not have been written to before another
+	// may take its place.
+	unused = time.Hour
+	// maxSpread is as far as it makes sense to hold back the watermark for
+	// messages with their own time that come out of order: the settled time does
+	// not wait longer for any input, unless it is told to.
+	maxSpread = 2 * time.Second
+	// spreadWindow is how long the spread that was seen is believed.
+	spreadWindow = time.Minute
+	// maxFrom is the longest topic that becomes a label, in bytes.
+	maxFrom = 1024
+)
+
+// Decoder makes samples of messages and commits them to a sink. Its methods may
+// be called from any goroutine.
+type Decoder struct {
+	sink      Sink
+	format    format
+	pattern   *pattern
+	metric    template
+	labels    map[string]string
+	separator string
+	max       int
+
+	mu      sync.Mutex
+	room    *sync.Cond // there is room in pending, or Run has ended
+	ended   bool
+	full    chan struct{} // sent to when a whole batch waits
+	urgent  chan struct{} // sent to when somebody waits to acknowledge
+	pending *pending
+	content content
+	arrival arrival
+	key     []byte
+
+	topics  map[string]*topic
+	aliases int                // fields of all topics
+	series  map[string]*series // by their labels
+	checked time.Time          // when unused series were last looked for
+	number  uint64             // of the message
+
+	timed    bool  // messages have their own time
+	newest   int64 // such time
+	spread   [2]int64
+	spreadAt time.Time
+
+	examples map[string]string // by reason
+}
+
+// pending is what waits to be committed.
+type pending struct {
+	samples  []recorder.Sample
+	done     []func()
+	messages uint64
+	skipped  map[string]uint64
+
+	// the last message
+	last             bool
+	from             string
+	payload          []byte
+	lastBegin, lastN int // its samples
+
+	watermark int64
+	report    recorder.Report
+	committed int // how many of samples are
+}
+
+// topic is what is known about one topic.
+type topic struct {
+	namer
+	fields map[string]*series
+}
+
+// series is one that the input writes to.
+type series struct {
+	recorder.Series
+	last   int64  // stamp of arrival
+	number uint64 // of the last message that had it
+	used   time.Time
+}
+
+// New returns a decoder of messages whose topics have levels that are separated
+// by separator. The rules must have passed Check.
+func New(r Rules, separator string, sink Sink) *Decoder {
+	d := &Decoder{
+		sink: sink, format: formats[r.Format], labels: maps.Clone(r.Labels), separator: separator, max: r.MaxSeries,
+		full: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
+		pending: &pending{skipped: make(map[string]uint64)},
+		topics:  make(map[string]*topic), series: make(map[string]*series),
+		examples: make(map[string]string),
+	}
+	d.room = sync.NewCond(&d.mu)
+	d.content.timeKey, d.content.timeUnit = r.TimeKey, units[r.TimeUnit]
+	d.timed = r.TimeKey != ""
+	d.pattern, _ = parsePattern(r.Pattern, separator)
+	d.metric, _ = parseTemplate(r.Metric)
+	if d.max == 0 {
+		d.max = DefaultMaxSeries
+	}
+	return d
+}
+
+// Add decodes one message. received is when it arrived or, if own is true, its
+// time in the stream that it comes from. What cannot be recorded of it is
+// counted by reason.
+//
+// done, if not nil, is called once the samples are committed, or when nothing of
+// the message can be recorded; in the order of Add, from one goroutine, which
+// must not be held up. It is not called if Run ends before.
+//
+// Add blocks while the store cannot commit and too much waits. It keeps nothing
+// of payload.
+func (d *Decoder) Add(from string, payload []byte, received time.Time, own bool, done func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for len(d.pending.samples) >= backlog && !d.ended {
+		d.room.Wait()
+	}
+	if d.ended {
+		return
+	}
+	p := d.pending
+	p.messages++
+	begin := len(p.samples)
+	d.add(from, payload, received, own)
+	p.last, p.from = true, from
+	p.payload = append(p.payload[:0], payload[:min(len(payload), 4000)]...)
+	p.lastBegin, p.lastN = begin, len(p.samples)-begin
+
+	if done != nil {
+		if p.done = append(p.done, done); len(p.done) == 1 {
+			wake(d.urgent)
+		}
+	}
+	if begin < batch && len(p.samples) >= batch {
+		wake(d.full)
+	}
+}
+
+// Skip counts a message that the input has to drop, for a reason of few fixed
+// words.
+func (d *Decoder) Skip(from string, payload []byte, reason string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.pending.messages++
+	d.skip(reason, 1, from, "", example(payload))
+}
+
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func (d *Decoder) skip(reason string, count uint64, from, field, text string) {
+	d.pending.skipped[reason] += count
+	if _, ok := d.examples[reason]; ok {
+		return
+	}
+	parts := slices.DeleteFunc([]string{from, field, text}, func(s string) bool { return s == "" })
+	d.examples[reason] = example([]byte(strings.Join(parts, " ")))
+}
+
+func (d *Decoder) add(from string, payload []byte, received time.Time, own bool) {
+	d.number++
+	c := &d.content
+	c.decode(d.format, payload)
+	for _, s := range c.skips {
+		d.skip(s.reason, s.count, from, s.field, s.text)
+	}
+	if len(c.values) == 0 {
+		return
+	}
+	t := d.topics[from]
+	if t == nil {
+		var reason string
+		if t, reason = d.newTopic(from); t == nil {
+			d.skip(reason, uint64(len(c.values)), from, "", "")
+			return
+		}
+	}
+	at, arrived := int64(0), false
+	switch {
+	case c.timed:
+		at = c.t
+	case own:
+		at = received.UnixMilli()
+	default:
+		at, arrived = d.arrival.at(received), true
+	}
+	for i := range c.values {
+		v := &c.values[i]
+		s := d.find(t, from, v, received)
+		if s == nil {
+			continue
+		}
+		if s.number == d.number {
+			d.skip(sameName, 1, from, s.Labels.Get(model.MetricNameLabel), "")
+			continue
+		}
+		s.number = d.number
+		stamp := at
+		switch {
+		case v.timed:
+			stamp = v.t
+			d.own(stamp, received)
+		case !arrived:
+			d.own(stamp, received)
+		case stamp == s.last:
+			d.skip(sameTime, 1, from, string(c.field(v)), strconv.FormatFloat(v.v, 'g', -1, 64))
+			continue
+		default:
+			s.last = stamp
+		}
+		s.used = received
+		d.pending.samples = append(d.pending.samples, recorder.Sample{Series: &s.Series, T: stamp, V: v.v})
+	}
+}
+
+// own notes a time that a message brought.
+func (d *Decoder) own(t int64, received time.Time) {
+	d.timed = true
+	if received.Sub(d.spreadAt) > spreadWindow {
+		d.spread[1], d.spread[0], d.spreadAt = d.spread[0], 0, received
+	}
+	d.newest = max(d.newest, t)
+	d.spread[0] = max(d.spread[0], min(d.newest-t, maxSpread.Milliseconds()))
+}
+
+// watermark is up to where all has been added.
+func (d *Decoder) watermark() int64 {
+	if !d.timed {
+		return d.arrival.at(time.Now()) - 1
+	}
+	// Publishers have clocks and ways of their own: what is behind the newest by
+	// no more than has been usual of late is not late.
+	behind := max(d.spread[0], d.spread[1])
+	if behind > 0 {
+		behind++
+	}
+	return d.newest - behind
+}
+
+// newTopic returns what from stands for, or why nothing of it is recorded.
+func (d *Decoder) newTopic(from string) (*topic, string) {
+	switch {
+	case len(from) > maxFrom:
+		return nil, tooLong
+	case !model.LabelValue(from).IsValid():
+		return nil, notUTF8
+	}
+	found, last, ok := d.pattern.match(from, d.separator)
+	if !ok {
+		return nil, notInPattern
+	}
+	all := make(map[string]string, len(found)+len(d.labels)+1)
+	if !d.pattern.whole() {
+		name := "topic"
+		if d.separator == "." {
+			name = "subject"
+		}
+		all[name] = from
+	}
+	for _, l := range found {
+		all[l.Name] = l.Value
+	}
+	maps.Copy(all, d.labels)
+	t := &topic{namer: namer{metric: d.metric, last: last}, fields: make(map[string]*series)}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		t.labels = append(t.labels, labels.Label{Name: name, Value: all[name]})
+	}
+	return t, ""
+}
+
+// find returns the series of a value, nil if there can be none.
+func (d *Decoder) find(t *topic, from string, v *value, now time.Time) *series {
+	field := d.content.field(v)
+	key := field
+	if len(v.tags) > 0 {
+		d.key = append(d.key[:0], field...)
+		for _, l := range v.tags {
+			d.key = append(d.key, 0xff)
+			d.key = append(d.key, l.Name...)
+			d.key = append(d.key, 0xfe)
+			d.key = append(d.key, l.Value...)
+		}
+		key = d.key
+	}
+	if s := t.fields[string(key)]; s != nil {
+		return s
+	}
+	lbls, ok := t.series(string(field), v.tags)
+	if !ok {
+		d.skip(noName, 1, from, string(field), "")
+		return nil
+	}
+	id := string(lbls.Bytes(nil))
+	s := d.series[id]
+	if s == nil {
+		if len(d.series) >= d.max && !d.clear(now) {
+			d.skip(tooMany, 1, from, string(field), fmt.Sprintf("(the input may write to %d)", d.max))
+			return nil
+		}
+		s = &series{Series: recorder.Series{Labels: lbls}}
+		d.series[id] = s
+	}
+	// Many topics may lead to one series. What is remembered of them must not
+	// grow for ever.
+	if d.aliases >= 2*d.max+1000 {
+		d.topics, d.aliases = make(map[string]*topic), 0
+		t.fields = make(map[string]*series)
+	}
+	if len(t.fields) == 0 {
+		d.topics[strings.Clone(from)] = t
+	}
+	t.fields[string(bytes.Clone(key))] = s
+	d.aliases++
+	return s
+}
+
+// clear makes room for new series by forgetting those that nothing was written
+// to for long. It returns false if there are none.
+func (d *Decoder) clear(now time.Time) bool {
+	if now.Sub(d.checked) < time.Minute {
+		return false
+	}
+	d.checked = now
+	before := len(d.series)
+	maps.DeleteFunc(d.series, func(_ string, s *series) bool { return now.Sub(s.used) > unused })
+	if len(d.series) == before {
+		return false
+	}
+	d.topics, d.aliases = make(map[string]*topic), 0
+	return true
+}
+
+// Run commits what was added until ctx ends, and then within a second what is
+// left.
+func (d *Decoder) Run(ctx context.Context) {
+	defer func() {
+		d.mu.Lock()
+		d.ended = true
+		d.room.Broadcast()
+		d.mu.Unlock()
+	}()
+	spare := &pending{skipped: make(map[string]uint64)}
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+			defer cancel()
+			d.commit(ctx, d.take(spare))
+			return
+		case <-tick.C:
+		case <-d.full:
+		case <-d.urgent:
+			d.calm(ctx)
+		}
+		p := d.take(spare)
+		for !d.commit(ctx, p) {
+			select {
+			case <-time.After(retry):
+			case <-ctx.Done():
+				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+				defer cancel()
+				if d.commit(ctx, p) {
+					d.commit(ctx, d.take(p))
+				}
+				return
+			}
+		}
+		spare = p
+	}
+}
+
+// calm waits until no message has come for a while, or enough have.
+func (d *Decoder) calm(ctx context.Context) {
+	begin, before := time.Now(), uint64(0)
+	for time.Since(begin) < interval && ctx.Err() == nil {
+		d.mu.Lock()
+		n, samples := d.pending.messages, len(d.pending.samples)
+		d.mu.Unlock()
+		if n == before || samples >= batch {
+			return
+		}
+		before = n
+		time.Sleep(quiet)
+	}
+}
+
+// take returns what waits, and has empty, which is used up, filled from now on.
+func (d *Decoder) take(empty *pending) *pending {
+	clear(empty.samples) // the series may be forgotten meanwhile
+	clear(empty.done)
+	clear(empty.skipped)
+	empty.samples, empty.done, empty.messages, empty.last, empty.committed = empty.samples[:0], empty.done[:0], 0, false, 0
+	if cap(empty.payload) > 64<<10 {
+		empty.payload = nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p := d.pending
+	d.pending = empty
+	d.room.Broadcast()
+	p.watermark = d.watermark()
+	if p.messages > 0 {
+		p.report = recorder.Report{Messages: p.messages}
+		if len(p.skipped) > 0 {
+			p.report.Skipped = make(map[string]recorder.Skipped, len(p.skipped))
+			for reason, count := range p.skipped {
+				p.report.Skipped[reason] = recorder.Skipped{Count: count, Example: d.examples[reason]}
+			}
+		}
+	}
+	return p
+}
+
+// commit commits what is not yet committed of p. It returns false if it cannot.
+func (d *Decoder) commit(ctx context.Context, p *pending) bool {
+	for {
+		n := min(batch, len(p.samples)-p.committed)
+		watermark := int64(math.MinInt64) // not before all is committed
+		if p.committed+n == len(p.samples) {
+			watermark = p.watermark
+		}
+		if d.sink.Commit(ctx, p.samples[p.committed:p.committed+n], watermark) != nil {
+			return false
+		}
+		if p.committed += n; p.committed == len(p.samples) {
+			break
+		}
+	}
+	for _, done := range p.done {
+		done()
+	}
+	if p.messages > 0 {
+		if p.last {
+			p.report.Last = p.message()
+		}
+		d.sink.Report(p.report)
+	}
+	return true
+}
+
+// message is the last message, for people.
+func (p *pending) message() *recorder.Message {
+	m := &recorder.Message{From: p.from, Payload: string(p.payload)}
+	for _, s := range p.samples[p.lastBegin : p.lastBegin+min(p.lastN, 10)] {
+		m.Samples = append(m.Samples, fmt.Sprintf("%s %s @ %s", text(s.Series.Labels), strconv.FormatFloat(s.V, 'g', -1, 64),
+			time.UnixMilli(s.T).UTC().Format("2006-01-02T15:04:05.000Z07:00")))
+	}
+	return m
+}

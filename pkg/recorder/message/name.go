@@ -1,0 +1,248 @@
+package message
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// pattern tells which levels of a topic are labels.
+type pattern struct {
+	separator string
+	levels    []level
+	rest      bool // the last level stands for all that follow
+}
+
+// level is one level of a pattern.
+type level struct {
+	text string // what it must be, if not any
+	any  bool
+	name string // of the label, "" for none
+}
+
+// parsePattern reads a pattern: + or * is any level, +name one that becomes a
+// label, # or > any number of levels at the end.
+func parsePattern(s, separator string) (*pattern, error) {
+	if s == "" {
+		return nil, nil
+	}
+	p := &pattern{separator: separator}
+	parts := strings.Split(s, separator)
+	for i, part := range parts {
+		var l level
+		switch {
+		case strings.HasPrefix(part, "+"), strings.HasPrefix(part, "*"):
+			l.any, l.name = true, part[1:]
+		case strings.HasPrefix(part, "#"), part == ">":
+			if i < len(parts)-1 {
+				return nil, fmt.Errorf("%s stands for all levels that follow, so it must be the last", part)
+			}
+			l.any, l.name, p.rest = true, part[1:], true
+		case strings.ContainsAny(part, "+#*>"):
+			return nil, fmt.Errorf("%q: a level is either a text, or a wildcard such as +line", part)
+		default:
+			l.text = part
+		}
+		if l.name != "" {
+			if err := checkLabel(l.name); err != nil {
+				return nil, err
+			}
+			if slices.Contains(p.names(), l.name) {
+				return nil, fmt.Errorf("the label %s is there twice", l.name)
+			}
+		}
+		p.levels = append(p.levels, l)
+	}
+	return p, nil
+}
+
+// names are the labels that p gives, none if it is nil.
+func (p *pattern) names() []string {
+	if p == nil {
+		return nil
+	}
+	var names []string
+	for _, l := range p.levels {
+		if l.name != "" {
+			names = append(names, l.name)
+		}
+	}
+	return names
+}
+
+// whole is true if topics that fit p and differ have different labels.
+func (p *pattern) whole() bool {
+	return p != nil && !slices.ContainsFunc(p.levels, func(l level) bool { return l.any && l.name == "" })
+}
+
+// match returns the labels that p, which may be nil, finds in a topic, and the
+// topic's last level that is not one of them.
+func (p *pattern) match(topic, separator string) (found []labels.Label, last string, ok bool) {
+	parts := strings.Split(topic, separator)
+	if p == nil {
+		for _, part := range slices.Backward(parts) {
+			if part != "" {
+				return nil, part, true
+			}
+		}
+		return nil, "", true
+	}
+	fixed := len(p.levels)
+	if p.rest {
+		fixed--
+	}
+	if len(parts) < fixed || len(parts) > fixed && !p.rest {
+		return nil, "", false
+	}
+	for i, l := range p.levels[:fixed] {
+		switch {
+		case !l.any && l.text != parts[i]:
+			return nil, "", false
+		case l.name != "":
+			found = append(found, labels.Label{Name: l.name, Value: parts[i]})
+		case parts[i] != "":
+			last = parts[i]
+		}
+	}
+	if p.rest {
+		if name := p.levels[fixed].name; name != "" {
+			found = append(found, labels.Label{Name: name, Value: strings.Join(parts[fixed:], separator)})
+		} else {
+			for _, part := range parts[fixed:] {
+				if part != "" {
+					last = part
+				}
+			}
+		}
+	}
+	return found, last, true
+}
+
+// template is the rule for the names of metrics: texts and variables in turn,
+// beginning with a text.
+type template []string
+
+func parseTemplate(s string) (template, error) {
+	if s == "" {
+		return nil, nil
+	}
+	var t template
+	for {
+		text, rest, found := strings.Cut(s, "{{")
+		t = append(t, text)
+		if !found {
+			break
+		}
+		name, after, closed := strings.Cut(rest, "}}")
+		if !closed {
+			return nil, errors.New("{{ without }}")
+		}
+		if name = strings.TrimSpace(name); !labelName.MatchString(name) {
+			return nil, fmt.Errorf("{{%s}} is neither {{field}}, {{level}} nor a label", name)
+		}
+		t = append(t, name)
+		s = after
+	}
+	return t, nil
+}
+
+func (t template) render(value func(name string) string) string {
+	var b strings.Builder
+	for i, s := range t {
+		if i%2 == 1 {
+			s = value(s)
+		}
+		b.WriteString(s)
+	}
+	return b.String()
+}
+
+// metricName makes s a valid name of a metric, "" if nothing of it is left.
+func metricName(s string) string {
+	name := []byte(s)
+	usable := false
+	out := name[:0]
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+			usable = true
+			out = append(out, c)
+		case c >= 0x80 && c < 0xC0: // the rest of a rune that is an _ already
+		default:
+			out = append(out, '_')
+		}
+	}
+	if !usable {
+		return ""
+	}
+	if out[0] >= '0' && out[0] <= '9' {
+		return "_" + string(out)
+	}
+	return string(out)
+}
+
+// namer names the series of one topic.
+type namer struct {
+	metric template
+	labels []labels.Label // from the pattern, the topic and the rules, sorted
+	last   string
+}
+
+// series returns the labels of the series of a field, "" for the message itself,
+// with tags, which yield to what the rules say.
+func (n *namer) series(field string, tags []labels.Label) (labels.Labels, bool) {
+	if n.metric == nil {
+		level := metricName(n.last)
+		if level == "" {
+			level = "value" // no two topics are one series all the same
+		}
+		switch {
+		case field == "", field == "value", field == "val":
+			field = level
+		case field[0] >= '0' && field[0] <= '9': // of an array
+			field = level + "_" + field
+		}
+	} else {
+		field = strings.Trim(n.metric.render(func(name string) string {
+			switch name {
+			case "field":
+				return field
+			case "level":
+				return n.last
+			}
+			for _, l := range slices.Concat(n.labels, tags) {
+				if l.Name == name {
+					return l.Value
+				}
+			}
+			return ""
+		}), "_")
+	}
+	name := metricName(field)
+	if name == "" {
+		return labels.EmptyLabels(), false
+	}
+	b := labels.NewBuilder(labels.EmptyLabels())
+	for _, t := range tags {
+		b.Set(t.Name, t.Value)
+	}
+	for _, l := range n.labels {
+		b.Set(l.Name, l.Value) // an empty one takes it away
+	}
+	b.Set(model.MetricNameLabel, name)
+	return b.Labels(), true
+}
+
+// text writes labels as PromQL does.
+func text(lbls labels.Labels) string {
+	name := lbls.Get(model.MetricNameLabel)
+	if rest := labels.NewBuilder(lbls).Del(model.MetricNameLabel).Labels(); !rest.IsEmpty() {
+		name += rest.String()
+	}
+	return name
+}
