@@ -169,23 +169,32 @@ func (d *Decoder) Add(from string, payload []byte, received time.Time, own bool,
 	p.payload = append(p.payload[:0], payload[:min(len(payload), 4000)]...)
 	p.lastBegin, p.lastN = begin, len(p.samples)-begin
 
-	if done != nil {
-		if p.done = append(p.done, done); len(p.done) == 1 {
-			wake(d.urgent)
-		}
-	}
+	d.whenCommitted(done)
 	if begin < batch && len(p.samples) >= batch {
 		wake(d.full)
 	}
 }
 
-// Skip counts a message that the input has to drop, for a reason of few fixed
-// words.
-func (d *Decoder) Skip(from string, payload []byte, reason string) {
+// Skip counts a message that the input does not want recorded, for a reason of
+// few fixed words. done is called as in Add. It never blocks.
+func (d *Decoder) Skip(from string, payload []byte, reason string, done func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.ended {
+		return
+	}
 	d.pending.messages++
 	d.skip(reason, 1, from, "", example(payload))
+	d.whenCommitted(done)
+}
+
+func (d *Decoder) whenCommitted(done func()) {
+	if done == nil {
+		return
+	}
+	if d.pending.done = append(d.pending.done, done); len(d.pending.done) == 1 {
+		wake(d.urgent)
+	}
 }
 
 func wake(c chan struct{}) {
