@@ -1,0 +1,89 @@
+package mqtt
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"sync"
+
+	"github.com/coder/websocket"
+)
+
+// dial opens a connection to the broker.
+func (in *Input) dial(ctx context.Context) (net.Conn, error) {
+	switch in.address.Scheme {
+	case "ws", "wss":
+		transport := &http.Transport{TLSClientConfig: in.tls}
+		defer transport.CloseIdleConnections()
+		c, resp, err := websocket.Dial(ctx, in.address.String(), &websocket.DialOptions{
+			Subprotocols: []string{"mqtt"},
+			HTTPClient:   &http.Client{Transport: transport},
+		})
+		if resp != nil && resp.Body != nil {
+			defer resp.Body.Close()
+		}
+		if err != nil {
+			return nil, handshakeError(resp, err)
+		}
+		c.SetReadLimit(-1) // messages are packets here, whose size is limited elsewhere
+		return webSocket{websocket.NetConn(context.Background(), c, websocket.MessageBinary), c}, nil
+	case "ssl", "mqtts":
+		d := tls.Dialer{Config: in.tls}
+		return d.DialContext(ctx, "tcp", in.address.Host)
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", in.address.Host)
+}
+
+// webSocket is closed at once, without a goodbye that may take seconds.
+type webSocket struct {
+	net.Conn
+	c *websocket.Conn
+}
+
+func (w webSocket) Close() error { return w.c.CloseNow() }
+
+// reading is a connection that is read in large pieces: the libraries read the
+// first bytes of each packet one by one.
+type reading struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func newReading(c net.Conn) reading { return reading{c, bufio.NewReaderSize(c, 64<<10)} }
+
+func (c reading) Read(p []byte) (int, error) { return c.r.Read(p) }
+
+// packetConn is a connection to which whole packets are written at once. Paho
+// locks a connection that can be locked for each packet, which it writes in
+// pieces.
+type packetConn struct {
+	reading
+	mu     sync.Mutex
+	w      *bufio.Writer
+	corked bool
+}
+
+func newPacketConn(c net.Conn) *packetConn {
+	return &packetConn{reading: newReading(c), w: bufio.NewWriter(c)}
+}
+
+func (c *packetConn) Lock() { c.mu.Lock() }
+
+func (c *packetConn) Unlock() {
+	if !c.corked {
+		_ = c.w.Flush() // whoever reads is told that the connection is lost
+	}
+	c.mu.Unlock()
+}
+
+func (c *packetConn) Write(p []byte) (int, error) { return c.w.Write(p) }
+
+// cork holds packets back until they are let go together.
+func (c *packetConn) cork(on bool) {
+	c.mu.Lock()
+	c.corked = on
+	c.Unlock()
+}

@@ -1,0 +1,130 @@
+package mqtt
+
+import (
+	"context"
+	"net"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/eclipse/paho.mqtt.golang"
+)
+
+// client3 is a client of version 3.1.1.
+type client3 struct {
+	in       *Input
+	clientID string
+	receive  func(received)
+
+	paho   mqtt.Client
+	ended  chan error
+	acks   chan mqtt.Message
+	stop   context.CancelFunc
+	acking sync.WaitGroup
+}
+
+func (c *client3) connect(ctx context.Context, conn net.Conn) (bool, error) {
+	c.ended = make(chan error, 1)
+	c.acks = make(chan mqtt.Message, 1<<16) // as many as may be under way
+	var stopped context.Context
+	stopped, c.stop = context.WithCancel(context.Background())
+	o := mqtt.NewClientOptions().
+		AddBroker(c.in.address.String()).
+		SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) { return newReading(conn), nil }).
+		SetProtocolVersion(4).
+		SetClientID(c.clientID).
+		SetUsername(c.in.user).
+		SetPassword(c.in.password).
+		SetCleanSession(false).
+		SetKeepAlive(keepAlive).
+		SetPingTimeout(patience).
+		SetConnectTimeout(patience).
+		SetAutoReconnect(false).
+		SetAutoAckDisabled(true).
+		SetOrderMatters(true).
+		SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { c.receive(c.message(m)) }).
+		SetConnectionLostHandler(func(_ mqtt.Client, err error) { c.ended <- err })
+	c.paho = mqtt.NewClient(o)
+	token := c.paho.Connect()
+	select {
+	case <-token.Done():
+	case <-ctx.Done():
+		_ = conn.Close()
+		<-token.Done()
+	}
+	if err := token.Error(); err != nil {
+		c.stop()
+		_ = conn.Close()
+		return false, err
+	}
+	c.acking.Go(func() { c.acknowledge(stopped) })
+	return token.(*mqtt.ConnectToken).SessionPresent(), nil
+}
+
+func (c *client3) message(m mqtt.Message) received {
+	r := received{topic: m.Topic(), payload: m.Payload(), qos: m.Qos(), duplicate: m.Duplicate(), id: m.MessageID()}
+	if r.qos > 0 {
+		r.ack = func() {
+			select {
+			case c.acks <- m:
+			default: // cannot be
+			}
+		}
+	}
+	return r
+}
+
+func (c *client3) acknowledge(stopped context.Context) {
+	for {
+		select {
+		case <-stopped.Done():
+			return
+		case m := <-c.acks:
+			m.Ack()
+		}
+	}
+}
+
+func (c *client3) subscribe(ctx context.Context, filters []string) (map[string]string, error) {
+	wanted := make(map[string]byte, len(filters))
+	for _, f := range filters {
+		wanted[f] = c.in.qos
+	}
+	token := c.paho.SubscribeMultiple(wanted, nil).(*mqtt.SubscribeToken)
+	if err := wait(ctx, token); err != nil {
+		return nil, err
+	}
+	refused := make(map[string]string)
+	for f, code := range token.Result() {
+		if code >= 0x80 {
+			refused[f] = "the broker does not say why: the user may lack the right to read it"
+		}
+	}
+	return refused, nil
+}
+
+func (c *client3) unsubscribe(ctx context.Context, filters []string) error {
+	return wait(ctx, c.paho.Unsubscribe(filters...))
+}
+
+// wait waits for the broker's answer.
+func wait(ctx context.Context, token mqtt.Token) error {
+	select {
+	case <-token.Done():
+		return token.Error()
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(patience):
+		return context.DeadlineExceeded
+	}
+}
+
+func (c *client3) lost() <-chan error { return c.ended }
+
+func (c *client3) flush(ctx context.Context) { waitEmpty(ctx, func() int { return len(c.acks) }) }
+
+func (c *client3) close() {
+	c.paho.Disconnect(uint(goodbye.Milliseconds()))
+	c.stop()
+	c.acking.Wait()
+}

@@ -1,0 +1,185 @@
+package mqtt
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/eclipse/paho.golang/packets"
+	"github.com/eclipse/paho.golang/paho"
+	"github.com/eclipse/paho.golang/paho/session"
+	"github.com/eclipse/paho.golang/paho/session/state"
+)
+
+// client5 is a client of version 5.
+type client5 struct {
+	in       *Input
+	clientID string
+	receive  func(received)
+	session  session.SessionManager // outlives the client
+
+	conn   *packetConn
+	paho   *paho.Client
+	ended  chan error
+	acks   chan *packets.Publish
+	stop   context.CancelFunc
+	acking sync.WaitGroup
+}
+
+// held is a session in which Paho acknowledges nothing: we do once it is
+// committed. Paho's own way of doing so sends acknowledgements only every few
+// milliseconds, and brokers allow few to be under way.
+type held struct{ session.SessionManager }
+
+func (held) Ack(*packets.Publish) error { return nil }
+
+func newSession() session.SessionManager { return state.NewInMemory() }
+
+func (c *client5) connect(ctx context.Context, conn net.Conn) (bool, error) {
+	c.conn = newPacketConn(conn)
+	c.ended = make(chan error, 1)
+	c.acks = make(chan *packets.Publish, 2*receiveMaximum)
+	end := func(err error) {
+		select {
+		case c.ended <- err:
+		default: // only the first tells why
+		}
+	}
+	var stopped context.Context
+	stopped, c.stop = context.WithCancel(context.Background())
+	c.paho = paho.NewClient(paho.ClientConfig{
+		Conn:          c.conn,
+		Session:       held{c.session},
+		PacketTimeout: patience,
+		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
+			c.receive(c.message(p.Packet))
+			return true, nil
+		}},
+		OnClientError:      end,
+		OnServerDisconnect: func(d *paho.Disconnect) { end(disconnected(d)) },
+	})
+	expiry, maximum := uint32(sessionExpiry.Seconds()), uint16(receiveMaximum)
+	connack, err := c.paho.Connect(ctx, &paho.Connect{
+		ClientID:     c.clientID,
+		KeepAlive:    uint16(keepAlive.Seconds()),
+		Username:     c.in.user,
+		UsernameFlag: c.in.user != "",
+		Password:     []byte(c.in.password),
+		PasswordFlag: c.in.password != "",
+		Properties: &paho.ConnectProperties{
+			SessionExpiryInterval: &expiry,
+			ReceiveMaximum:        &maximum,
+			RequestProblemInfo:    true,
+		},
+	})
+	if err != nil {
+		c.stop()
+		if connack != nil {
+			return false, refusal(connack)
+		}
+		return false, err
+	}
+	c.acking.Go(func() { c.acknowledge(stopped) })
+	return connack.SessionPresent, nil
+}
+
+func (c *client5) message(p *paho.Publish) received {
+	m := received{topic: p.Topic, payload: p.Payload, qos: p.QoS, duplicate: p.Duplicate(), id: p.PacketID}
+	if p.QoS > 0 {
+		packet := &packets.Publish{QoS: p.QoS, PacketID: p.PacketID}
+		m.ack = func() {
+			select {
+			case c.acks <- packet:
+			default: // cannot be: there is room for more than may be under way
+			}
+		}
+	}
+	return m
+}
+
+// acknowledge writes acknowledgements until stopped ends, as many at once as
+// there are.
+func (c *client5) acknowledge(stopped context.Context) {
+	for {
+		select {
+		case <-stopped.Done():
+			return
+		case p := <-c.acks:
+			c.conn.cork(true)
+			_ = c.session.Ack(p) // whoever reads is told that the connection is lost
+			for n := len(c.acks); n > 0; n-- {
+				_ = c.session.Ack(<-c.acks)
+			}
+			c.conn.cork(false)
+		}
+	}
+}
+
+func (c *client5) subscribe(ctx context.Context, filters []string) (map[string]string, error) {
+	s := &paho.Subscribe{}
+	for _, f := range filters {
+		s.Subscriptions = append(s.Subscriptions, paho.SubscribeOptions{
+			Topic: f, QoS: c.in.qos, RetainAsPublished: true,
+			RetainHandling: 1, // retained messages only for what the session has not subscribed to yet
+		})
+	}
+	suback, err := c.paho.Subscribe(ctx, s)
+	if suback == nil {
+		return nil, err
+	}
+	refused := make(map[string]string)
+	for i, code := range suback.Reasons {
+		if code >= 0x80 && i < len(filters) {
+			refused[filters[i]] = reasonText(code)
+		}
+	}
+	return refused, nil
+}
+
+func (c *client5) unsubscribe(ctx context.Context, filters []string) error {
+	_, err := c.paho.Unsubscribe(ctx, &paho.Unsubscribe{Topics: filters})
+	return err
+}
+
+func (c *client5) lost() <-chan error { return c.ended }
+
+func (c *client5) flush(ctx context.Context) { waitEmpty(ctx, func() int { return len(c.acks) }) }
+
+func (c *client5) close() {
+	// Who reads no more must not keep us from going.
+	_ = c.conn.SetWriteDeadline(time.Now().Add(goodbye))
+	_ = c.paho.Disconnect(&paho.Disconnect{}) // closes the connection in any case
+	c.stop()
+	c.acking.Wait()
+}
+
+// codeError is a refusal by the broker.
+type codeError struct {
+	code   byte
+	reason string // the broker's own words, may be empty
+}
+
+func (e codeError) Error() string {
+	if e.reason != "" {
+		return fmt.Sprintf("%s (%q)", reasonText(e.code), e.reason)
+	}
+	return reasonText(e.code)
+}
+
+func refusal(c *paho.Connack) error {
+	e := codeError{code: c.ReasonCode}
+	if c.Properties != nil {
+		e.reason = c.Properties.ReasonString
+	}
+	return e
+}
+
+func disconnected(d *paho.Disconnect) error {
+	e := codeError{code: d.ReasonCode}
+	if d.Properties != nil {
+		e.reason = d.Properties.ReasonString
+	}
+	return e
+}
