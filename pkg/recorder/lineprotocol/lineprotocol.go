@@ -1,0 +1,341 @@
+// Package lineprotocol reads Influx line protocol and names what it reads as
+// Prometheus does.
+//
+// One bad line never stops the rest. Numbers and booleans (1 and 0) are read,
+// strings are counted.
+package lineprotocol
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/influxdata/line-protocol/v2/lineprotocol"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// Point is one line. Its bytes are valid only until the function that got it
+// returns.
+type Point struct {
+	Line        int // from 1
+	Measurement []byte
+	Tags        []Tag
+	Fields      []Field
+	// Strings is how many fields hold a string, Text the first of these.
+	Strings int
+	Text    []byte
+	// T is the time in Unix milliseconds, if it is Timed.
+	T     int64
+	Timed bool
+}
+
+// Tag is a tag as it was sent.
+type Tag struct{ Name, Value []byte }
+
+// Field is a field with a number, as it was sent.
+type Field struct {
+	Name  []byte
+	Value float64
+}
+
+// LineError says why a line was not read.
+type LineError struct {
+	Line int // from 1; 0 if it stands for several
+	// Lines is how many lines it stands for: 1, but for the last of very many.
+	Lines int
+	Text  string // of the line, cut
+	Err   error
+}
+
+// Error implements error.
+func (e LineError) Error() string {
+	if e.Line == 0 {
+		return e.Err.Error()
+	}
+	return fmt.Sprintf("line %d: %v: %s", e.Line, e.Err, e.Text)
+}
+
+// Unwrap returns why.
+func (e LineError) Unwrap() error { return e.Err }
+
+const (
+	maxErrors = 100 // with their lines
+	maxText   = 200 // bytes
+)
+
+// Decode reads the lines of b and calls point for each good one, in order, and
+// returns the others. precision is the unit of time stamps; 0 guesses it from
+// their magnitude.
+func Decode(b []byte, precision time.Duration, point func(Point)) []LineError {
+	d := decoder{precision: int64(precision), point: point}
+	for line := 1; len(b) > 0; {
+		n, within := entry(b)
+		err := d.decode(line, b[:n])
+		if err != nil && within > 0 {
+			// A string that goes on over the end of its line, or a quotation mark
+			// too many or too few. The lines are read one by one, for all that are
+			// good by themselves.
+			for n := n; n > 0; line++ {
+				one := min(n, length(b))
+				if err := d.decode(line, b[:one]); err != nil {
+					d.fail(line, b[:one], err)
+				}
+				b, n = b[one:], n-one
+			}
+			continue
+		}
+		if err != nil {
+			d.fail(line, b[:n], err)
+		}
+		b = b[n:]
+		line += 1 + within
+	}
+	if d.more > 0 {
+		d.errs = append(d.errs, LineError{Lines: d.more, Err: fmt.Errorf("%d more lines cannot be read", d.more)})
+	}
+	return d.errs
+}
+
+// length is that of the first line of b, with its end.
+func length(b []byte) int {
+	if i := bytes.IndexByte(b, '\n'); i >= 0 {
+		return i + 1
+	}
+	return len(b)
+}
+
+// entry returns the length of the first entry of b: a line, or several if strings
+// go on over the ends of lines, and then over how many.
+func entry(b []byte) (n, within int) {
+	i := 0
+	for i < len(b) && b[i] == ' ' {
+		i++
+	}
+	first := length(b)
+	if i == len(b) || b[i] == '#' || bytes.IndexByte(b[i:first], '"') < 0 {
+		return first, 0
+	}
+	for fields, text := false, false; i < len(b); i++ {
+		switch c := b[i]; {
+		case c == '\\' && i+1 < len(b) && (text || bytes.IndexByte([]byte(" ,="), b[i+1]) >= 0):
+			if i++; b[i] == '\n' {
+				within++
+			}
+		case text:
+			switch c {
+			case '"':
+				text = false
+			case '\n':
+				within++
+			}
+		case c == '\n':
+			return i + 1, within
+		case c == ' ':
+			fields = true
+		case c == '"' && fields && b[i-1] == '=':
+			text = true
+		}
+	}
+	if within > 0 && b[len(b)-1] == '\n' {
+		within-- // the last line's end is not within
+	}
+	return len(b), within
+}
+
+type decoder struct {
+	precision int64 // ns
+	point     func(Point)
+	errs      []LineError
+	more      int
+
+	p     Point
+	bytes []byte // what p points to
+}
+
+func (d *decoder) fail(line int, text []byte, err error) {
+	if len(d.errs) == maxErrors {
+		d.more++
+		return
+	}
+	text = bytes.TrimSpace(text)
+	if len(text) > maxText {
+		text = append(bytes.Clone(text[:maxText]), "…"...)
+	}
+	var syntax *lineprotocol.DecodeError
+	if errors.As(err, &syntax) {
+		err = syntax.Err // without the position in what it takes for the whole
+	}
+	d.errs = append(d.errs, LineError{Line: line, Lines: 1, Text: strings.ToValidUTF8(string(text), "\uFFFD"), Err: err})
+}
+
+func (d *decoder) keep(b []byte) []byte {
+	n := len(d.bytes)
+	d.bytes = append(d.bytes, b...)
+	return d.bytes[n:len(d.bytes):len(d.bytes)]
+}
+
+// decode reads one entry, if there is one.
+func (d *decoder) decode(line int, b []byte) error {
+	r := lineprotocol.NewDecoderWithBytes(b)
+	if !r.Next() {
+		return nil // nothing, or a comment
+	}
+	d.bytes = d.bytes[:0]
+	d.p = Point{Line: line, Tags: d.p.Tags[:0], Fields: d.p.Fields[:0]}
+	name, err := r.Measurement()
+	if err != nil {
+		return err
+	}
+	d.p.Measurement = d.keep(name)
+	for {
+		name, value, err := r.NextTag()
+		if err != nil {
+			return err
+		}
+		if name == nil {
+			break
+		}
+		d.p.Tags = append(d.p.Tags, Tag{d.keep(name), d.keep(value)})
+	}
+	for {
+		name, value, err := r.NextField()
+		if err != nil {
+			return err
+		}
+		if name == nil {
+			break
+		}
+		d.field(name, value)
+	}
+	stamp, err := r.TimeBytes()
+	if err != nil {
+		return err
+	}
+	if stamp != nil {
+		if d.p.T, err = d.time(stamp); err != nil {
+			return err
+		}
+		d.p.Timed = true
+	}
+	if r.Next() {
+		return errors.New("more than one line") // of which the library makes two
+	}
+	d.point(d.p)
+	return nil
+}
+
+func (d *decoder) field(name []byte, value lineprotocol.Value) {
+	var v float64
+	switch value.Kind() {
+	case lineprotocol.Float:
+		v = value.FloatV()
+	case lineprotocol.Int:
+		v = float64(value.IntV())
+	case lineprotocol.Uint:
+		v = float64(value.UintV())
+	case lineprotocol.Bool:
+		if value.BoolV() {
+			v = 1
+		}
+	default:
+		if d.p.Strings++; d.p.Strings == 1 {
+			d.p.Text = d.keep(value.BytesV())
+		}
+		return
+	}
+	d.p.Fields = append(d.p.Fields, Field{d.keep(name), v})
+}
+
+// maxTime is the last nanosecond that line protocol knows, in the year 2262.
+const maxTime = math.MaxInt64
+
+func (d *decoder) time(stamp []byte) (int64, error) {
+	n, err := strconv.ParseInt(string(stamp), 10, 64)
+	unit := d.precision
+	if unit == 0 {
+		// Seconds up to the year 5138, milliseconds from 1973 on, and so on.
+		switch {
+		case n < 1e11:
+			unit = int64(time.Second)
+		case n < 1e14:
+			unit = int64(time.Millisecond)
+		case n < 1e17:
+			unit = int64(time.Microsecond)
+		default:
+			unit = int64(time.Nanosecond)
+		}
+	}
+	if err != nil || n < 0 || n > maxTime/unit {
+		return 0, fmt.Errorf("the time stamp %s is not between 1970 and 2262: is its precision %v?", stamp, time.Duration(unit))
+	}
+	return n * unit / int64(time.Millisecond), nil
+}
+
+// MetricName returns the name of a field's metric: measurement_field, or the
+// measurement alone if the field is called value, with _ for what a name cannot
+// have. It returns "" if nothing of the name is left.
+func MetricName(measurement, field []byte) string {
+	if string(field) == "value" {
+		return name(measurement)
+	}
+	return name(append(append(bytes.Clone(measurement), '_'), field...))
+}
+
+// LabelName returns the name of a tag's label, "" if nothing of the tag's is left.
+func LabelName(tag []byte) string {
+	n := name(tag)
+	for strings.HasPrefix(n, "__") { // Prometheus keeps these for itself
+		n = n[1:]
+	}
+	return n
+}
+
+// Labels returns those of the series of a field of p. It returns false if no name
+// is left for the metric. A tag of which no name is left is left out.
+func (p *Point) Labels(field []byte) (labels.Labels, bool) {
+	metric := MetricName(p.Measurement, field)
+	if metric == "" {
+		return labels.EmptyLabels(), false
+	}
+	b := labels.NewBuilder(labels.EmptyLabels())
+	for _, t := range p.Tags {
+		if name := LabelName(t.Name); name != "" {
+			b.Set(name, string(t.Value))
+		}
+	}
+	b.Set(model.MetricNameLabel, metric)
+	return b.Labels(), true
+}
+
+// name makes b a name in the classic character set, with one _ for each other
+// character.
+func name(b []byte) string {
+	var s strings.Builder
+	usable := false
+	for len(b) > 0 {
+		r, n := utf8.DecodeRune(b)
+		b = b[n:]
+		switch {
+		case r >= '0' && r <= '9':
+			if s.Len() == 0 {
+				s.WriteByte('_')
+			}
+			fallthrough
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z':
+			usable = true
+			s.WriteRune(r)
+		default:
+			s.WriteByte('_')
+		}
+	}
+	if !usable {
+		return ""
+	}
+	return s.String()
+}
