@@ -9,7 +9,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/prometheus/prometheus/model/labels"
 	"github.com/valyala/fastjson"
 )
 
@@ -87,10 +86,12 @@ type content struct {
 // value is one number of a message.
 type value struct {
 	begin, end int // of the field in names
-	tags       []labels.Label
 	v          float64
-	t          int64 // ms, if timed: line protocol has one for each point
-	timed      bool
+
+	// of line protocol
+	line  bool
+	t     int64 // ms, if timed
+	timed bool
 }
 
 // skip is what of a message is not recorded for one reason.
@@ -114,13 +115,17 @@ func (c *content) add(field []byte, v float64) {
 
 // skip notes a part that is not recorded.
 func (c *content) skip(reason string, field, text []byte) {
-	for i := range c.skips {
-		if c.skips[i].reason == reason {
-			c.skips[i].count++
-			return
+	c.skips = skipped(c.skips, reason, 1, field, text)
+}
+
+func skipped(skips []skip, reason string, count uint64, field, text []byte) []skip {
+	for i := range skips {
+		if skips[i].reason == reason {
+			skips[i].count += count
+			return skips
 		}
 	}
-	c.skips = append(c.skips, skip{reason, 1, example(field), example(text)})
+	return append(skips, skip{reason, count, example(field), example(text)})
 }
 
 func example(b []byte) string { return string(b[:min(len(b), 1000)]) }
@@ -141,7 +146,8 @@ func (c *content) decode(f format, payload []byte) {
 		c.skip(isEmpty, nil, nil)
 		return
 	}
-	if f == formatAuto {
+	guessed := f == formatAuto
+	if guessed {
 		f = guess(text)
 	}
 	switch f {
@@ -149,10 +155,14 @@ func (c *content) decode(f format, payload []byte) {
 		c.json(text)
 	case formatInflux:
 		c.lines(text)
+		if guessed && len(c.values) == 0 {
+			c.skips = c.skips[:0]
+			c.skip(notANumber, nil, text)
+		}
 	default:
 		c.text(nil, text)
 	}
-	if c.timeKey != "" && !c.timed && len(c.values) > 0 {
+	if c.timeKey != "" && !c.timed && f != formatInflux && len(c.values) > 0 {
 		c.values = c.values[:0]
 		c.skip(noTime, []byte(c.timeKey), text)
 	}

@@ -5,6 +5,8 @@ import (
 	"math"
 	"strings"
 	"testing"
+
+	"github.com/prometheus/prometheus/model/labels"
 )
 
 // say writes what a message holds: field=value, then !reason for what is skipped.
@@ -12,7 +14,14 @@ func (c *content) say() string {
 	var parts []string
 	for i := range c.values {
 		v := &c.values[i]
-		text := fmt.Sprintf("%s=%v", c.field(v), v.v)
+		field := string(c.field(v))
+		if v.line {
+			var tags []labels.Label
+			if field, tags = lineParts(field); len(tags) > 0 {
+				field += labels.New(tags...).String()
+			}
+		}
+		text := fmt.Sprintf("%s=%v", field, v.v)
 		if v.timed {
 			text += fmt.Sprintf("@%d", v.t)
 		}
@@ -78,6 +87,13 @@ func TestDecode(t *testing.T) {
 		{"not the format", "number", `{"a":1}`, "!not a number(1)"},
 		{"a number as JSON", "json", `5`, "=5"},
 		{"a word as JSON", "json", `on`, "!not valid JSON(1)"},
+
+		{"lines", "", "cpu,host=a,x-y=b usage=1.5,n=3i,ok=t 1800000000123456789\nmem value=2",
+			`cpu_usage{host="a", x_y="b"}=1.5@1800000000123 cpu_n{host="a", x_y="b"}=3@1800000000123 cpu_ok{host="a", x_y="b"}=1@1800000000123 mem=2`},
+		{"a bad line", "influx", "cpu value=1\nnonsense\nmem s=\"text\",v=2", "cpu=1 mem_v=2 !not a number(1) !not valid line protocol(1)"},
+		{"like lines, but not", "", "it is = 5", "!not a number(1)"},
+		{"not lines", "influx", "5", "!not valid line protocol(1)"},
+
 		{"too large", "", strings.Repeat(" ", maxPayload) + "1", "!larger than 1 MiB(1)"},
 		{"as large as may be", "", strings.Repeat(" ", maxPayload-1) + "1", "=1"},
 		{"too many fields", "", "[" + strings.Repeat("null,", 5) + strings.Repeat("on,", 0) + "1]", "5=1 !null(5)"},

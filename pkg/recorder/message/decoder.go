@@ -1,7 +1,6 @@
 package message
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -73,7 +72,6 @@ type Decoder struct {
 	pending *pending
 	content content
 	arrival arrival
-	key     []byte
 
 	topics  map[string]*topic
 	aliases int                // fields of all topics
@@ -259,7 +257,7 @@ func (d *Decoder) add(from string, payload []byte, received time.Time, own bool)
 		case !arrived:
 			d.own(stamp, received)
 		case stamp == s.last:
-			d.skip(sameTime, 1, from, string(c.field(v)), strconv.FormatFloat(v.v, 'g', -1, 64))
+			d.skip(sameTime, 1, from, text(s.Labels), strconv.FormatFloat(v.v, 'g', -1, 64))
 			continue
 		default:
 			s.last = stamp
@@ -326,31 +324,24 @@ func (d *Decoder) newTopic(from string) (*topic, string) {
 
 // find returns the series of a value, nil if there can be none.
 func (d *Decoder) find(t *topic, from string, v *value, now time.Time) *series {
-	field := d.content.field(v)
-	key := field
-	if len(v.tags) > 0 {
-		d.key = append(d.key[:0], field...)
-		for _, l := range v.tags {
-			d.key = append(d.key, 0xff)
-			d.key = append(d.key, l.Name...)
-			d.key = append(d.key, 0xfe)
-			d.key = append(d.key, l.Value...)
-		}
-		key = d.key
-	}
+	key := d.content.field(v)
 	if s := t.fields[string(key)]; s != nil {
 		return s
 	}
-	lbls, ok := t.series(string(field), v.tags)
+	field, tags := string(key), []labels.Label(nil)
+	if v.line {
+		field, tags = lineParts(field)
+	}
+	lbls, ok := t.series(field, tags)
 	if !ok {
-		d.skip(noName, 1, from, string(field), "")
+		d.skip(noName, 1, from, field, "")
 		return nil
 	}
 	id := string(lbls.Bytes(nil))
 	s := d.series[id]
 	if s == nil {
 		if len(d.series) >= d.max && !d.clear(now) {
-			d.skip(tooMany, 1, from, string(field), fmt.Sprintf("(the input may write to %d)", d.max))
+			d.skip(tooMany, 1, from, field, fmt.Sprintf("(the input may write to %d)", d.max))
 			return nil
 		}
 		s = &series{Series: recorder.Series{Labels: lbls}}
@@ -365,7 +356,7 @@ func (d *Decoder) find(t *topic, from string, v *value, now time.Time) *series {
 	if len(t.fields) == 0 {
 		d.topics[strings.Clone(from)] = t
 	}
-	t.fields[string(bytes.Clone(key))] = s
+	t.fields[string(key)] = s
 	d.aliases++
 	return s
 }

@@ -116,7 +116,7 @@ func TestArrival(t *testing.T) {
 	if got := k.skipped(); got != "same millisecond(1)" {
 		t.Errorf("skipped: %s", got)
 	}
-	if got := k.report.Skipped[sameTime].Example; got != "a/t 2" {
+	if got := k.report.Skipped[sameTime].Example; got != `a/t t{topic="a/t"} 2` {
 		t.Errorf("the example is %q", got)
 	}
 	if last := k.report.Last; k.report.Messages != 4 || last.From != "a/t" || last.Payload != "4" ||

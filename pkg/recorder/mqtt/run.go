@@ -50,6 +50,7 @@ type run struct {
 	decoder  *message.Decoder
 	clientID string
 	session  session.SessionManager
+	ready    func()        // lets the decoder begin
 	decoded  chan struct{} // closed when the decoder has committed the last
 
 	queue  chan received
@@ -77,9 +78,17 @@ func (in *Input) Run(ctx context.Context, sink *recorder.Sink) {
 	if r.clientID == "" {
 		r.clientID = sink.Identity()
 	}
+	// The first commit says that the input has begun. It has when it is known
+	// whether there is a connection.
+	ready := make(chan struct{})
+	r.ready = sync.OnceFunc(func() { close(ready) })
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		defer close(r.decoded)
+		select {
+		case <-ready:
+		case <-ctx.Done():
+		}
 		r.decoder.Run(ctx)
 	})
 	wg.Go(func() {
@@ -117,7 +126,7 @@ func (r *run) connect(ctx context.Context) {
 		default:
 			failed++
 		}
-		r.sink.Trouble(r.trouble(connected, short, err))
+		r.trouble(r.text(connected, short, err))
 		wait := min(firstWait<<min(failed, 10), longestWait) / 2
 		wait += rand.N(wait)
 		select {
@@ -126,6 +135,11 @@ func (r *run) connect(ctx context.Context) {
 			return
 		}
 	}
+}
+
+func (r *run) trouble(text string) {
+	r.sink.Trouble(text)
+	r.ready()
 }
 
 func (r *run) client() client {
@@ -161,9 +175,9 @@ func (r *run) connection(ctx context.Context, subscribed *bool) (connected bool,
 			return false, err
 		}
 		*subscribed = len(refused) == 0
-		r.sink.Trouble(refusedText(refused))
+		r.trouble(refusedText(refused))
 	} else {
-		r.sink.Trouble("")
+		r.trouble("")
 	}
 	for {
 		select {

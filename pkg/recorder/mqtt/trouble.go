@@ -29,9 +29,9 @@ func handshakeError(resp *http.Response, err error) error {
 	return err
 }
 
-// trouble says to people why there is no connection and what to do about it. It
+// text says to people why there is no connection and what to do about it. It
 // has no secrets: nothing of the URL but the host.
-func (r *run) trouble(connected bool, short int, err error) string {
+func (r *run) text(connected bool, short int, err error) string {
 	text := r.reason(connected, err)
 	if connected && short >= 3 {
 		text += fmt.Sprintf("; this happens again and again: does another client use the client ID %s?", r.clientID)
