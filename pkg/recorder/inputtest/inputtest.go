@@ -1,0 +1,306 @@
+// Package inputtest checks what every input of the recorder promises, against
+// its real server and a real recorder:
+//
+//   - Starts: it records, says what it receives, and its watermark moves;
+//   - Reconnects by itself after the server was away;
+//   - Keeps: what the server holds is recorded once, whatever was cut or stopped;
+//   - NeverBlocks: a server that says nothing holds up neither the store nor
+//     other inputs;
+//   - Stops within a second, whatever it is at;
+//   - SaysWhy there is no connection, without secrets;
+//   - and leaks nothing.
+package inputtest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"go.uber.org/goleak"
+
+	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+)
+
+// Suite is an input and its server.
+type Suite struct {
+	// Server is running when the suite begins, and when it ends.
+	Server Server
+	// Input returns an input that connects to address (host:port) and records
+	// what Server publishes.
+	Input func(t testing.TB, address string) recorder.Input
+	// Refused is as Input, but the server refuses it. secret is what must not be
+	// given away. Nil if the server refuses nobody.
+	Refused func(t testing.TB, address string) (in recorder.Input, secret string)
+	// Holds: the server keeps what is published while the input is away, and
+	// while it is stopped itself.
+	Holds bool
+}
+
+// Server is a server that an input is tested with.
+type Server interface {
+	// Address is host:port, the same after a restart.
+	Address() string
+	// Stop ends the server and all its connections, Start starts it again.
+	Stop(t testing.TB)
+	Start(t testing.TB)
+	// Publish publishes number n so that a sample with this value comes of it,
+	// with the time at if the server or the payload can bring one. It returns once
+	// the server has it.
+	Publish(t testing.TB, n int, at time.Time)
+}
+
+// Run runs the suite.
+func Run(t *testing.T, s Suite) {
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, Suite)
+		when bool
+	}{
+		{"Starts", starts, true},
+		{"Reconnects", reconnects, true},
+		{"KeepsWhenStopped", keepsWhenStopped, s.Holds},
+		{"KeepsWhenServerStopped", keepsWhenServerStopped, s.Holds},
+		{"KeepsWhenCut", keepsWhenCut, s.Holds},
+		{"NeverBlocks", neverBlocks, true},
+		{"Stops", stops, true},
+		{"SaysWhy", saysWhy, true},
+	} {
+		if !test.when {
+			continue
+		}
+		t.Run(test.name, func(t *testing.T) {
+			before := goleak.IgnoreCurrent()
+			test.run(t, s)
+			if !t.Failed() {
+				goleak.VerifyNone(t, before)
+			}
+		})
+	}
+}
+
+// publisher numbers what is published. No two numbers have the same millisecond.
+type publisher struct {
+	server Server
+	n      int
+	at     time.Time
+}
+
+func newPublisher(s Server) *publisher { return &publisher{server: s, at: time.Now()} }
+
+func (p *publisher) publish(t testing.TB, count int) {
+	t.Helper()
+	for range count {
+		if wait := time.Until(p.at.Add(time.Millisecond)); wait > 0 {
+			time.Sleep(wait) // no number may be ahead of the clock
+		}
+		p.n, p.at = p.n+1, time.Now()
+		p.server.Publish(t, p.n, p.at)
+	}
+}
+
+func starts(t *testing.T, s Suite) {
+	in := s.Input(t, s.Server.Address())
+	r := Record(t, t.TempDir(), in)
+	defer r.Close(t)
+	r.Connected(t, in.Name())
+	p := newPublisher(s.Server)
+	p.publish(t, 20)
+	r.Wait(t, 20)
+	Eventually(t, func() error {
+		if st := r.Input(in.Name()); st.Samples < 20 || st.Messages < 20 || st.Last == nil || st.Last.Payload == "" || len(st.Last.Samples) == 0 {
+			return fmt.Errorf("the status does not say what was received: %+v", st)
+		}
+		return nil
+	})
+	// All that was published is settled soon, and the settled time goes on.
+	for range 2 {
+		after := max(p.at.UnixMilli(), r.Settled()+1)
+		Eventually(t, func() error {
+			if got := r.Settled(); got < after {
+				return fmt.Errorf("the settled time is %d ms behind", after-got)
+			}
+			return nil
+		})
+	}
+	if st := r.Input(in.Name()); st.Refused != (recorder.Refused{}) || len(st.Skipped) != 0 {
+		t.Errorf("not all was recorded: %+v", st)
+	}
+}
+
+func reconnects(t *testing.T, s Suite) {
+	in := s.Input(t, s.Server.Address())
+	r := Record(t, t.TempDir(), in)
+	defer r.Close(t)
+	p := newPublisher(s.Server)
+	for range 2 {
+		r.Connected(t, in.Name())
+		p.publish(t, 10)
+		r.Wait(t, p.n)
+		s.Server.Stop(t)
+		t.Log(r.Troubled(t, in.Name()))
+		s.Server.Start(t)
+	}
+	r.Connected(t, in.Name())
+	p.publish(t, 10)
+	r.Wait(t, p.n)
+}
+
+func keepsWhenStopped(t *testing.T, s Suite) {
+	dir := t.TempDir()
+	p := newPublisher(s.Server)
+	for range 3 {
+		in := s.Input(t, s.Server.Address())
+		r := Record(t, dir, in)
+		r.Connected(t, in.Name())
+		p.publish(t, 50)
+		r.Close(t) // whatever it has recorded by now
+		p.publish(t, 50)
+	}
+	r := Record(t, dir, s.Input(t, s.Server.Address()))
+	defer r.Close(t)
+	r.Wait(t, p.n)
+}
+
+func keepsWhenServerStopped(t *testing.T, s Suite) {
+	dir := t.TempDir()
+	p := newPublisher(s.Server)
+	in := s.Input(t, s.Server.Address())
+	r := Record(t, dir, in)
+	r.Connected(t, in.Name())
+	p.publish(t, 50)
+	r.Wait(t, p.n)
+	r.Close(t)
+	p.publish(t, 50)
+	s.Server.Stop(t)
+	s.Server.Start(t)
+	r = Record(t, dir, s.Input(t, s.Server.Address()))
+	defer r.Close(t)
+	r.Wait(t, p.n)
+}
+
+func keepsWhenCut(t *testing.T, s Suite) {
+	proxy := NewProxy(t, s.Server.Address())
+	defer proxy.Close()
+	in := s.Input(t, proxy.Address())
+	r := Record(t, t.TempDir(), in)
+	defer r.Close(t)
+	p := newPublisher(s.Server)
+	for range 4 {
+		r.Connected(t, in.Name())
+		p.publish(t, 100)
+		proxy.Cut()
+		p.publish(t, 100)
+		r.Troubled(t, in.Name())
+	}
+	r.Wait(t, p.n)
+}
+
+func neverBlocks(t *testing.T, s Suite) {
+	proxy := NewProxy(t, s.Server.Address())
+	defer proxy.Close()
+	other := other{make(chan *recorder.Sink, 1)}
+	in := s.Input(t, proxy.Address())
+	r := Record(t, t.TempDir(), in, other)
+	defer r.Close(t)
+	sink := <-other.sinks
+	r.Connected(t, in.Name())
+	proxy.Hang()
+	series := &recorder.Series{Labels: labels.FromStrings(model.MetricNameLabel, "other")}
+	for range 50 {
+		begin := time.Now()
+		now := begin.UnixMilli()
+		if err := sink.Commit(context.Background(), []recorder.Sample{{Series: series, T: now, V: 1}}, now); err != nil {
+			t.Fatal(err)
+		}
+		_ = r.Status()
+		if behind := time.Now().UnixMilli() - r.Settled(); behind > r.config.MaxWait.Milliseconds()+1000 {
+			t.Errorf("the settled time is %d ms behind", behind)
+		}
+		if took := time.Since(begin); took > time.Second {
+			t.Errorf("the store was held up for %v", took)
+		}
+		time.Sleep(5 * time.Millisecond) // while it hangs
+	}
+}
+
+// other is an input that a test commits for.
+type other struct{ sinks chan *recorder.Sink }
+
+func (other) Name() string    { return "other" }
+func (other) Version() string { return "" }
+func (o other) Run(ctx context.Context, sink *recorder.Sink) {
+	o.sinks <- sink
+	<-ctx.Done()
+}
+
+func stops(t *testing.T, s Suite) {
+	connected := func(t *testing.T, r *Recording, in recorder.Input, _ *Proxy) { r.Connected(t, in.Name()) }
+	for _, test := range []struct {
+		name    string
+		prepare func(t *testing.T, p *Proxy)
+		wait    func(t *testing.T, r *Recording, in recorder.Input, p *Proxy)
+	}{
+		{"connected", nil, connected},
+		{"at once", nil, func(*testing.T, *Recording, recorder.Input, *Proxy) {}},
+		{"while it receives", nil, func(t *testing.T, r *Recording, in recorder.Input, p *Proxy) {
+			connected(t, r, in, p)
+			newPublisher(s.Server).publish(t, 200)
+		}},
+		{"without a server", func(_ *testing.T, p *Proxy) { p.Close() }, func(t *testing.T, r *Recording, in recorder.Input, _ *Proxy) {
+			r.Troubled(t, in.Name())
+		}},
+		{"silent server", func(_ *testing.T, p *Proxy) { p.Hang() }, func(_ *testing.T, _ *Recording, _ recorder.Input, p *Proxy) {
+			p.Accepted()
+		}},
+		{"server fell silent", nil, func(t *testing.T, r *Recording, in recorder.Input, p *Proxy) {
+			connected(t, r, in, p)
+			p.Hang()
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			proxy := NewProxy(t, s.Server.Address())
+			defer proxy.Close()
+			if test.prepare != nil {
+				test.prepare(t, proxy)
+			}
+			in := s.Input(t, proxy.Address())
+			r := Record(t, t.TempDir(), in)
+			defer r.Close(t)
+			test.wait(t, r, in, proxy)
+			if took := r.Configure(t); took > time.Second {
+				t.Errorf("it took %v", took)
+			}
+		})
+	}
+}
+
+func saysWhy(t *testing.T, s Suite) {
+	t.Run("no server", func(t *testing.T) {
+		address := Nobody(t)
+		in := s.Input(t, address)
+		r := Record(t, t.TempDir(), in)
+		defer r.Close(t)
+		trouble := r.Troubled(t, in.Name())
+		t.Log(trouble)
+		if !strings.Contains(trouble, address) {
+			t.Error("it does not say where")
+		}
+	})
+	t.Run("refused", func(t *testing.T) {
+		if s.Refused == nil {
+			t.Skip("this server refuses nobody")
+		}
+		in, secret := s.Refused(t, s.Server.Address())
+		r := Record(t, t.TempDir(), in)
+		defer r.Close(t)
+		trouble := r.Troubled(t, in.Name())
+		t.Log(trouble)
+		if secret != "" && strings.Contains(trouble, secret) {
+			t.Error("it gives the secret away")
+		}
+	})
+}

@@ -1,0 +1,138 @@
+package inputtest
+
+import (
+	"io"
+	"net"
+	"sync"
+	"testing"
+)
+
+// Proxy passes connections on to a server, until it does not.
+type Proxy struct {
+	listener net.Listener
+	target   string
+	accepted chan struct{}
+	wg       sync.WaitGroup
+
+	mu    sync.Mutex
+	conns map[net.Conn]bool
+	hangs chan struct{} // closed when nothing passes any more
+}
+
+// NewProxy returns a proxy to the server at target.
+func NewProxy(t testing.TB, target string) *Proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Proxy{listener: l, target: target, accepted: make(chan struct{}, 1), conns: make(map[net.Conn]bool), hangs: make(chan struct{})}
+	p.wg.Go(p.accept)
+	return p
+}
+
+// Address is where the proxy listens.
+func (p *Proxy) Address() string { return p.listener.Addr().String() }
+
+// Accepted waits until there is a connection.
+func (p *Proxy) Accepted() { <-p.accepted }
+
+// Cut cuts all connections. New ones are passed on.
+func (p *Proxy) Cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		_ = c.Close()
+	}
+	clear(p.conns)
+}
+
+// Hang passes nothing on any more, and leaves connections open.
+func (p *Proxy) Hang() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.hanging() {
+		close(p.hangs)
+	}
+}
+
+// Close cuts all connections and listens no more.
+func (p *Proxy) Close() {
+	_ = p.listener.Close()
+	p.Cut()
+	p.wg.Wait()
+}
+
+func (p *Proxy) hanging() bool {
+	select {
+	case <-p.hangs:
+		return true
+	default:
+		return false
+	}
+}
+
+func (p *Proxy) keep(c net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.conns[c] = true
+}
+
+func (p *Proxy) accept() {
+	for {
+		c, err := p.listener.Accept()
+		if err != nil {
+			p.Cut() // what was accepted meanwhile
+			return
+		}
+		p.keep(c)
+		select {
+		case p.accepted <- struct{}{}:
+		default:
+		}
+		if p.hanging() {
+			continue
+		}
+		server, err := net.Dial("tcp", p.target)
+		if err != nil {
+			_ = c.Close()
+			continue
+		}
+		p.keep(server)
+		p.wg.Go(func() { p.pass(c, server) })
+		p.wg.Go(func() { p.pass(server, c) })
+	}
+}
+
+// pass copies until either end is closed.
+func (p *Proxy) pass(to, from net.Conn) {
+	defer to.Close()
+	buffer := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buffer)
+		if p.hanging() {
+			// Nobody is told anything, not even the end.
+			_, _ = io.Copy(io.Discard, from)
+			return
+		}
+		if n > 0 {
+			if _, err := to.Write(buffer[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// Nobody returns an address where nothing listens.
+func Nobody(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}

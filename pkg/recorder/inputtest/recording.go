@@ -1,0 +1,177 @@
+package inputtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+
+	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+)
+
+// Recording is a recorder with inputs.
+type Recording struct {
+	*recorder.Store
+	recorder *recorder.Recorder
+	key      recorder.Key
+	config   recorder.Config
+}
+
+// Record runs inputs on a recorder in dir until Close.
+func Record(t testing.TB, dir string, inputs ...recorder.Input) *Recording {
+	t.Helper()
+	r := &Recording{recorder: recorder.New(dir, slog.New(slog.DiscardHandler)), key: recorder.Key{Org: 1, UID: "uid"}}
+	r.config = recorder.Config{Retention: 24 * time.Hour, OutOfOrder: time.Hour, MaxWait: 2 * time.Second, Inputs: inputs}
+	if err := r.recorder.Configure(r.key, r.config); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if r.Store, err = r.recorder.Store(context.Background(), r.key); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// Configure changes the inputs and returns how long that took.
+func (r *Recording) Configure(t testing.TB, inputs ...recorder.Input) time.Duration {
+	t.Helper()
+	r.config.Inputs = inputs
+	begin := time.Now()
+	if err := r.recorder.Configure(r.key, r.config); err != nil {
+		t.Fatal(err)
+	}
+	return time.Since(begin)
+}
+
+// Close stops the inputs and closes the store.
+func (r *Recording) Close(t testing.TB) {
+	t.Helper()
+	if err := r.recorder.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Input is the status of the input with this name.
+func (r *Recording) Input(name string) recorder.InputStatus {
+	for _, in := range r.Status().Inputs {
+		if in.Name == name {
+			return in
+		}
+	}
+	return recorder.InputStatus{}
+}
+
+// Samples returns all that is recorded, by the text of the labels.
+func (r *Recording) Samples(t testing.TB) map[string]map[int64]float64 {
+	t.Helper()
+	q, err := r.Querier(math.MinInt64, math.MaxInt64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = q.Close() }() // nothing was written
+	all := make(map[string]map[int64]float64)
+	set := q.Select(context.Background(), true, nil, labels.MustNewMatcher(labels.MatchNotEqual, model.MetricNameLabel, ""))
+	for set.Next() {
+		samples := make(map[int64]float64)
+		it := set.At().Iterator(nil)
+		for it.Next() == chunkenc.ValFloat {
+			at, v := it.At()
+			samples[at] = v
+		}
+		if err := it.Err(); err != nil {
+			t.Fatal(err)
+		}
+		all[set.At().Labels().String()] = samples
+	}
+	if err := set.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// Numbers returns nil if the numbers from 1 to n are recorded, each once, and
+// nothing else.
+func (r *Recording) Numbers(t testing.TB, n int) error {
+	t.Helper()
+	count := make(map[float64]int, n)
+	for _, samples := range r.Samples(t) {
+		for _, v := range samples {
+			count[v]++
+		}
+	}
+	var missing, twice []int
+	for i := 1; i <= n; i++ {
+		switch c := count[float64(i)]; {
+		case c == 0:
+			missing = append(missing, i)
+		case c > 1:
+			twice = append(twice, i)
+		}
+		delete(count, float64(i))
+	}
+	var errs []error
+	if len(missing) > 0 {
+		errs = append(errs, fmt.Errorf("%d of %d numbers are missing: %v", len(missing), n, missing[:min(10, len(missing))]))
+	}
+	if len(twice) > 0 {
+		errs = append(errs, fmt.Errorf("%d of %d numbers are there more than once: %v", len(twice), n, twice[:min(10, len(twice))]))
+	}
+	if len(count) > 0 {
+		errs = append(errs, fmt.Errorf("there are other values: %v", count))
+	}
+	return errors.Join(errs...)
+}
+
+// patience is how long what should happen may take on a busy machine.
+const patience = 30 * time.Second
+
+// Eventually fails the test unless ok, which says what is still wrong, comes to
+// return nil.
+func Eventually(t testing.TB, ok func() error) {
+	t.Helper()
+	var err error
+	for begin := time.Now(); time.Since(begin) < patience; time.Sleep(10 * time.Millisecond) {
+		if err = ok(); err == nil {
+			return
+		}
+	}
+	t.Fatalf("still after %v: %v", patience, err)
+}
+
+// Wait waits until the numbers from 1 to n are recorded.
+func (r *Recording) Wait(t testing.TB, n int) {
+	t.Helper()
+	Eventually(t, func() error { return r.Numbers(t, n) })
+}
+
+// Connected waits until the input with this name is.
+func (r *Recording) Connected(t testing.TB, name string) {
+	t.Helper()
+	Eventually(t, func() error {
+		if in := r.Input(name); !in.Connected {
+			return fmt.Errorf("the input is not connected: %+v", in)
+		}
+		return nil
+	})
+}
+
+// Troubled waits until the input with this name is in trouble, and returns what
+// it says.
+func (r *Recording) Troubled(t testing.TB, name string) string {
+	t.Helper()
+	var trouble string
+	Eventually(t, func() error {
+		if trouble = r.Input(name).Trouble; trouble == "" {
+			return errors.New("the input is in no trouble")
+		}
+		return nil
+	})
+	return trouble
+}
