@@ -23,5 +23,6 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	plugin.Resume(rec)
 	return errors.Join(datasource.Manage(plugin.ID, plugin.NewFactory(rec), datasource.ManageOpts{}), rec.Close())
 }

@@ -13,18 +13,42 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/internal/grafana"
 )
 
+// useRecorder makes the data source of this test a recorder of its own.
+func useRecorder(t *testing.T) {
+	t.Setenv("GF_PLUGIN_RECORDER_DIR", t.TempDir())
+	pc := pluginContext
+	settings := *pc.DataSourceInstanceSettings
+	settings.JSONData = []byte(`{}`) // the default
+	pc.DataSourceInstanceSettings = &settings
+	pluginContext, pc = pc, pluginContext
+	t.Cleanup(func() { pluginContext = pc })
+}
+
+// Started again, the plugin records before anybody asks.
+func TestRecordsBeforeAnybodyAsks(t *testing.T) {
+	useRecorder(t)
+	p := start(t)
+	ask(t, p, 10*time.Second, `{"expr":"vector(1)"}`) // the data source begins with its first request
+	if err := p.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	p = start(t)
+	time.Sleep(4 * time.Second) // nobody can be told of a sample without asking
+	frame := ask(t, p, 10*time.Second, `{"expr":"count_over_time(node_load1[3s])"}`)
+	if len(frame.Fields) != 2 {
+		t.Fatalf("there are %d fields", len(frame.Fields))
+	}
+	if n := frame.Fields[1].At(frame.Rows() - 1).(*float64); n == nil || *n < 2 {
+		t.Errorf("the three seconds before the first request have %v samples", n)
+	}
+}
+
 // The built binary records this machine with nothing configured but the source.
 // Killed in mid-stream and started again it goes on by itself, and shows on
 // screen what a fresh query has. Rows are on their way a quarter of a second
 // after their time.
 func TestRecordsThisMachine(t *testing.T) {
-	t.Setenv("GF_PLUGIN_RECORDER_DIR", t.TempDir())
-	pc := pluginContext
-	settings := *pc.DataSourceInstanceSettings
-	settings.JSONData = []byte(`{"source":"recorder"}`)
-	pc.DataSourceInstanceSettings = &settings
-	pluginContext, pc = pc, pluginContext
-	t.Cleanup(func() { pluginContext = pc })
+	useRecorder(t)
 
 	const query = `{"expr":"sum by (mode) (node_cpu_seconds_total)","live":true}`
 	p := start(t)

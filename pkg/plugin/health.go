@@ -2,18 +2,25 @@ package plugin
 
 import (
 	"context"
+	"strings"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 )
 
-// CheckHealth says whether the data source works, and if not what to do.
-func (in *instance) CheckHealth(ctx context.Context, _ *backend.CheckHealthRequest) (*backend.CheckHealthResult, error) {
-	err := in.broken
+// CheckHealth says whether the data source works, and if not what to do. Viewers
+// are not told about a recorder's inputs, whose addresses and messages are not for
+// them.
+func (in *instance) CheckHealth(ctx context.Context, req *backend.CheckHealthRequest) (*backend.CheckHealthResult, error) {
+	message, err := "", in.broken
 	if err == nil {
-		var message string
-		if message, err = in.source.Check(ctx); err == nil {
-			return &backend.CheckHealthResult{Status: backend.HealthStatusOk, Message: message}, nil
-		}
+		message, err = in.source.Check(ctx)
 	}
-	return &backend.CheckHealthResult{Status: backend.HealthStatusError, Message: err.Error()}, nil
+	result := &backend.CheckHealthResult{Status: backend.HealthStatusOk, Message: message}
+	if err != nil {
+		result.Status, result.Message = backend.HealthStatusError, err.Error()
+	}
+	if in.settings.Source == sourceRecorder && !mayEdit(req.PluginContext) {
+		result.Message, _, _ = strings.Cut(result.Message, "\n")
+	}
+	return result, nil
 }

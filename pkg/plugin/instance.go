@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/datasource"
@@ -17,10 +16,7 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/backend/log"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
-	"github.com/continuum-live/continuum-datasource/pkg/recorder/host"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
-	"github.com/continuum-live/continuum-datasource/pkg/source/promql"
-	"github.com/continuum-live/continuum-datasource/pkg/source/signal"
 	"github.com/continuum-live/continuum-datasource/pkg/tail"
 )
 
@@ -56,41 +52,13 @@ func NewFactory(rec *recorder.Recorder) datasource.InstanceFactoryFunc {
 	streams := newStreams()
 	return func(ctx context.Context, s backend.DataSourceInstanceSettings) (instancemgmt.Instance, error) {
 		in := &instance{owner: owner{backend.PluginConfigFromContext(ctx).OrgID, s.UID}, recorder: rec, streams: streams}
-		in.settings, in.broken = parseSettings(s.JSONData)
-		in.source = signal.Source{}
-		switch {
-		case in.broken != nil: // the recorder goes on as it was
-		case in.settings.Source == sourceRecorder:
-			in.source = in.record()
-		default:
-			in.broken = rec.Idle(in.store())
-		}
+		if in.settings, in.broken = parseSettings(s.JSONData); in.broken == nil {
+			in.source, in.broken = in.openSource(s)
+		} // else the recorder goes on as it was
 		streams.adopt(in.owner, in.settings.revision())
 		return in, nil //nolint:nilerr // what is broken is the handlers' to say
 	}
 }
-
-// record starts the recorder under the instance's settings, and returns the
-// source of what it has recorded.
-func (in *instance) record() source.Source {
-	s := in.settings.Recorder
-	ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
-	config := recorder.Config{Retention: ms(s.Retention), MaxBytes: s.MaxBytes, OutOfOrder: ms(s.OutOfOrder), MaxWait: ms(s.MaxWait), Idle: ms(s.IdleStop)}
-	if !s.NoHost {
-		config.Inputs = append(config.Inputs, host.Input{Interval: ms(s.HostInterval)})
-	}
-	if in.broken = in.recorder.Configure(in.store(), config); in.broken == nil {
-		// So that it records from now on. An error shows when the store is asked.
-		go func() { _, _ = in.recorder.Store(context.Background(), in.store()) }()
-	}
-	return promql.Source{
-		Engine:   promql.Embedded{Store: func(ctx context.Context) (*recorder.Store, error) { return in.recorder.Store(ctx, in.store()) }},
-		Interval: ms(s.HostInterval),
-		Lookback: ms(s.Lookback),
-	}
-}
-
-func (in *instance) store() recorder.Key { return recorder.Key{Org: in.owner.org, UID: in.owner.uid} }
 
 // NewRecorder returns the recorder of this process. Where its stores live is for
 // whoever runs Grafana to say, as recorder_dir in the plugin's section of

@@ -92,6 +92,19 @@ func (r *fed) ask(t *testing.T, query string, length time.Duration) *data.Frame 
 	return rsp.Responses["A"].Frames[0]
 }
 
+// call calls a resource.
+func (r *fed) call(t *testing.T, method, url string) *backend.CallResourceResponse {
+	t.Helper()
+	path, _, _ := strings.Cut(url, "?")
+	var got *backend.CallResourceResponse
+	err := r.CallResource(backend.WithPluginContext(t.Context(), r.pc), &backend.CallResourceRequest{PluginContext: r.pc, Method: method, Path: path, URL: strings.NewReplacer("{", "%7B", "}", "%7D", `"`, "%22").Replace(url)},
+		backend.CallResourceResponseSenderFunc(func(rsp *backend.CallResourceResponse) error { got = rsp; return nil }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
 // viewer is a panel that asks afresh when it is told to, as the guard does.
 type viewer struct {
 	mu      sync.Mutex
@@ -285,6 +298,8 @@ func TestRecordedWindowIsExact(t *testing.T) {
 func TestRecorderAnswers(t *testing.T) {
 	onRecorder(t, func(t *testing.T, r *fed) {
 		now := time.Now().UnixMilli()
+		r.sink.Report(recorder.Report{Messages: 1, Skipped: map[string]recorder.Skipped{"not a number": {Count: 1, Example: "private"}},
+			Last: &recorder.Message{From: "private", Payload: "private"}})
 		r.sink.Describe(map[string]recorder.Metadata{"m_bytes": {Type: "gauge", Unit: "bytes", Help: "Bytes."}})
 		for i := range int64(60) {
 			if err := r.sink.Commit(t.Context(), []recorder.Sample{r.sample("a", now-59_000+i*1000)}, now); err != nil {
@@ -342,9 +357,11 @@ func TestRecorderAnswers(t *testing.T) {
 			{"labels?limit=0", 400, `out of range`},
 			{"labels?from=x", 400, `not a whole number`},
 			{"labels?from=2&to=1", 400, `ends before it begins`},
-			{"status", 200, `"samples":60`},
+			{"status", 200, `"skipped":{"not a number":{"count":1,"example":""}}}],`},
+			{"DELETE store", 403, "only editors"},
 			{"nothing", 404, ``},
 			{"EDITOR", 0, ""},
+			{"status", 200, `"last":{"from":"private","payload":"private","samples":null}}],"series":1`},
 			{"DELETE series?from=0&to=1", 400, "match is missing"},
 			{"DELETE series?from=0&to=1&match=m_bytes{", 400, "parse error"},
 			{fmt.Sprintf("DELETE series?from=0&to=%d&match=m_bytes", now), 200, "{}"},
@@ -357,13 +374,15 @@ func TestRecorderAnswers(t *testing.T) {
 			if rest, ok := strings.CutPrefix(c.url, "DELETE "); ok {
 				method, c.url = "DELETE", rest
 			}
-			path, _, _ := strings.Cut(c.url, "?")
-			var got *backend.CallResourceResponse
-			err := r.CallResource(backend.WithPluginContext(t.Context(), r.pc), &backend.CallResourceRequest{PluginContext: r.pc, Method: method, Path: path, URL: strings.NewReplacer("{", "%7B", "}", "%7D", `"`, "%22").Replace(c.url)},
-				backend.CallResourceResponseSenderFunc(func(rsp *backend.CallResourceResponse) error { got = rsp; return nil }))
-			if err != nil || got.Status != c.status || !strings.Contains(string(got.Body), c.want) {
-				t.Errorf("%s: %v, %d %s", c.url, err, got.Status, got.Body)
+			if got := r.call(t, method, c.url); got.Status != c.status || !strings.Contains(string(got.Body), c.want) {
+				t.Errorf("%s %s: %d %s", method, c.url, got.Status, got.Body)
 			}
+		}
+		if rsp := r.call(t, "DELETE", "store"); rsp.Status != 200 {
+			t.Errorf("DELETE store: %d %s", rsp.Status, rsp.Body)
+		}
+		if rsp := r.call(t, "GET", "metrics"); string(rsp.Body) != "[]\n" {
+			t.Errorf("metrics after DELETE store: %s", rsp.Body)
 		}
 		if frame := r.ask(t, `{"expr":"m_bytes"}`, 30*time.Second); len(frame.Fields) != 1 {
 			t.Errorf("deleted series are still shown: %v", frame.Fields[1].Name)

@@ -24,10 +24,11 @@ import (
 //	GET metrics              names with type, unit and help
 //	GET labels               names of labels
 //	GET labels/<name>/values values of a label
-//	GET status               how the recorder is
+//	GET status               how the recorder's store is
 //	DELETE series            deletes samples, for editors and admins
+//	DELETE store             deletes all that was recorded, for editors and admins
 //
-// All but status take from and to (Unix ms, the last hour if absent), limit and
+// All but those of the store take from and to (Unix ms, the last hour if absent), limit and
 // match, a series selector such as up{job="a"}. DELETE needs from, to and match.
 func (in *instance) CallResource(ctx context.Context, req *backend.CallResourceRequest, sender backend.CallResourceResponseSender) error {
 	mux := http.NewServeMux()
@@ -36,6 +37,7 @@ func (in *instance) CallResource(ctx context.Context, req *backend.CallResourceR
 	mux.HandleFunc("GET /labels/{name}/values", in.resource((*instance).labelValues))
 	mux.HandleFunc("GET /status", in.resource((*instance).status))
 	mux.HandleFunc("DELETE /series", in.resource((*instance).deleteSeries))
+	mux.HandleFunc("DELETE /store", in.resource((*instance).deleteStore))
 	return httpadapter.New(mux).CallResource(ctx, req, sender)
 }
 
@@ -162,15 +164,43 @@ func listed(names []string) []string {
 	return append([]string{}, names...)
 }
 
-func (in *instance) status(store *recorder.Store, _ *http.Request) (any, error) {
-	return store.Status(), nil
+// status leaves out for viewers what could name addresses or show messages.
+func (in *instance) status(store *recorder.Store, r *http.Request) (any, error) {
+	s := store.Status()
+	if mayEdit(backend.PluginConfigFromContext(r.Context())) {
+		return s, nil
+	}
+	for i := range s.Inputs {
+		input := &s.Inputs[i]
+		input.Last, input.LastError = nil, ""
+		if input.Trouble != "" {
+			input.Trouble = "has trouble: editors and admins see which"
+		}
+		for reason, skipped := range input.Skipped {
+			input.Skipped[reason] = recorder.Skipped{Count: skipped.Count}
+		}
+	}
+	return s, nil
 }
 
 var errRole = errors.New("only editors and admins may delete what was recorded")
 
+func mayEdit(pc backend.PluginContext) bool {
+	return pc.User != nil && (pc.User.Role == "Editor" || pc.User.Role == "Admin")
+}
+
+func (in *instance) deleteStore(_ *recorder.Store, r *http.Request) (any, error) {
+	pc := backend.PluginConfigFromContext(r.Context())
+	if !mayEdit(pc) {
+		return nil, errRole
+	}
+	backend.Logger.FromContext(r.Context()).Info("The store is deleted", "user", userOf(pc))
+	return struct{}{}, in.recorder.Delete(r.Context(), in.store())
+}
+
 func (in *instance) deleteSeries(store *recorder.Store, r *http.Request) (any, error) {
-	user := backend.PluginConfigFromContext(r.Context()).User
-	if user == nil || user.Role != "Editor" && user.Role != "Admin" {
+	pc := backend.PluginConfigFromContext(r.Context())
+	if !mayEdit(pc) {
 		return nil, errRole
 	}
 	for _, name := range []string{"from", "to", "match"} {
@@ -182,6 +212,6 @@ func (in *instance) deleteSeries(store *recorder.Store, r *http.Request) (any, e
 	if err != nil {
 		return nil, err
 	}
-	backend.Logger.FromContext(r.Context()).Info("Samples are deleted", "user", user.Login, "match", r.URL.Query().Get("match"), "from", s.from, "to", s.to)
+	backend.Logger.FromContext(r.Context()).Info("Samples are deleted", "user", userOf(pc), "match", r.URL.Query().Get("match"), "from", s.from, "to", s.to)
 	return struct{}{}, store.Delete(r.Context(), s.from, s.to, s.matchers...)
 }

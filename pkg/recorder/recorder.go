@@ -120,8 +120,8 @@ func (r *Recorder) Configure(key Key, c Config) error {
 	return e.store.apply(c)
 }
 
-// Idle stops the inputs of key's store, if it is open: its data source wants
-// them no more. What was recorded stays.
+// Idle stops the inputs of key's store, if it is open, and forgets its settings:
+// its data source wants them no more. What was recorded stays.
 func (r *Recorder) Idle(key Key) error {
 	r.mu.Lock()
 	e := r.entries[key]
@@ -131,7 +131,7 @@ func (r *Recorder) Idle(key Key) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.config.Inputs = nil
+	e.config.Inputs, e.config.Remember = nil, nil
 	if e.store == nil {
 		return nil
 	}

@@ -182,26 +182,6 @@ func (s *Store) Sink(name string) *Sink {
 	return s.sinks[name]
 }
 
-// Ready waits until every input has said how it is, or ctx ends.
-func (s *Store) Ready(ctx context.Context) {
-	for {
-		s.mu.Lock()
-		ready, moved := true, s.moved
-		for _, k := range s.sinks {
-			ready = ready && k.heard
-		}
-		s.mu.Unlock()
-		if ready {
-			return
-		}
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
 // Settled returns the time in Unix milliseconds up to which samples are final,
 // but for late ones. It is the lowest watermark of the inputs, and waits at most
 // the configured time for any of them.

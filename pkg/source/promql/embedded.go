@@ -2,8 +2,10 @@ package promql
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,36 +34,69 @@ type Embedded struct {
 	Store func(context.Context) (*recorder.Store, error)
 }
 
-// ready is how long a check waits for inputs to connect.
-const ready = 5 * time.Second
+// How long a check waits for inputs to connect, and then to receive something.
+const (
+	connectWait = 5 * time.Second
+	receiveWait = 2 * time.Second
+)
 
-// Check implements Engine.
+// Check implements Engine. An input that has trouble and receives nothing is an
+// error.
 func (e Embedded) Check(ctx context.Context) (string, error) {
 	s, err := e.Store(ctx)
 	if err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, ready)
-	defer cancel()
-	s.Ready(ctx)
+	wait(ctx, connectWait, s, func(in recorder.InputStatus) bool { return in.Connected || in.Trouble != "" })
+	wait(ctx, receiveWait, s, func(in recorder.InputStatus) bool { return in.Samples > 0 || in.Trouble != "" })
 	st := s.Status()
-	var b strings.Builder
-	fmt.Fprintf(&b, "The recorder has %d series in %d MB.", st.Series, (st.Bytes+1<<20-1)>>20)
+	lines := []string{fmt.Sprintf("The recorder has %d series in %d MB.", st.Series, (st.Bytes+1<<20-1)>>20)}
+	broken := false
 	for _, in := range st.Inputs {
+		line := fmt.Sprintf("Input %s: %.0f samples/s.", in.Name, in.Rate)
 		switch {
 		case in.Trouble != "":
-			fmt.Fprintf(&b, " Input %s has trouble: %s.", in.Name, strings.TrimSuffix(in.Trouble, "."))
+			line += " " + in.Trouble
+			broken = broken || in.Rate == 0
 		case !in.Connected:
-			fmt.Fprintf(&b, " Input %s is still connecting.", in.Name)
-		default:
-			fmt.Fprintf(&b, " Input %s: %.0f samples/s.", in.Name, in.Rate)
+			line = fmt.Sprintf("Input %s is still connecting.", in.Name)
+		case in.Samples == 0 && in.Messages == 0:
+			line = fmt.Sprintf("Input %s is connected and has received nothing yet.", in.Name)
+		}
+		if in.Last != nil {
+			became := "nothing that can be recorded"
+			if len(in.Last.Samples) > 0 {
+				became = strings.Join(in.Last.Samples, ", ")
+			}
+			line += fmt.Sprintf(" Last from %s: %s became %s.", in.Last.From, in.Last.Payload, became)
+		}
+		lines = append(lines, line)
+	}
+	if used, stops := time.UnixMilli(st.Used), time.UnixMilli(st.Stops); st.Stops != 0 && 2*time.Until(stops) < stops.Sub(used) {
+		lines = append(lines, fmt.Sprintf("Nobody has asked for its samples since %s: recording stops on %s unless a panel or an alert rule does.",
+			used.UTC().Format(time.DateOnly), stops.UTC().Format(time.DateOnly)))
+	}
+	if broken {
+		return "", errors.New(strings.Join(lines, "\n"))
+	}
+	return strings.Join(lines, "\n"), nil
+}
+
+// wait waits at most limit for all inputs to be as told.
+func wait(ctx context.Context, limit time.Duration, s *recorder.Store, is func(recorder.InputStatus) bool) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for {
+		_, moved := s.Watch()
+		if !slices.ContainsFunc(s.Status().Inputs, func(in recorder.InputStatus) bool { return !is(in) }) {
+			return
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return
 		}
 	}
-	if stops := time.UnixMilli(st.Stops); st.Stops != 0 && 2*time.Until(stops) < stops.Sub(time.UnixMilli(st.Used)) {
-		fmt.Fprintf(&b, " Nobody has asked for its samples since %s: recording stops on %s unless a panel or an alert rule does.",
-			time.UnixMilli(st.Used).UTC().Format(time.DateOnly), stops.UTC().Format(time.DateOnly))
-	}
-	return b.String(), nil
 }
 
 // Settled implements Engine.
