@@ -56,7 +56,7 @@ func NewFactory(rec *recorder.Recorder) datasource.InstanceFactoryFunc {
 			in.source, in.broken = in.openSource(s)
 		} // else the recorder goes on as it was
 		streams.adopt(in.owner, in.settings.revision())
-		return in, nil //nolint:nilerr // what is broken is the handlers' to say
+		return in, nil // what is broken is the handlers' to say
 	}
 }
 

@@ -85,15 +85,15 @@ func parseSettings(raw json.RawMessage) (settings, error) {
 	)
 }
 
-func (r recorderSettings) check() error {
+func (s recorderSettings) check() error {
 	return inRange(
-		bounds{"retention", r.Retention, hour, 3650 * day, "ms"},
-		bounds{"maximum size of the store", r.MaxBytes, 64 << 20, 1 << 50, "bytes"},
-		bounds{"out-of-order window", r.OutOfOrder, 0, r.Retention, "ms"},
-		bounds{"lookback", r.Lookback, r.HostInterval, 30 * day, "ms"},
-		bounds{"wait for late inputs", r.MaxWait, 1, hour, "ms"},
-		bounds{"time after which recording stops when unused", r.IdleStop, r.Retention, 3650 * day, "ms"},
-		bounds{"interval of the host input", r.HostInterval, 250, hour, "ms"},
+		bounds{"retention", s.Retention, hour, 3650 * day, "ms"},
+		bounds{"maximum size of the store", s.MaxBytes, 64 << 20, 1 << 50, "bytes"},
+		bounds{"out-of-order window", s.OutOfOrder, 0, s.Retention, "ms"},
+		bounds{"lookback", s.Lookback, s.HostInterval, 30 * day, "ms"},
+		bounds{"wait for late inputs", s.MaxWait, 1, hour, "ms"},
+		bounds{"time after which recording stops when unused", s.IdleStop, s.Retention, 3650 * day, "ms"},
+		bounds{"interval of the host input", s.HostInterval, 250, hour, "ms"},
 	)
 }
 
