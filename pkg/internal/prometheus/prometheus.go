@@ -1,0 +1,232 @@
+// Package prometheus runs a real Prometheus server for tests, of the very
+// version whose library this module uses.
+//
+// It is built in the module's own folder of the module cache, so that its
+// dependencies are those of its release and none of them is one of this
+// project's. Go's build cache keeps the binary: the first test on a machine
+// builds it, which takes a minute or two, the others find it.
+package prometheus
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Options are how a server is started.
+type Options struct {
+	// Dir is the directory of its TSDB, a new one if it is empty.
+	Dir string
+	// Config is its configuration in YAML.
+	Config string
+	// Flags are added to its command line, after those that this package sets.
+	Flags []string
+}
+
+// Server is a Prometheus server. Its methods are to be called by the test's own
+// goroutine.
+type Server struct {
+	// URL is where it listens, http and a loopback address. It stays the same
+	// through restarts.
+	URL string
+
+	t       testing.TB
+	args    []string
+	address string // what it is told to listen on
+	cmd     *exec.Cmd
+	exited  chan struct{} // closed when cmd has ended
+	log     log
+}
+
+// patience is how long a server may take to be ready, or to end.
+const patience = time.Minute
+
+// Start starts a server that ends with the test, and waits until it is ready.
+// If the test fails, it logs what the server did.
+func Start(t testing.TB, o Options) *Server {
+	t.Helper()
+	if _, err := build(); err != nil {
+		t.Fatal(err)
+	}
+	if o.Dir == "" {
+		o.Dir = t.TempDir()
+	}
+	config := filepath.Join(t.TempDir(), "prometheus.yml")
+	if err := os.WriteFile(config, []byte(o.Config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{t: t, address: "127.0.0.1:0", args: append([]string{"--config.file=" + config, "--storage.tsdb.path=" + o.Dir}, o.Flags...)}
+	t.Cleanup(func() {
+		s.stop(os.Interrupt)
+		if t.Failed() {
+			t.Logf("the log of Prometheus:\n%s", s.log.String())
+		}
+	})
+	s.start()
+	return s
+}
+
+// Kill ends the server with SIGKILL, in the middle of whatever it does.
+func (s *Server) Kill() {
+	s.t.Helper()
+	s.stop(os.Kill)
+}
+
+// Restart kills the server, if it still runs, starts it again at the same
+// address, and waits until it is ready.
+func (s *Server) Restart() {
+	s.t.Helper()
+	s.Kill()
+	s.start()
+}
+
+// start starts the server and returns when it is ready.
+func (s *Server) start() {
+	s.t.Helper()
+	binary, err := build()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.cmd = exec.Command(binary, append(s.args, "--web.listen-address="+s.address)...)
+	s.cmd.Stdout = &s.log
+	stderr, err := s.cmd.StderrPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.exited = make(chan struct{})
+	listening := make(chan string, 1)
+	go func(cmd *exec.Cmd, exited chan struct{}) {
+		defer close(exited)
+		lines := bufio.NewScanner(io.TeeReader(stderr, &s.log))
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			before, address, _ := strings.Cut(lines.Text(), " address=")
+			if strings.Contains(before, `msg="Listening on"`) {
+				listening <- address
+			}
+		}
+		_ = cmd.Wait() // how it ended is in its log
+	}(s.cmd, s.exited)
+
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	select {
+	case s.address = <-listening:
+		s.URL = "http://" + s.address
+	case <-s.exited:
+		s.t.Fatal("Prometheus ended before it listened")
+	case <-ctx.Done():
+		s.t.Fatalf("Prometheus did not listen within %v", patience)
+	}
+	for !s.ready(ctx) {
+		select {
+		case <-s.exited:
+			s.t.Fatal("Prometheus ended before it was ready")
+		case <-ctx.Done():
+			s.t.Fatalf("Prometheus was not ready within %v", patience)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func (s *Server) ready(ctx context.Context) bool {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/-/ready", nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	rsp, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return false
+	}
+	_, err = io.Copy(io.Discard, rsp.Body)
+	return err == nil && rsp.Body.Close() == nil && rsp.StatusCode == http.StatusOK
+}
+
+// stop sends a signal and waits until the server has ended. One that does not
+// end is killed.
+func (s *Server) stop(signal os.Signal) {
+	s.t.Helper()
+	if s.cmd == nil {
+		return
+	}
+	// Errors only say that it has ended already.
+	_ = s.cmd.Process.Signal(signal)
+	select {
+	case <-s.exited:
+	case <-time.After(patience):
+		_ = s.cmd.Process.Kill()
+		<-s.exited
+		s.t.Errorf("Prometheus did not end within %v", patience)
+	}
+	s.cmd = nil
+	http.DefaultClient.CloseIdleConnections()
+}
+
+// build returns the path of the server's binary in Go's build cache.
+var build = sync.OnceValues(func() (string, error) {
+	dir, err := output("", "list", "-m", "-f", "{{.Dir}}", "github.com/prometheus/prometheus")
+	if err != nil {
+		return "", err
+	}
+	// What go run has built stays in the cache, and -exec says where. Only the
+	// second call gets that path: the first runs what it has just linked.
+	for range 2 {
+		binary, err := output(dir, "run", "-buildvcs=false", "-tags=remove_all_sd", "-exec=echo", "./cmd/prometheus")
+		if err != nil {
+			return "", err
+		}
+		if _, err := os.Stat(binary); err == nil {
+			return binary, nil
+		}
+	}
+	return "", errors.New("go run has not kept Prometheus in the build cache")
+})
+
+// output returns what the go command prints. With a folder it runs there, apart
+// from this module's settings.
+func output(dir string, args ...string) (string, error) {
+	cmd := exec.Command("go", args...)
+	cmd.Dir = dir
+	if dir != "" {
+		cmd.Env = append(os.Environ(), "PWD="+dir, "GOFLAGS=", "GOWORK=off")
+	}
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%v: %w: %s", cmd, err, &stderr)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// log is a buffer for a server that writes and a test that reads.
+type log struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
