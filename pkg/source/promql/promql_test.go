@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -25,6 +26,7 @@ type fixture struct {
 	Source
 	*recorder.Sink
 	store  *recorder.Store
+	dir    string // of the store
 	series map[string]*recorder.Series
 }
 
@@ -41,7 +43,8 @@ func (m manual) Run(ctx context.Context, sink *recorder.Sink) {
 
 func newFixture(t testing.TB) (*fixture, *recorder.Recorder) {
 	t.Helper()
-	r := recorder.New(t.TempDir(), slog.New(slog.DiscardHandler))
+	root := t.TempDir()
+	r := recorder.New(root, slog.New(slog.DiscardHandler))
 	in := make(manual, 1)
 	key := recorder.Key{Org: 1, UID: "uid"}
 	if err := r.Configure(key, recorder.Config{Retention: 30 * 24 * time.Hour, OutOfOrder: 24 * time.Hour, MaxWait: 2 * time.Second, Inputs: []recorder.Input{in}}); err != nil {
@@ -53,7 +56,7 @@ func newFixture(t testing.TB) (*fixture, *recorder.Recorder) {
 	}
 	return &fixture{
 		Source: Source{Engine: Embedded{func(context.Context) (*recorder.Store, error) { return s, nil }}, Interval: time.Second, Lookback: 5 * time.Minute},
-		Sink:   <-in, store: s, series: make(map[string]*recorder.Series),
+		Sink:   <-in, store: s, dir: filepath.Join(root, "1", "uid"), series: make(map[string]*recorder.Series),
 	}, r
 }
 
