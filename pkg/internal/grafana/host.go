@@ -82,6 +82,9 @@ func dispense[T any](protocol goplugin.ClientProtocol, service string) (T, error
 // Stop ends the plugin as Grafana does when it shuts down.
 func (p *Plugin) Stop() { p.client.Kill() }
 
+// PID returns the plugin's process id.
+func (p *Plugin) PID() int { return p.pid }
+
 // Kill ends the plugin with SIGKILL, in the middle of whatever it does.
 func (p *Plugin) Kill() error {
 	process, err := os.FindProcess(p.pid)
