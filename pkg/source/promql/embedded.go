@@ -20,11 +20,13 @@ const (
 	timeout    = 30 * time.Second // as long as Grafana waits
 )
 
-// engine is Prometheus' own, with the interval of subqueries that say none that
-// Prometheus has by default.
+// subqueryStep is the step of subqueries that say none, as in Prometheus.
+const subqueryStep = time.Minute
+
+// engine is Prometheus' own.
 var engine = upstream.NewEngine(upstream.EngineOpts{
 	MaxSamples: maxSamples, Timeout: timeout, EnableAtModifier: true, EnableNegativeOffset: true,
-	NoStepSubqueryIntervalFn: func(int64) int64 { return time.Minute.Milliseconds() },
+	NoStepSubqueryIntervalFn: func(int64) int64 { return subqueryStep.Milliseconds() },
 	Parser:                   promParser,
 })
 
@@ -120,20 +122,15 @@ func (e Embedded) Watch() (uint64, <-chan struct{}) {
 	return s.Watch()
 }
 
-// Range implements Engine.
+// Range implements Engine. What it gives for a time does not depend on first and
+// last, to the last bit, unless the expression itself does.
 func (e Embedded) Range(ctx context.Context, expr string, lookback time.Duration, first, last, step int64) ([]Series, error) {
 	s, err := e.Store(ctx)
 	if err != nil {
 		return nil, err
 	}
-	q, err := engine.NewRangeQuery(ctx, s, upstream.NewPrometheusQueryOpts(false, lookback), expr,
-		time.UnixMilli(first), time.UnixMilli(last), time.Duration(step)*time.Millisecond)
-	if err != nil {
-		return nil, fmt.Errorf("PromQL: %w", err)
-	}
-	defer q.Close() // its points belong to the engine
-	res := q.Exec(ctx)
-	matrix, err := res.Matrix()
+	matrix, free, err := evaluate(ctx, s, expr, lookback, span{first, last, step})
+	defer free()
 	if err != nil {
 		return nil, fmt.Errorf("PromQL: %w", err)
 	}

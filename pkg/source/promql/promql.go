@@ -169,7 +169,7 @@ func (q query) Rows(ctx context.Context, step, after, through int64) (grid.Rows,
 	if after == through {
 		first = through // the fields are those of the row before
 	}
-	series, err := q.eval(ctx, expr, first, through, step)
+	series, err := q.source.Engine.Range(ctx, expr, q.source.Lookback, first, through, step)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
@@ -187,38 +187,6 @@ func (q query) Rows(ctx context.Context, step, after, through int64) (grid.Rows,
 		})
 	}
 	return rows, rows.Check()
-}
-
-// eval asks for the whole range where the engine's arithmetic allows it, else
-// for each row by itself.
-func (q query) eval(ctx context.Context, expr string, first, last, step int64) ([]Series, error) {
-	if !q.traits.rowByRow {
-		return q.source.Engine.Range(ctx, expr, q.source.Lookback, first, last, step)
-	}
-	var all []Series
-	index := make(map[string]int)
-	n := (last-first)/step + 1
-	for i := range n {
-		t := first + i*step
-		row, err := q.source.Engine.Range(ctx, expr, q.source.Lookback, t, t, step)
-		if err != nil {
-			return nil, err
-		}
-		for _, s := range row {
-			key := s.Labels.String()
-			at, ok := index[key]
-			if !ok {
-				if len(all) == maxSeries {
-					return nil, fmt.Errorf("the query gives more than %d series: narrow it down or aggregate", maxSeries)
-				}
-				at = len(all)
-				index[key] = at
-				all = append(all, Series{Labels: s.Labels, Values: none(int(n))})
-			}
-			all[at].Values[i] = s.Values[0]
-		}
-	}
-	return all, nil
 }
 
 // none returns n times no value.

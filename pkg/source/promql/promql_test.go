@@ -85,8 +85,8 @@ func (f *fixture) sample(at int64, v float64, name string, kv ...string) recorde
 	return recorder.Sample{Series: s, T: at, V: v}
 }
 
-// value has digits enough for sums to depend on their order.
-func value(i, at int64) float64 {
+// level has digits enough for sums to depend on their order.
+func level(i, at int64) float64 {
 	return math.Sqrt(float64(at%977+13*i+1)) * math.Pow(10, float64(i%7))
 }
 
@@ -102,7 +102,7 @@ func (f *fixture) fill(t testing.TB, after, through int64) {
 			m := fmt.Sprint("m", i)
 			samples = append(samples,
 				f.sample(at, float64(at/1000%86400)*(1+float64(i)/3), "work_seconds_total", "machine", m, "line", fmt.Sprint(i%3)),
-				f.sample(at, value(i, at), "level_bytes", "machine", m, "line", fmt.Sprint((i+1)%3)))
+				f.sample(at, level(i, at), "level_bytes", "machine", m, "line", fmt.Sprint((i+1)%3)))
 		}
 	}
 	if err := f.Commit(t.Context(), samples, through); err != nil {
@@ -123,6 +123,10 @@ var exprs = []string{
 	"max_over_time(level_bytes[1m:7s])",
 	"sum(avg_over_time((level_bytes > 5)[1m:3s]))",
 	"max_over_time(sum(level_bytes)[1m:])",
+	"max_over_time(sum(level_bytes * 1.1)[30s:5s])",
+	"sum(avg_over_time(avg by (line) (level_bytes / 3)[30s:7s]))",
+	"stddev(topk(5, level_bytes * 1.1))",
+	"topk(2, work_seconds_total * 0)", // all the same
 	"quantile(0.3, level_bytes) + scalar(count(level_bytes))",
 	`sum by (x) (label_replace(level_bytes, "x", "$1", "machine", "m(.).*"))`,
 	"level_bytes offset 10s",
@@ -273,20 +277,13 @@ func TestMacros(t *testing.T) {
 
 func TestTraits(t *testing.T) {
 	for _, c := range []struct {
-		expr     string
-		unsplit  error
-		rowByRow bool
-		ahead    int64
-		fixed    int64
+		expr    string
+		unsplit error
+		ahead   int64
+		fixed   int64
 	}{
 		{expr: "sum(rate(x[1m]))"},
-		{expr: "sum(x + 1)", rowByRow: true},
-		{expr: "max(x + 1)"},
-		{expr: `sum(rate({job="a"}[1m]))`, rowByRow: true},
-		{expr: "avg(rate((x * 2)[1m:1s]))", rowByRow: true},
-		{expr: "sum(sum by (a) (x))", rowByRow: true},
-		{expr: "sum(sum(x))"},
-		{expr: "max_over_time(sum(x + 1)[1m:1s])", rowByRow: true, unsplit: errSubquery},
+		{expr: "max_over_time(sum(x + 1)[1m:1s])"},
 		{expr: "x @ start()", unsplit: errStartEnd},
 		{expr: "rate(x[5m:1s] @ end())", unsplit: errStartEnd},
 		{expr: "x offset -5s", ahead: 5000},
@@ -299,7 +296,7 @@ func TestTraits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := traitsOf(expr), (traits{c.unsplit, c.rowByRow, c.ahead, c.fixed}); got != want {
+		if got, want := traitsOf(expr), (traits{c.unsplit, c.ahead, c.fixed}); got != want {
 			t.Errorf("%s has the traits %+v, not %+v", c.expr, got, want)
 		}
 	}

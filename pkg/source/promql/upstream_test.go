@@ -12,7 +12,7 @@ import (
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
-	stalemark "github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/model/value"
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/prometheus"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
@@ -117,7 +117,17 @@ var nearly = []string{
 	`sum(sum by (zone) (level))`,
 	`sum(level * on (machine) group_left (version) machine_info)`,
 	`avg(label_replace(level / 3, "x", "$1", "machine", "(.*)"))`,
+	`sum by (zone) (level > 20)`, // series come and go
+	`avg(level > 0 < 3) or vector(-1)`,
 	`max_over_time(avg(level / 7)[5m:20s])`,
+	`max_over_time(avg(level / 7)[5m:20s] offset 3m)`,
+	`max_over_time(sum(level * 1.1)[5m:20s] @ START offset 1m)`,
+	`max_over_time(sum(level * 1.1)[5m:30s] @ start()) - min_over_time(sum(level * 1.1)[5m:30s] @ end())`,
+	`avg_over_time(max_over_time(sum by (zone) (level / 3)[2m:20s] offset 10s)[5m:])`,
+	`sum(avg_over_time(sum by (zone) (work_total * 7)[3m:]))`,
+	`sum(2 * level @ START) + sum(level @ START * 2)`,
+	`topk(scalar(count(level > 0)) - scalar(sum(work_total * 0)), level * 3)`,
+	`quantile(scalar(avg(work_total * 0.1)) / 1e4, level * 2)`,
 	`histogram_quantile(0.9, sum by (le, machine) (rate(request_seconds_bucket[5m]) * 1.5))`,
 	`sum(rate({__name__=~"work_total|request_seconds_count"}[1m]))`,
 }
@@ -127,7 +137,7 @@ var nearly = []string{
 // word, values that are no numbers.
 func (f *fixture) fillAll(t *testing.T, from, through int64) {
 	t.Helper()
-	stale := math.Float64frombits(stalemark.StaleNaN)
+	stale := math.Float64frombits(value.StaleNaN)
 	var late []recorder.Sample
 	minute := func(at int64) int64 { return (at - from) / 60_000 }
 	for at := from; at <= through; at += 10_000 {

@@ -1,0 +1,242 @@
+package promql
+
+import (
+	"context"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
+	upstream "github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/util/annotations"
+
+	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+)
+
+// Sums differ in their last bits with the order in which they are added up, and
+// over a range the engine hands the results of most operators on in a random
+// order. So what an aggregation takes is evaluated before it and by itself, and
+// given to the engine as if it were series of the store, in the order of labels.
+// All arithmetic remains the engine's.
+
+// span is the times at which a part of an expression is evaluated: first, first
+// + step and so on until last. It is all in Unix milliseconds.
+type span struct{ first, last, step int64 }
+
+// evaluation is one answer to be found.
+type evaluation struct {
+	store      *recorder.Store
+	lookback   time.Duration
+	whole      span // that was asked for
+	calculated [][]storage.Series
+	queries    []upstream.Query // their points belong to the engine, which wants them back
+}
+
+// evaluate evaluates expr at the times at. The answer is valid until free, which
+// is never nil, is called.
+func evaluate(ctx context.Context, store *recorder.Store, expr string, lookback time.Duration, at span) (m upstream.Matrix, free func(), err error) {
+	e := &evaluation{store: store, lookback: lookback, whole: at}
+	parsed, err := promParser.ParseExpr(expr)
+	if err != nil {
+		return nil, e.free, err
+	}
+	changed, err := e.calculate(ctx, parsed, at)
+	if err != nil {
+		return nil, e.free, err
+	}
+	if changed {
+		expr = parsed.String()
+	}
+	m, err = e.run(ctx, expr, at)
+	return m, e.free, err
+}
+
+func (e *evaluation) free() {
+	for _, q := range e.queries {
+		q.Close()
+	}
+}
+
+// run evaluates expr and returns its series in the order of labels.
+func (e *evaluation) run(ctx context.Context, expr string, at span) (upstream.Matrix, error) {
+	q, err := engine.NewRangeQuery(ctx, e, upstream.NewPrometheusQueryOpts(false, e.lookback), expr,
+		time.UnixMilli(at.first), time.UnixMilli(at.last), time.Duration(at.step)*time.Millisecond)
+	if err != nil {
+		return nil, err
+	}
+	e.queries = append(e.queries, q)
+	return q.Exec(ctx).Matrix()
+}
+
+// calculatedLabel is the label by which an expression selects what is already
+// calculated.
+const calculatedLabel = "__calculated__"
+
+// calculate evaluates what the aggregations in n take, the innermost first, if
+// its order would not be that of labels. It puts selectors of it into n instead,
+// and says whether there are any.
+func (e *evaluation) calculate(ctx context.Context, n parser.Node, at span) (changed bool, err error) {
+	if s, ok := n.(*parser.SubqueryExpr); ok {
+		if at = e.within(s, at); at.last < at.first {
+			return false, nil
+		}
+	}
+	for child := range parser.ChildrenIter(n) {
+		c, err := e.calculate(ctx, child, at)
+		if err != nil {
+			return false, err
+		}
+		changed = changed || c
+	}
+	a, ok := n.(*parser.AggregateExpr)
+	if !ok || !dependsOnOrder(a.Op) || ordered(a.Expr) {
+		return changed, nil
+	}
+	matrix, err := e.run(ctx, a.Expr.String(), at)
+	if err != nil {
+		return false, err
+	}
+	series := make([]storage.Series, len(matrix))
+	for i, s := range matrix {
+		s.Floats = dense(s.Floats, at)
+		series[i] = upstream.NewStorageSeries(s)
+	}
+	a.Expr = &parser.VectorSelector{LabelMatchers: []*labels.Matcher{
+		labels.MustNewMatcher(labels.MatchEqual, calculatedLabel, strconv.Itoa(len(e.calculated))),
+	}}
+	e.calculated = append(e.calculated, series)
+	return true, nil
+}
+
+// within returns when the inside of a subquery is evaluated that is itself
+// evaluated at the times at.
+func (e *evaluation) within(s *parser.SubqueryExpr, at span) span {
+	switch {
+	case s.Timestamp != nil:
+		at.first, at.last = *s.Timestamp, *s.Timestamp
+	case s.StartOrEnd == parser.START:
+		at.first, at.last = e.whole.first, e.whole.first
+	case s.StartOrEnd == parser.END:
+		at.first, at.last = e.whole.last, e.whole.last
+	}
+	offset := s.OriginalOffset.Milliseconds()
+	step := s.Step.Milliseconds()
+	if step == 0 {
+		step = subqueryStep.Milliseconds()
+	}
+	before := at.first - offset - s.Range.Milliseconds()
+	first := before / step * step // as the engine does, also for times before 1970
+	if first <= before {
+		first += step
+	}
+	return span{first, at.last - offset, step}
+}
+
+// dense returns points with a stale marker at each time that has none, so that
+// the selector of a time cannot find what was calculated for an earlier one.
+func dense(points []upstream.FPoint, at span) []upstream.FPoint {
+	n := int((at.last-at.first)/at.step) + 1
+	if len(points) == n {
+		return points
+	}
+	all := make([]upstream.FPoint, n)
+	stale := math.Float64frombits(value.StaleNaN)
+	for i := range all {
+		all[i] = upstream.FPoint{T: at.first + int64(i)*at.step, F: stale}
+	}
+	for _, p := range points {
+		all[(p.T-at.first)/at.step].F = p.F
+	}
+	return all
+}
+
+// Querier implements storage.Queryable: it has what is already calculated, and
+// the store.
+func (e *evaluation) Querier(mint, maxt int64) (storage.Querier, error) {
+	q, err := e.store.Querier(mint, maxt)
+	return querier{q, e.calculated}, err
+}
+
+type querier struct {
+	storage.Querier
+	calculated [][]storage.Series
+}
+
+func (q querier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
+	if m := matchers[0]; m.Name == calculatedLabel && m.Type == labels.MatchEqual && len(matchers) == 1 {
+		if i, err := strconv.Atoi(m.Value); err == nil && i >= 0 && i < len(q.calculated) {
+			return &list{series: q.calculated[i]}
+		}
+	}
+	return q.Querier.Select(ctx, sorted, hints, matchers...)
+}
+
+// list is a storage.SeriesSet of given series.
+type list struct {
+	series []storage.Series
+	next   int
+}
+
+func (l *list) Next() bool {
+	l.next++
+	return l.next <= len(l.series)
+}
+func (l *list) At() storage.Series                { return l.series[l.next-1] }
+func (l *list) Err() error                        { return nil }
+func (l *list) Warnings() annotations.Annotations { return nil }
+
+// dependsOnOrder says whether an aggregation gives another result, if only in
+// its last bits, when its series come in another order.
+func dependsOnOrder(op parser.ItemType) bool {
+	switch op {
+	case parser.COUNT, parser.GROUP, parser.MIN, parser.MAX, parser.QUANTILE, parser.COUNT_VALUES:
+		return false
+	}
+	return true
+}
+
+// ordered says whether the engine, over a range, gives the series of an
+// expression in an order that does not depend on the range: selectors do,
+// because the store sorts them, functions of range vectors keep the order, and
+// a single series has one.
+func ordered(expr parser.Expr) bool {
+	switch e := expr.(type) {
+	case *parser.VectorSelector:
+		// Of several metrics, functions make series of the same labels, which the
+		// engine joins in any order.
+		return e.Name != ""
+	case *parser.MatrixSelector:
+		return ordered(e.VectorSelector)
+	case *parser.ParenExpr:
+		return ordered(e.Expr)
+	case *parser.UnaryExpr:
+		return ordered(e.Expr)
+	case *parser.SubqueryExpr:
+		return ordered(e.Expr)
+	case *parser.AggregateExpr:
+		return !e.Without && len(e.Grouping) == 0 && single(e.Op)
+	case *parser.Call:
+		if e.Func.Name == "label_replace" || e.Func.Name == "label_join" {
+			return ordered(e.Args[0])
+		}
+		for _, arg := range e.Args {
+			if arg.Type() == parser.ValueTypeMatrix {
+				return ordered(arg) && !strings.HasPrefix(e.Func.Name, "absent")
+			}
+		}
+	}
+	return expr.Type() == parser.ValueTypeScalar
+}
+
+// single says whether an aggregation without groups gives one series.
+func single(op parser.ItemType) bool {
+	switch op {
+	case parser.TOPK, parser.BOTTOMK, parser.LIMITK, parser.LIMIT_RATIO, parser.COUNT_VALUES:
+		return false
+	}
+	return true
+}
