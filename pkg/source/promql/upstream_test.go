@@ -212,11 +212,13 @@ func (f *fixture) fillAll(t *testing.T, from, through int64) {
 
 // The recorder's rows are what Prometheus itself answers from the same directory.
 func TestSameAsPrometheus(t *testing.T) {
+	t.Parallel()
 	f, r := newFixture(t)
 	through := time.Now().Add(-time.Minute).Truncate(time.Minute).UnixMilli()
 	f.fillAll(t, through-5*time.Hour.Milliseconds(), through)
 	start := fmt.Sprint((through - 2*time.Hour.Milliseconds()) / 1000)
 
+	const n = 100 // rows
 	type answer struct {
 		expr        string
 		exact       bool
@@ -226,9 +228,9 @@ func TestSameAsPrometheus(t *testing.T) {
 	var answers []answer
 	for i, expr := range slices.Concat(same, nearly) {
 		q := f.query(t, strings.ReplaceAll(expr, "START", start)).(source.Windowed).Within(time.Hour.Milliseconds()).(query)
-		for _, step := range []int64{20_000, 73_000} {
+		for _, step := range []int64{40_000, 143_000} {
 			last := (through - 10*60_000) / step * step
-			after := last - 200*step
+			after := last - n*step
 			rows, err := q.Rows(t.Context(), step, after, last)
 			if err != nil {
 				t.Fatalf("%s: %v", expr, err)
@@ -259,7 +261,6 @@ func TestSameAsPrometheus(t *testing.T) {
 	seen := make(map[string]int)
 	all, differ := 0, 0
 	for _, a := range answers {
-		n := int64(200)
 		result, _, _, err := v1.NewAPI(client).QueryRange(t.Context(), a.expr, v1.Range{
 			Start: time.UnixMilli(a.first), End: time.UnixMilli(a.first + (n-1)*a.step), Step: time.Duration(a.step) * time.Millisecond})
 		if err != nil {
@@ -272,9 +273,9 @@ func TestSameAsPrometheus(t *testing.T) {
 			got := a.values[name]
 			delete(a.values, name)
 			if got == nil {
-				got = none(int(n))
+				got = none(n)
 			}
-			want := none(int(n))
+			want := none(n)
 			for _, p := range s.Values {
 				want[(int64(p.Timestamp)-a.first)/a.step] = float64(p.Value)
 			}
