@@ -405,13 +405,15 @@ func BenchmarkDay(b *testing.B) {
 			}
 		})
 	}
-	b.Run("one row", func(b *testing.B) {
-		q := f.query(b, "rate(work_seconds_total[1m])")
-		for b.Loop() {
-			rows, err := q.Rows(b.Context(), 1000, now-1000, now)
-			if err != nil || rows.Len() != 1 || len(rows.Series) != 1 {
-				b.Fatal(err)
+	for _, expr := range []string{"rate(work_seconds_total[1m])", "sum(work_seconds_total * 2)"} {
+		b.Run("one row of "+expr, func(b *testing.B) {
+			q := f.query(b, expr)
+			for b.Loop() {
+				rows, err := q.Rows(b.Context(), 1000, now-1000, now)
+				if err != nil || rows.Len() != 1 || len(rows.Series) != 1 {
+					b.Fatal(err)
+				}
 			}
-		}
-	})
+		})
+	}
 }
