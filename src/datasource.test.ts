@@ -315,7 +315,7 @@ describe('a query', () => {
 });
 
 describe('a data source that is asked in PromQL', () => {
-  const machine = () => newDataSource({ source: 'recorder' });
+  const machine = () => newDataSource({}); // the recorder is the default
 
   it('has no query until an expression is entered', () => {
     expect(machine().getDefaultQuery()).toEqual({ withStreaming: true, expr: '' });

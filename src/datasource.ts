@@ -24,14 +24,14 @@ import { escapeRegExp } from 'lodash';
 import { combineLatest, connect, defer, EMPTY, filter, map, merge, Observable, switchMap, take, takeWhile } from 'rxjs';
 import { epochOf, guard, noted } from './guard';
 import { isCompared } from './scenes';
-import { Ask, DEFAULT_QUERY, Options, Query, SourceName, Terms } from './types';
+import { Ask, DEFAULT_QUERY, DEFAULT_SOURCE, Options, Query, SourceName, Terms } from './types';
 
 export class DataSource extends DataSourceWithBackend<Query, Options> {
   readonly source: SourceName;
 
   constructor(settings: DataSourceInstanceSettings<Options>) {
     super(settings);
-    this.source = settings.jsonData.source ?? 'recorder';
+    this.source = settings.jsonData.source ?? DEFAULT_SOURCE;
   }
 
   /**

@@ -47,12 +47,110 @@ export interface Terms {
   first: number;
 }
 
-export type SourceName = 'signal' | 'recorder';
+export type SourceName = 'recorder' | 'prometheus' | 'metrics-api' | 'signal';
 
+/** The source of a data source whose settings name none. */
+export const DEFAULT_SOURCE: SourceName = 'recorder';
+
+/** The data source's settings. Times are in milliseconds; what is absent has the back end's default. */
 export interface Options extends DataSourceJsonData {
   source?: SourceName;
   minStep?: number;
   maxStreams?: number;
   maxStreamsPerUser?: number;
   maxRows?: number;
+  recorder?: RecorderOptions;
+  prometheus?: PrometheusOptions;
+  metricsApi?: MetricsAPIOptions;
 }
+
+export interface RecorderOptions {
+  retention?: number;
+  maxBytes?: number;
+  outOfOrder?: number;
+  lookback?: number;
+  maxWait?: number;
+  idleStop?: number;
+  noHost?: boolean;
+  hostInterval?: number;
+  inputs?: Input[];
+}
+
+export interface PrometheusOptions {
+  httpMethod?: 'POST' | 'GET';
+  delay?: number;
+  queryTimeout?: number;
+  interval?: number;
+  lookback?: number;
+}
+
+export interface MetricsAPIOptions {
+  endpoint?: string;
+  keyHeader?: string;
+  delay?: number;
+}
+
+/** What fills a recorder, besides the metrics of this machine. */
+export type Input = MQTTInput | NATSInput | WebSocketInput | PushInput;
+
+export interface MQTTInput {
+  type: 'mqtt';
+  name: string;
+  url?: string;
+  version?: '5' | '3.1.1';
+  user?: string;
+  clientId?: string;
+  topics?: string[];
+  qos?: 0 | 1 | 2;
+  serverName?: string;
+  skipVerify?: boolean;
+  rules?: Rules;
+}
+
+export interface NATSInput {
+  type: 'nats';
+  name: string;
+  url?: string;
+  user?: string;
+  subjects?: string[];
+  stream?: string;
+  serverName?: string;
+  skipVerify?: boolean;
+  rules?: Rules;
+}
+
+export interface WebSocketInput {
+  type: 'websocket';
+  name: string;
+  url?: string;
+  send?: string;
+  pingInterval?: number;
+  maxBytes?: number;
+  skipVerify?: boolean;
+  rules?: Rules;
+}
+
+export interface PushInput {
+  type: 'push';
+  name: string;
+  formats?: PushFormat[];
+  maxBytes?: number;
+  maxSeries?: number;
+  samplesPerSecond?: number;
+}
+
+export type PushFormat = 'influx' | 'prometheus';
+
+/** How messages become samples. */
+export interface Rules {
+  format?: 'auto' | 'number' | 'json' | 'influx';
+  pattern?: string;
+  metric?: string;
+  timeKey?: string;
+  timeUnit?: 'auto' | 's' | 'ms' | 'us' | 'ns';
+  labels?: Record<string, string>;
+  maxSeries?: number;
+}
+
+/** What Grafana keeps encrypted and never gives back. */
+export type Secrets = Record<string, string>;

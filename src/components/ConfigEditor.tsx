@@ -1,126 +1,61 @@
 import { DataSourcePluginOptionsEditorProps } from '@grafana/data';
-import { Combobox, Field, FieldSet, Input } from '@grafana/ui';
+import { Combobox, Field, FieldSet } from '@grafana/ui';
 import React, { useState } from 'react';
-import { Options } from '../types';
+import { DEFAULT_SOURCE, Options, Secrets, SourceName } from '../types';
+import { LimitsSection } from './config/LimitsSection';
+import { RecorderSection } from './config/RecorderSection';
+import { Settings, withOptions } from './config/settings';
 
-const SOURCES = [
+const SOURCES: Array<{ value: SourceName; label: string; description: string }> = [
   {
-    value: 'recorder' as const,
+    value: 'recorder',
     label: 'Recorder (this machine)',
-    description: "Records the metrics of Grafana's own machine, and is asked in PromQL",
+    description: 'Records metrics and messages here, and is asked in PromQL',
   },
-  { value: 'signal' as const, label: 'Signal', description: 'A test signal, the same in every process at every time' },
+  {
+    value: 'prometheus',
+    label: 'Prometheus-compatible server',
+    description: 'Prometheus, Mimir, Thanos, VictoriaMetrics; asked in PromQL',
+  },
+  { value: 'metrics-api', label: 'Metrics API', description: 'An HTTP service of your own' },
+  { value: 'signal', label: 'Signal', description: 'A test signal, the same in every process at every time' },
 ];
 
-interface Limit {
-  name: 'minStep' | 'maxStreams' | 'maxStreamsPerUser' | 'maxRows';
-  label: string;
-  description: string;
-  least: number;
-  fallback: number;
-}
+const sourceOf = (settings: Settings) => settings.jsonData.source ?? DEFAULT_SOURCE;
 
-const LIMITS: Limit[] = [
-  {
-    name: 'minStep',
-    label: 'Minimum step (ms)',
-    description: 'The shortest time between two rows of any query.',
-    least: 10,
-    fallback: 10,
-  },
-  {
-    name: 'maxStreams',
-    label: 'Streams per data source',
-    description: 'How many streams may be open at once. Panels beyond it are shown without a stream.',
-    least: 1,
-    fallback: 1000,
-  },
-  {
-    name: 'maxStreamsPerUser',
-    label: 'Streams per user',
-    description: 'How many of them one user may hold.',
-    least: 1,
-    fallback: 200,
-  },
-  {
-    name: 'maxRows',
-    label: 'Rows per query',
-    description: 'Queries for more rows are refused.',
-    least: 1,
-    fallback: 50_000,
-  },
-];
-
-export function ConfigEditor({ options, onOptionsChange }: DataSourcePluginOptionsEditorProps<Options>) {
-  const save = (change: Partial<Options>) =>
-    onOptionsChange({ ...options, jsonData: { ...options.jsonData, ...change } });
+export function ConfigEditor({
+  options: settings,
+  onOptionsChange: onChange,
+}: DataSourcePluginOptionsEditorProps<Options, Secrets>) {
+  const source = sourceOf(settings);
+  const saved = useSavedSource(settings) === source;
+  const part = { settings, onChange };
 
   return (
     <>
-      <FieldSet label="Source">
+      <FieldSet>
         <Field label="Source" description="Where the rows come from." htmlFor="continuum-source">
           <Combobox
             id="continuum-source"
-            width={40}
+            width={60}
             options={SOURCES}
-            value={options.jsonData.source ?? 'recorder'}
-            disabled={options.readOnly}
-            onChange={({ value }) => save({ source: value })}
+            value={source}
+            disabled={settings.readOnly}
+            onChange={({ value }) => onChange(withOptions(settings, { source: value }))}
           />
         </Field>
       </FieldSet>
-      <FieldSet label="Limits">
-        {LIMITS.map((limit) => (
-          <LimitField
-            key={limit.name}
-            limit={limit}
-            value={options.jsonData[limit.name]}
-            disabled={options.readOnly}
-            onChange={(value) => save({ [limit.name]: value })}
-          />
-        ))}
-      </FieldSet>
+      {source === 'recorder' && <RecorderSection {...part} saved={saved} />}
+      <LimitsSection {...part} />
     </>
   );
 }
 
-interface LimitFieldProps {
-  limit: Limit;
-  value?: number;
-  disabled?: boolean;
-  onChange: (value?: number) => void;
-}
-
-/** A whole number, or nothing for the default. What is invalid is shown and not saved. */
-function LimitField({ limit, value, disabled, onChange }: LimitFieldProps) {
-  const { name, label, description, least, fallback } = limit;
-  const [text, setText] = useState(`${value ?? ''}`);
-  const isValid = (typed: string) => /^\s*\d*\s*$/.test(typed) && (typed.trim() === '' || Number(typed) >= least);
-  const id = `continuum-${name}`;
-
-  return (
-    <Field
-      label={label}
-      description={description}
-      htmlFor={id}
-      invalid={!isValid(text)}
-      error={`${label}: enter a whole number from ${least}, or nothing for ${fallback}`}
-    >
-      <Input
-        id={id}
-        width={20}
-        inputMode="numeric"
-        placeholder={`${fallback}`}
-        value={text}
-        disabled={disabled}
-        onChange={({ currentTarget }) => {
-          const typed = currentTarget.value;
-          setText(typed);
-          if (isValid(typed)) {
-            onChange(typed.trim() === '' ? undefined : Number(typed));
-          }
-        }}
-      />
-    </Field>
-  );
+/** The source that the data source was last saved with: each saving raises its version. */
+function useSavedSource(settings: Settings): SourceName {
+  const [saved, setSaved] = useState({ version: settings.version, source: sourceOf(settings) });
+  if (settings.version !== saved.version) {
+    setSaved({ version: settings.version, source: sourceOf(settings) });
+  }
+  return saved.source;
 }

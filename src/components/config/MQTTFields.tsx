@@ -1,0 +1,103 @@
+import { Combobox, Field, Grid } from '@grafana/ui';
+import React, { useId } from 'react';
+import { MQTTInput } from '../../types';
+import { LinesField, TextField } from './fields';
+import { addressError, InputFieldsProps, secretKey } from './inputs';
+import { RulesFields } from './RulesFields';
+import { SecretField } from './SecretField';
+import { TLSFields } from './TLSFields';
+
+const SCHEMES = ['tcp', 'ssl', 'mqtt', 'mqtts', 'ws', 'wss'];
+
+const QOS = [
+  { value: 0, label: '0, at most once', description: 'What comes while Grafana is down is lost' },
+  { value: 1, label: '1, at least once', description: 'The broker keeps what comes while Grafana is down' },
+  { value: 2, label: '2, exactly once', description: 'The same, with more traffic' },
+];
+
+const VERSIONS = [
+  { value: '5' as const, label: '5' },
+  { value: '3.1.1' as const, label: '3.1.1' },
+];
+
+export function MQTTFields({ settings, onChange, input, onInputChange }: InputFieldsProps<MQTTInput>) {
+  const qosId = useId();
+  const versionId = useId();
+  const disabled = settings.readOnly;
+  return (
+    <>
+      <TextField
+        label="URL"
+        description="Of the broker. ssl://, mqtts:// and wss:// are encrypted."
+        placeholder="tcp://broker:1883"
+        required
+        value={input.url}
+        disabled={disabled}
+        check={(text) => addressError([text], SCHEMES, 'tcp://broker:1883')}
+        onChange={(url) => onInputChange({ url })}
+      />
+      <Grid columns={{ xs: 1, md: 2 }} columnGap={4}>
+        <TextField label="User" value={input.user} disabled={disabled} onChange={(user) => onInputChange({ user })} />
+        <SecretField
+          settings={settings}
+          onChange={onChange}
+          secret={secretKey(input.name, 'password')}
+          label="Password"
+        />
+      </Grid>
+      <LinesField
+        label="Topics"
+        description="One a line. + stands for any one level, # at the end for all that follow."
+        placeholder="plant/+/temperature"
+        required
+        value={input.topics}
+        disabled={disabled}
+        check={topicError}
+        onChange={(topics) => onInputChange({ topics })}
+      />
+      <Grid columns={{ xs: 1, md: 2 }} columnGap={4}>
+        <Field label="Quality of service" htmlFor={qosId}>
+          <Combobox
+            id={qosId}
+            options={QOS}
+            value={input.qos ?? 1}
+            disabled={disabled}
+            onChange={({ value }) => onInputChange({ qos: value as MQTTInput['qos'] })}
+          />
+        </Field>
+        <Field label="Protocol version" htmlFor={versionId}>
+          <Combobox
+            id={versionId}
+            options={VERSIONS}
+            value={input.version ?? '5'}
+            disabled={disabled}
+            onChange={({ value }) => onInputChange({ version: value })}
+          />
+        </Field>
+      </Grid>
+      <TextField
+        label="Client ID"
+        description="Only for brokers that ask for a certain one. It must be this input's alone: two clients with one ID throw each other out."
+        placeholder="Its own"
+        value={input.clientId}
+        disabled={disabled}
+        onChange={(clientId) => onInputChange({ clientId })}
+      />
+      <RulesFields
+        rules={input.rules}
+        disabled={disabled}
+        pattern={{ from: 'topic', example: 'plant/+line/+sensor' }}
+        onChange={(rules) => onInputChange({ rules })}
+      />
+      <TLSFields settings={settings} onChange={onChange} input={input} onInputChange={onInputChange} />
+    </>
+  );
+}
+
+function topicError(topic: string): string | undefined {
+  const levels = topic.split('/');
+  const whole = levels.every((level) => /^(\+|#|[^+#]*)$/.test(level));
+  return whole && !levels.slice(0, -1).includes('#')
+    ? undefined
+    : `“${topic}” is no topic: enter + as a whole level, and # as the last one only`;
+}

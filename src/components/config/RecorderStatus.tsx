@@ -1,0 +1,163 @@
+import { dateTimeFormat, dateTimeFormatTimeAgo, formattedValueToString, getValueFormat } from '@grafana/data';
+import { Alert, Badge, Column, FieldSet, InteractiveTable, Stack, Text } from '@grafana/ui';
+import React, { ReactNode } from 'react';
+import { InputStatus, Polled, Status } from './status';
+
+/** How the recorder is, and each of its inputs. */
+export function RecorderStatus({ status, at = 0, error }: Polled) {
+  return (
+    <FieldSet label="Status">
+      {error && <Alert severity="error" title={`The status cannot be read: ${error}`} />}
+      {status && (
+        <Stack direction="column" gap={2}>
+          <Facts status={status} at={at} />
+          <InteractiveTable
+            columns={COLUMNS}
+            data={status.inputs ?? NONE}
+            getRowId={({ name }) => name}
+            headerTooltips={TOOLTIPS}
+            renderExpandedRow={(input) => <Details input={input} />}
+          />
+          {status.inputs?.map(
+            ({ name, trouble }) =>
+              trouble && (
+                <Text key={name} element="p" color="error">
+                  {name}: {trouble}
+                </Text>
+              ),
+          )}
+        </Stack>
+      )}
+      {!status && !error && <Text color="secondary">Asking the recorder …</Text>}
+    </FieldSet>
+  );
+}
+
+const NONE: InputStatus[] = [];
+
+const TOOLTIPS = {
+  late: { content: 'Samples that came after their time was shown as final. They are stored, and panels ask afresh.' },
+  repeated: { content: 'Samples that were stored already, with the same time and value.' },
+  refused: { content: 'Samples that were not stored: from the future, too old, or another value for a stored time.' },
+  skipped: { content: 'Messages that could not be recorded. Open the row to see why.' },
+};
+
+const COLUMNS: Array<Column<InputStatus>> = [
+  { id: 'name', header: 'Input', disableGrow: true },
+  { id: 'connected', header: 'State', cell: ({ row }) => <StateBadge input={row.original} /> },
+  { id: 'rate', header: 'Samples/s', cell: ({ row }) => <Count>{count(row.original.rate, 1)}</Count> },
+  { id: 'samples', header: 'Samples', cell: ({ row }) => <Count>{count(row.original.samples)}</Count> },
+  { id: 'messages', header: 'Messages', cell: ({ row }) => <Count>{count(row.original.messages ?? 0)}</Count> },
+  { id: 'late', header: 'Late', cell: ({ row }) => <Count>{count(row.original.late)}</Count> },
+  { id: 'repeated', header: 'Repeated', cell: ({ row }) => <Count>{count(row.original.repeated)}</Count> },
+  { id: 'refused', header: 'Refused', cell: ({ row }) => <Count>{count(refusedBy(row.original))}</Count> },
+  { id: 'skipped', header: 'Skipped', cell: ({ row }) => <Count>{count(skippedBy(row.original))}</Count> },
+];
+
+const Count = ({ children }: { children: string }) => <Text tabular>{children}</Text>;
+
+const refusedBy = ({ refused }: InputStatus) => refused.future + refused.tooOld + refused.duplicate;
+const skippedBy = ({ skipped = {} }: InputStatus) => Object.values(skipped).reduce((sum, { count }) => sum + count, 0);
+
+/** Whether an input is connected, in a word. */
+export function StateBadge({ input: { connected, trouble } }: { input: InputStatus }) {
+  if (trouble) {
+    return <Badge color="red" icon="exclamation-triangle" text="Trouble" />;
+  }
+  return connected ? (
+    <Badge color="green" icon="check" text="Connected" />
+  ) : (
+    <Badge color="orange" icon="sync" text="Connecting" />
+  );
+}
+
+function Facts({ status: { series, bytes, oldest, settled, stops }, at }: { status: Status; at: number }) {
+  const age = Math.max(0, at - settled);
+  return (
+    <Stack direction="row" wrap="wrap" gap={4}>
+      <Fact name="Series">{count(series)}</Fact>
+      <Fact name="On disk">{formattedValueToString(getValueFormat('bytes')(bytes, 1))}</Fact>
+      <Fact name="Oldest sample">{oldest > 0 ? timeWithAge(oldest) : 'none yet'}</Fact>
+      <Fact name="Settled">{settled > 0 ? `${formattedValueToString(getValueFormat('ms')(age))} ago` : 'not yet'}</Fact>
+      {stops && <Fact name="Stops if not used">{timeWithAge(stops)}</Fact>}
+    </Stack>
+  );
+}
+
+function Fact({ name, children }: { name: string; children: ReactNode }) {
+  return (
+    <Stack direction="column" gap={0}>
+      <Text variant="bodySmall" color="secondary">
+        {name}
+      </Text>
+      <Text tabular>{children ?? ''}</Text>
+    </Stack>
+  );
+}
+
+function Details({ input }: { input: InputStatus }) {
+  const { refused, skipped = {}, last, lastError } = input;
+  const reasons = [
+    { reason: 'more than 10 s ahead of the clock', count: refused.future },
+    { reason: 'older than the out-of-order window', count: refused.tooOld },
+    { reason: 'another value for a stored time', count: refused.duplicate },
+  ].filter((r) => r.count > 0);
+  const nothing = !lastError && !last && reasons.length === 0 && Object.keys(skipped).length === 0;
+
+  return (
+    <Stack direction="column" gap={1}>
+      {nothing && <Text color="secondary">Nothing was refused or skipped.</Text>}
+      {lastError && <Detail name="Last error">{lastError}</Detail>}
+      {reasons.map(({ reason, count: n }) => (
+        <Detail key={reason} name={`Refused, ${reason}`}>
+          {count(n)}
+        </Detail>
+      ))}
+      {Object.entries(skipped).map(([reason, { count: n, example }]) => (
+        <Detail key={reason} name={`Skipped, ${reason}`}>
+          {count(n)}
+          {example !== undefined && (
+            <>
+              , the first: <code>{example}</code>
+            </>
+          )}
+        </Detail>
+      ))}
+      {last && (
+        <>
+          <Detail name="Last message">
+            <code>{last.payload}</code>
+            {last.from && (
+              <>
+                {' '}
+                from <code>{last.from}</code>
+              </>
+            )}
+          </Detail>
+          <Detail name="It became">
+            {last.samples?.length
+              ? last.samples.map((s) => (
+                  <div key={s}>
+                    <code>{s}</code>
+                  </div>
+                ))
+              : 'no sample'}
+          </Detail>
+        </>
+      )}
+    </Stack>
+  );
+}
+
+function Detail({ name, children }: { name: string; children: ReactNode }) {
+  return (
+    <div style={{ overflowWrap: 'anywhere' }}>
+      <Text color="secondary">{name}: </Text>
+      {children}
+    </div>
+  );
+}
+
+const count = (n: number, decimals = 0) => formattedValueToString(getValueFormat('locale')(n, decimals));
+
+const timeWithAge = (ms: number) => `${dateTimeFormat(ms)} (${dateTimeFormatTimeAgo(ms)})`;

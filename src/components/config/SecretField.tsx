@@ -1,0 +1,64 @@
+import { Field, SecretInput, SecretTextArea } from '@grafana/ui';
+import React, { ReactNode, useId, useState } from 'react';
+import { Parsed } from './fields';
+import { isConfigured, typedSecret, withoutSecret, withSecret } from './secrets';
+import { PartProps } from './settings';
+
+interface Props extends PartProps {
+  /** The key in secureJsonData. */
+  secret: string;
+  label: string;
+  description?: ReactNode;
+  placeholder?: string;
+  width?: number;
+  /** More than one: a text of several lines. */
+  rows?: number;
+  /** Where the text typed is not what is saved: turns the one into the other. */
+  codec?: { encode: (text: string) => Parsed<string>; decode: (secret: string) => string };
+}
+
+/** A secret, which Grafana never gives back: it is there, or typed anew. */
+export function SecretField(props: Props) {
+  const { settings, onChange, secret, label, description, placeholder, width, rows = 1, codec } = props;
+  const id = useId();
+  const typed = typedSecret(settings, secret);
+  const [text, setText] = useState(codec && typed ? codec.decode(typed) : typed);
+  const [left, setLeft] = useState(false);
+  const encoded: Parsed<string> = codec && text.trim() ? codec.encode(text) : { value: text.trim() };
+  const save = (value: string) =>
+    onChange(value ? withSecret(settings, secret, value) : withoutSecret(settings, secret));
+  const common = {
+    id,
+    placeholder,
+    disabled: settings.readOnly,
+    isConfigured: isConfigured(settings, secret),
+    value: codec ? text : typed,
+    onReset: () => {
+      setText('');
+      onChange(withoutSecret(settings, secret));
+    },
+    onBlur: () => {
+      setLeft(true);
+      if (codec && 'value' in encoded && encoded.value !== typed) {
+        save(encoded.value);
+      }
+    },
+    onChange: ({ currentTarget: { value } }: React.FormEvent<HTMLInputElement | HTMLTextAreaElement>) => {
+      setText(value);
+      if (!codec) {
+        save(value);
+      }
+    },
+  };
+  return (
+    <Field
+      label={label}
+      description={description}
+      htmlFor={id}
+      invalid={left && 'error' in encoded}
+      error={'error' in encoded ? `${label}: ${encoded.error}` : undefined}
+    >
+      {rows > 1 ? <SecretTextArea {...common} rows={rows} grow /> : <SecretInput {...common} width={width} />}
+    </Field>
+  );
+}

@@ -1,0 +1,213 @@
+import { Field, Input, TextArea } from '@grafana/ui';
+import { isEqual } from 'lodash';
+import React, { ReactNode, useId, useState } from 'react';
+import { formatDuration, formatSize, parseDuration, parseSize } from './units';
+
+/** What a text means, or what is to be entered instead. */
+export type Parsed<T> = { value: T } | { error: string };
+
+interface FieldProps<T> {
+  label: string;
+  description?: ReactNode;
+  value?: T;
+  placeholder?: string;
+  /** In units of 8 px; the whole width if absent. */
+  width?: number;
+  /** More than one: a text of several lines. */
+  rows?: number;
+  required?: boolean;
+  disabled?: boolean;
+  /** Nothing when the text is empty. */
+  onChange: (value?: T) => void;
+}
+
+interface CheckedFieldProps<T> extends FieldProps<T> {
+  parse: (text: string) => Parsed<T>;
+  format: (value: T) => string;
+}
+
+/**
+ * A value that is typed as text. It is checked and saved when one leaves the field or presses Enter, both of which come
+ * before Grafana's own saving; until then it may be half of what was meant. Of invalid text nothing is saved.
+ */
+export function CheckedField<T>({
+  label,
+  description,
+  value,
+  placeholder,
+  width,
+  rows = 1,
+  required,
+  disabled,
+  onChange,
+  parse,
+  format,
+}: CheckedFieldProps<T>) {
+  const id = useId();
+  const meaning = (typed: string): Parsed<T | undefined> =>
+    typed.trim() === '' ? { value: undefined } : parse(typed.trim());
+  const textOf = (saved?: T) => (saved === undefined ? '' : format(saved));
+  const [text, setText] = useState(textOf(value));
+  const [seen, setSeen] = useState(value);
+  const [left, setLeft] = useState(false);
+  const parsed = meaning(text);
+  if (!isEqual(value, seen)) {
+    setSeen(value);
+    if ('error' in parsed || !isEqual(parsed.value, value)) {
+      setText(textOf(value)); // changed from elsewhere
+    }
+  }
+
+  const missing = required && text.trim() === '' ? `${label}: enter a value` : undefined;
+  const error = 'error' in parsed ? `${label}: ${parsed.error}` : missing;
+  // What was saved may have become invalid, by another field or from elsewhere.
+  const stale = value !== undefined && text === textOf(value);
+  const commit = () => {
+    setLeft(true);
+    if ('value' in parsed && !isEqual(parsed.value, value)) {
+      onChange(parsed.value);
+    }
+  };
+  const props = {
+    id,
+    placeholder,
+    disabled,
+    value: text,
+    onChange: ({ currentTarget }: React.FormEvent<HTMLInputElement | HTMLTextAreaElement>) =>
+      setText(currentTarget.value),
+    onBlur: commit,
+    onKeyDown: ({ key }: React.KeyboardEvent) => {
+      if (key === 'Enter') {
+        commit();
+      }
+    },
+  };
+  return (
+    <Field
+      label={label}
+      description={description}
+      htmlFor={id}
+      required={required}
+      invalid={error !== undefined && (left || stale)}
+      error={error}
+    >
+      {rows > 1 ? <TextArea {...props} rows={rows} /> : <Input {...props} width={width} />}
+    </Field>
+  );
+}
+
+export function TextField(props: FieldProps<string> & { check?: (text: string) => string | undefined }) {
+  const parse = (text: string): Parsed<string> => {
+    const error = props.check?.(text);
+    return error === undefined ? { value: text } : { error };
+  };
+  return <CheckedField {...props} parse={parse} format={(text) => text} />;
+}
+
+interface Bounds {
+  least: number;
+  most: number;
+  /** What the back end takes when nothing is entered. */
+  fallback?: number;
+}
+
+type BoundedProps = FieldProps<number> & Bounds;
+
+/** A duration, saved in milliseconds. */
+export const DurationField = (props: BoundedProps) => (
+  <BoundedField {...props} what="a duration such as 90s, 12h or 15d," parse={parseDuration} format={formatDuration} />
+);
+
+/** A size, saved in bytes. */
+export const SizeField = (props: BoundedProps) => (
+  <BoundedField {...props} what="a size such as 500 MiB or 10 GiB," parse={parseSize} format={formatSize} />
+);
+
+/** A whole number. */
+export const NumberField = (props: BoundedProps) => (
+  <BoundedField
+    {...props}
+    what="a whole number"
+    parse={(text) => (/^\d+$/.test(text) ? Number(text) : undefined)}
+    format={String}
+  />
+);
+
+interface BoundedFieldProps extends BoundedProps {
+  what: string;
+  parse: (text: string) => number | undefined;
+  format: (value: number) => string;
+}
+
+function BoundedField({ what, parse, least, most, fallback, ...props }: BoundedFieldProps) {
+  const { format } = props;
+  const nothing = fallback === undefined ? '' : `, or nothing for ${format(fallback)}`;
+  const check = (text: string): Parsed<number> => {
+    const value = parse(text);
+    return value !== undefined && value >= least && value <= most
+      ? { value }
+      : { error: `enter ${what} from ${format(least)} to ${format(most)}${nothing}` };
+  };
+  return (
+    <CheckedField
+      width={20}
+      placeholder={fallback === undefined ? undefined : format(fallback)}
+      {...props}
+      parse={check}
+    />
+  );
+}
+
+/** Several texts, one a line. */
+export function LinesField(props: FieldProps<string[]> & { check?: (line: string) => string | undefined }) {
+  const parse = (text: string): Parsed<string[]> => {
+    const lines = text.split('\n').flatMap((line) => line.trim() || []);
+    const error = lines.flatMap((line) => props.check?.(line) ?? [])[0];
+    return error === undefined ? { value: lines } : { error };
+  };
+  return <CheckedField rows={3} {...props} parse={parse} format={(lines) => lines.join('\n')} />;
+}
+
+interface Pairs {
+  /** Between name and value; spaces around it do not count. */
+  separator: string;
+  /** What a name may be. */
+  name: RegExp;
+  /** Of one line. */
+  example: string;
+}
+
+/** Reads names with values, one a line. */
+export function parsePairs(text: string, { separator, name, example }: Pairs): Parsed<Record<string, string>> {
+  const pairs: Record<string, string> = {};
+  for (const line of text.split('\n').filter((l) => l.trim())) {
+    const at = line.indexOf(separator.trim());
+    const key = line.slice(0, Math.max(at, 0)).trim();
+    if (!name.test(key)) {
+      return { error: `enter one ${example} a line` };
+    }
+    if (key in pairs) {
+      return { error: `enter ${key} only once` };
+    }
+    pairs[key] = line.slice(at + 1).trim();
+  }
+  return { value: pairs };
+}
+
+/** What parsePairs turns into these pairs again. */
+export const formatPairs = (pairs: Record<string, string>, { separator }: Pairs): string =>
+  Object.entries(pairs)
+    .map((pair) => pair.join(separator))
+    .join('\n');
+
+/** Names with values, one a line. */
+export function PairsField({ pairs, ...props }: FieldProps<Record<string, string>> & { pairs: Pairs }) {
+  return (
+    <CheckedField
+      rows={3}
+      {...props}
+      parse={(text) => parsePairs(text, pairs)}
+      format={(value) => formatPairs(value, pairs)}
+    />
+  );
+}

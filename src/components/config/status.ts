@@ -1,0 +1,77 @@
+import { getBackendSrv, isFetchError } from '@grafana/runtime';
+import { useEffect, useState } from 'react';
+import { catchError, exhaustMap, map, of, scan, timer } from 'rxjs';
+
+/** How a recorder is. Times are in Unix milliseconds. */
+export interface Status {
+  inputs: InputStatus[] | null;
+  series: number;
+  bytes: number;
+  /** 0 before there is a sample. */
+  oldest: number;
+  settled: number;
+  used?: number;
+  /** When recording stops for want of use. */
+  stops?: number;
+}
+
+export interface InputStatus {
+  name: string;
+  connected: boolean;
+  samples: number;
+  late: number;
+  repeated: number;
+  refused: { future: number; tooOld: number; duplicate: number };
+  /** Samples per second, over the last ten seconds. */
+  rate: number;
+  trouble?: string;
+  lastError?: string;
+  messages?: number;
+  /** By reason. Viewers get no examples. */
+  skipped?: Record<string, { count: number; example?: string }>;
+  /** The last message and what it became. Viewers do not get it. */
+  last?: { from: string; payload: string; samples: string[] | null };
+}
+
+/** The newest status, which stays through failures, and why the newest request failed. */
+export interface Polled {
+  status?: Status;
+  /** When it came. */
+  at?: number;
+  error?: string;
+}
+
+const EVERY = 2000;
+
+/** Asks the recorder of a data source every two seconds, for as long as the component is there; none without a uid. */
+export function useStatus(uid?: string): Polled {
+  const [polled, setPolled] = useState<Polled>({});
+  useEffect(() => {
+    if (uid === undefined) {
+      return;
+    }
+    const url = `/api/datasources/uid/${uid}/resources/status`;
+    const subscription = timer(0, EVERY)
+      .pipe(
+        exhaustMap(() =>
+          getBackendSrv()
+            .fetch<Status>({ url, showErrorAlert: false })
+            .pipe(
+              map(({ data }): Polled => ({ status: data, at: Date.now() })),
+              catchError((error: unknown) => of<Polled>({ error: messageOf(error) })),
+            ),
+        ),
+        scan((last, next) => ({ ...last, error: undefined, ...next })),
+      )
+      .subscribe(setPolled);
+    return () => subscription.unsubscribe();
+  }, [uid]);
+  return polled;
+}
+
+function messageOf(error: unknown): string {
+  if (!isFetchError<{ error?: string; message?: string } | undefined>(error)) {
+    return error instanceof Error ? error.message : String(error);
+  }
+  return error.data?.error ?? error.data?.message ?? error.statusText ?? `HTTP status ${error.status}`;
+}
