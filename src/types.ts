@@ -62,6 +62,16 @@ export interface Options extends DataSourceJsonData {
   recorder?: RecorderOptions;
   prometheus?: PrometheusOptions;
   metricsApi?: MetricsAPIOptions;
+
+  // Of HTTP, under the names that Grafana's plugin SDK reads.
+  /** In seconds. */
+  timeout?: number;
+  tlsAuth?: boolean;
+  tlsAuthWithCACert?: boolean;
+  tlsSkipVerify?: boolean;
+  serverName?: string;
+  /** Numbered from 1 without a gap; the values are secrets. */
+  [header: `httpHeaderName${number}`]: string | undefined;
 }
 
 export interface RecorderOptions {

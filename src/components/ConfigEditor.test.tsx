@@ -47,29 +47,29 @@ beforeEach(() => {
   setBackendSrv({ fetch } as unknown as BackendSrv);
 });
 
-beforeAll(() => {
-  // A list shows as many options as there is room for, and in jsdom nothing has a size.
-  jest.spyOn(HTMLElement.prototype, 'getBoundingClientRect').mockReturnValue(new DOMRect(0, 0, 500, 500));
-});
-
-async function chooseSource(name: string) {
-  await userEvent.click(field(/^Source/));
-  await userEvent.keyboard(`${name}{ArrowDown}{Enter}`);
-}
+const choose = (name: string) => userEvent.click(screen.getByRole('radio', { name }));
 
 describe('the source', () => {
   it('is the recorder if none was saved', () => {
     open();
-    expect(field(/^Source/)).toHaveValue('Recorder (this machine)');
+    expect(screen.getByRole('radio', { name: 'Recorder (this machine)' })).toBeChecked();
     expect(screen.getByText('Inputs')).toBeInTheDocument();
   });
 
   it('decides which settings are shown', async () => {
     const { saved } = open();
-    await chooseSource('Signal');
+    await choose('Signal');
     expect(saved()).toEqual({ source: 'signal' });
     expect(screen.queryByText('Inputs')).not.toBeInTheDocument();
     expect(screen.getByText('Limits')).toBeInTheDocument();
+  });
+});
+
+describe('a server', () => {
+  it('is shown', async () => {
+    open();
+    await choose('Prometheus-compatible server');
+    expect(field(/^URL/)).toBeInTheDocument();
   });
 });
 

@@ -1,8 +1,11 @@
 import { DataSourcePluginOptionsEditorProps } from '@grafana/data';
-import { Combobox, Field, FieldSet } from '@grafana/ui';
+import { FieldSet } from '@grafana/ui';
 import React, { useState } from 'react';
 import { DEFAULT_SOURCE, Options, Secrets, SourceName } from '../types';
+import { ChoiceField } from './config/fields';
 import { LimitsSection } from './config/LimitsSection';
+import { MetricsAPISection } from './config/MetricsAPISection';
+import { PrometheusSection } from './config/PrometheusSection';
 import { RecorderSection } from './config/RecorderSection';
 import { Settings, withOptions } from './config/settings';
 
@@ -10,15 +13,15 @@ const SOURCES: Array<{ value: SourceName; label: string; description: string }> 
   {
     value: 'recorder',
     label: 'Recorder (this machine)',
-    description: 'Records metrics and messages here, and is asked in PromQL',
+    description: 'Records metrics of this machine, messages and what is pushed. It is asked in PromQL.',
   },
   {
     value: 'prometheus',
     label: 'Prometheus-compatible server',
-    description: 'Prometheus, Mimir, Thanos, VictoriaMetrics; asked in PromQL',
+    description: 'Prometheus, Mimir, Thanos, VictoriaMetrics and others. It is asked in PromQL.',
   },
-  { value: 'metrics-api', label: 'Metrics API', description: 'An HTTP service of your own' },
-  { value: 'signal', label: 'Signal', description: 'A test signal, the same in every process at every time' },
+  { value: 'metrics-api', label: 'Metrics API', description: 'An HTTP service of your own, with three requests.' },
+  { value: 'signal', label: 'Signal', description: 'A test signal, the same in every process at every time.' },
 ];
 
 const sourceOf = (settings: Settings) => settings.jsonData.source ?? DEFAULT_SOURCE;
@@ -34,18 +37,17 @@ export function ConfigEditor({
   return (
     <>
       <FieldSet>
-        <Field label="Source" description="Where the rows come from." htmlFor="continuum-source">
-          <Combobox
-            id="continuum-source"
-            width={60}
-            options={SOURCES}
-            value={source}
-            disabled={settings.readOnly}
-            onChange={({ value }) => onChange(withOptions(settings, { source: value }))}
-          />
-        </Field>
+        <ChoiceField
+          label="Source"
+          options={SOURCES}
+          value={source}
+          disabled={settings.readOnly}
+          onChange={(value) => onChange(withOptions(settings, { source: value }))}
+        />
       </FieldSet>
       {source === 'recorder' && <RecorderSection {...part} saved={saved} />}
+      {source === 'prometheus' && <PrometheusSection {...part} />}
+      {source === 'metrics-api' && <MetricsAPISection {...part} />}
       <LimitsSection {...part} />
     </>
   );

@@ -67,6 +67,7 @@ export function InputCard({ settings, onChange, index, state, isNew, onRemove }:
     >
       <NameField
         name={input.name}
+        description={KNOWN[input.type]}
         others={others}
         disabled={settings.readOnly}
         onRename={(name) => {
@@ -103,15 +104,22 @@ function Fields({ input, ...props }: InputFieldsProps<Input>) {
   }
 }
 
+/** Who else knows an input by its name. */
+const KNOWN: Partial<Record<Input['type'], string>> = {
+  mqtt: 'The broker knows the input by it too: renamed, it is a new client.',
+  nats: 'The server knows the input by it too: renamed, it is a new consumer.',
+};
+
 interface NameFieldProps {
   name: string;
+  description?: string;
   others: string[];
   disabled?: boolean;
   onRename: (name: string) => void;
 }
 
 /** Renames when one leaves the field and not with each letter, for secrets move along. */
-function NameField({ name, others, disabled, onRename }: NameFieldProps) {
+function NameField({ name, description, others, disabled, onRename }: NameFieldProps) {
   const id = useId();
   const [text, setText] = useState(name);
   const error = nameError(text.trim(), others);
@@ -121,13 +129,7 @@ function NameField({ name, others, disabled, onRename }: NameFieldProps) {
     }
   };
   return (
-    <Field
-      label="Name"
-      description="Names the input in the status, and its secrets."
-      htmlFor={id}
-      invalid={error !== undefined}
-      error={error}
-    >
+    <Field label="Name" description={description} htmlFor={id} invalid={error !== undefined} error={error}>
       <TextInput
         id={id}
         width={40}

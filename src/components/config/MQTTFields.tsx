@@ -1,7 +1,7 @@
-import { Combobox, Field, Grid } from '@grafana/ui';
-import React, { useId } from 'react';
+import { Grid } from '@grafana/ui';
+import React from 'react';
 import { MQTTInput } from '../../types';
-import { LinesField, TextField } from './fields';
+import { ChoiceField, LinesField, TextField } from './fields';
 import { addressError, InputFieldsProps, secretKey } from './inputs';
 import { RulesFields } from './RulesFields';
 import { SecretField } from './SecretField';
@@ -9,10 +9,10 @@ import { TLSFields } from './TLSFields';
 
 const SCHEMES = ['tcp', 'ssl', 'mqtt', 'mqtts', 'ws', 'wss'];
 
-const QOS = [
-  { value: 0, label: '0, at most once', description: 'What comes while Grafana is down is lost' },
-  { value: 1, label: '1, at least once', description: 'The broker keeps what comes while Grafana is down' },
-  { value: 2, label: '2, exactly once', description: 'The same, with more traffic' },
+const QOS: Array<{ value: 0 | 1 | 2; label: string; description: string }> = [
+  { value: 0, label: '0', description: 'At most once: what comes while Grafana is down is lost.' },
+  { value: 1, label: '1', description: 'At least once: the broker keeps what comes while Grafana is down.' },
+  { value: 2, label: '2', description: 'Exactly once, with more traffic. The broker keeps what comes meanwhile.' },
 ];
 
 const VERSIONS = [
@@ -21,8 +21,6 @@ const VERSIONS = [
 ];
 
 export function MQTTFields({ settings, onChange, input, onInputChange }: InputFieldsProps<MQTTInput>) {
-  const qosId = useId();
-  const versionId = useId();
   const disabled = settings.readOnly;
   return (
     <>
@@ -56,24 +54,21 @@ export function MQTTFields({ settings, onChange, input, onInputChange }: InputFi
         onChange={(topics) => onInputChange({ topics })}
       />
       <Grid columns={{ xs: 1, md: 2 }} columnGap={4}>
-        <Field label="Quality of service" htmlFor={qosId}>
-          <Combobox
-            id={qosId}
-            options={QOS}
-            value={input.qos ?? 1}
-            disabled={disabled}
-            onChange={({ value }) => onInputChange({ qos: value as MQTTInput['qos'] })}
-          />
-        </Field>
-        <Field label="Protocol version" htmlFor={versionId}>
-          <Combobox
-            id={versionId}
-            options={VERSIONS}
-            value={input.version ?? '5'}
-            disabled={disabled}
-            onChange={({ value }) => onInputChange({ version: value })}
-          />
-        </Field>
+        <ChoiceField
+          label="Quality of service"
+          options={QOS}
+          value={input.qos ?? 1}
+          disabled={disabled}
+          onChange={(qos) => onInputChange({ qos })}
+        />
+        <ChoiceField
+          label="Protocol version"
+          description="Newer brokers speak both."
+          options={VERSIONS}
+          value={input.version ?? '5'}
+          disabled={disabled}
+          onChange={(version) => onInputChange({ version })}
+        />
       </Grid>
       <TextField
         label="Client ID"

@@ -11,6 +11,11 @@ export function RecorderStatus({ status, at = 0, error }: Polled) {
       {status && (
         <Stack direction="column" gap={2}>
           <Facts status={status} at={at} />
+          {status.stops !== undefined && status.stops > 0 && status.stops <= at && (
+            <Alert severity="warning" title="Nothing is recorded">
+              Nobody asked for samples for long. Recording goes on with the next query of a panel or an alert rule.
+            </Alert>
+          )}
           <InteractiveTable
             columns={COLUMNS}
             data={status.inputs ?? NONE}
@@ -79,7 +84,7 @@ function Facts({ status: { series, bytes, oldest, settled, stops }, at }: { stat
       <Fact name="On disk">{formattedValueToString(getValueFormat('bytes')(bytes, 1))}</Fact>
       <Fact name="Oldest sample">{oldest > 0 ? timeWithAge(oldest) : 'none yet'}</Fact>
       <Fact name="Settled">{settled > 0 ? `${formattedValueToString(getValueFormat('ms')(age))} ago` : 'not yet'}</Fact>
-      {stops && <Fact name="Stops if not used">{timeWithAge(stops)}</Fact>}
+      {stops !== undefined && stops > 0 && <Fact name="Stops if not used">{timeWithAge(stops)}</Fact>}
     </Stack>
   );
 }

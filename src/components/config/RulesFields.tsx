@@ -1,21 +1,21 @@
-import { Combobox, CollapsableSection, Field, Grid } from '@grafana/ui';
-import React, { useId } from 'react';
+import { CollapsableSection, Grid } from '@grafana/ui';
+import React from 'react';
 import { Rules } from '../../types';
-import { NumberField, PairsField, TextField } from './fields';
+import { ChoiceField, NumberField, PairsField, TextField } from './fields';
 
 const FORMATS = [
-  { value: 'auto' as const, label: 'By content', description: 'Each message as what it looks like' },
-  { value: 'number' as const, label: 'Number', description: '21.5, and words such as true, on or open' },
-  { value: 'json' as const, label: 'JSON', description: 'Each number in it becomes a series' },
-  { value: 'influx' as const, label: 'Influx line protocol', description: 'As Telegraf sends it' },
+  { value: 'auto' as const, label: 'Any', description: 'Each message is read as what it looks like.' },
+  { value: 'number' as const, label: 'Number', description: 'Such as 21.5, or a word such as true, on or open.' },
+  { value: 'json' as const, label: 'JSON', description: 'Each number in a message becomes a series.' },
+  { value: 'influx' as const, label: 'Influx', description: 'Line protocol, as Telegraf sends it.' },
 ];
 
 const UNITS = [
-  { value: 'auto' as const, label: 'By size', description: 'Told by how large the number is' },
-  { value: 's' as const, label: 'Seconds' },
-  { value: 'ms' as const, label: 'Milliseconds' },
-  { value: 'us' as const, label: 'Microseconds' },
-  { value: 'ns' as const, label: 'Nanoseconds' },
+  { value: 'auto' as const, label: 'By size' },
+  { value: 's' as const, label: 's' },
+  { value: 'ms' as const, label: 'ms' },
+  { value: 'us' as const, label: 'µs' },
+  { value: 'ns' as const, label: 'ns' },
 ];
 
 interface Props {
@@ -28,26 +28,22 @@ interface Props {
 
 /** How messages become samples. */
 export function RulesFields({ rules = {}, onChange, disabled, pattern }: Props) {
-  const formatId = useId();
-  const unitId = useId();
   const save = (change: Rules) => onChange({ ...rules, ...change });
 
   return (
     <CollapsableSection label="Messages" isOpen={true}>
       <Grid columns={{ xs: 1, md: 2 }} columnGap={4}>
-        <Field label="Format" description="How a message is read." htmlFor={formatId}>
-          <Combobox
-            id={formatId}
-            options={FORMATS}
-            value={rules.format ?? 'auto'}
-            disabled={disabled}
-            onChange={({ value }) => save({ format: value })}
-          />
-        </Field>
+        <ChoiceField
+          label="Format"
+          options={FORMATS}
+          value={rules.format ?? 'auto'}
+          disabled={disabled}
+          onChange={(format) => save({ format })}
+        />
         {pattern && (
           <TextField
             label="Pattern"
-            description={`Makes labels of the levels of the ${pattern.from}: those that begin with + are named after it.`}
+            description={`Makes levels of the ${pattern.from} labels. What does not fit is not recorded.`}
             placeholder={pattern.example}
             value={rules.pattern}
             disabled={disabled}
@@ -56,8 +52,8 @@ export function RulesFields({ rules = {}, onChange, disabled, pattern }: Props) 
         )}
         <TextField
           label="Metric name"
-          description="{{label}} and {{field}} are replaced by a label's value and by the name of the number in the message."
-          placeholder="By content"
+          description={`May hold {{field}}, {{level}} (the last that is no label) and names of labels.`}
+          placeholder="{{field}}, or {{level}} if there is none"
           value={rules.metric}
           disabled={disabled}
           onChange={(value) => save({ metric: value })}
@@ -75,30 +71,26 @@ export function RulesFields({ rules = {}, onChange, disabled, pattern }: Props) 
         />
         <TextField
           label="Time key"
-          description="The key in the message that has its time, such as header_ts for ts in header. Without it a message has the time of its arrival."
+          description="Where JSON has the time: header_ts is ts in header."
+          placeholder="Time of arrival"
           value={rules.timeKey}
           disabled={disabled}
           onChange={(value) => save({ timeKey: value })}
         />
-        <Field
+        <ChoiceField
           label="Unit of the time"
-          description="Of numbers below the time key. Texts such as 2026-01-31T12:00:00Z are read as well."
-          htmlFor={unitId}
-        >
-          <Combobox
-            id={unitId}
-            options={UNITS}
-            value={rules.timeUnit ?? 'auto'}
-            disabled={disabled ?? !rules.timeKey}
-            onChange={({ value }) => save({ timeUnit: value })}
-          />
-        </Field>
+          description="Of numbers at the time key or in line protocol. RFC 3339 needs none."
+          options={UNITS}
+          value={rules.timeUnit ?? 'auto'}
+          disabled={disabled}
+          onChange={(timeUnit) => save({ timeUnit })}
+        />
       </Grid>
       <PairsField
         label="Fixed labels"
         description="For every series of this input, one a line."
         placeholder="site=north"
-        pairs={{ separator: '=', name: /^[a-zA-Z_]\w*$/, example: 'site=north' }}
+        pairs={{ separator: '=', name: /^(?!__)[a-zA-Z_]\w*$/, example: 'site=north' }}
         value={rules.labels}
         disabled={disabled}
         onChange={(value) => save({ labels: value })}

@@ -1,7 +1,7 @@
 import { Grid } from '@grafana/ui';
 import React from 'react';
 import { WebSocketInput } from '../../types';
-import { DurationField, formatPairs, parsePairs, SizeField, TextField } from './fields';
+import { DurationField, formatPairs, HEADER_NAME, parsePairs, SizeField, TextField } from './fields';
 import { addressError, InputFieldsProps, secretKey } from './inputs';
 import { RulesFields } from './RulesFields';
 import { SecretField } from './SecretField';
@@ -17,7 +17,7 @@ const HEADERS = {
   decode: (secret: string) => formatPairs(JSON.parse(secret) as Record<string, string>, HEADER),
 };
 
-const HEADER = { separator: ': ', name: /^[!#$%&'*+.^_`|~\w-]+$/, example: 'Name: value' };
+const HEADER = { separator: ': ', name: HEADER_NAME, example: 'Name: value' };
 
 export function WebSocketFields({ settings, onChange, input, onInputChange }: InputFieldsProps<WebSocketInput>) {
   const disabled = settings.readOnly;

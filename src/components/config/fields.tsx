@@ -1,4 +1,4 @@
-import { Field, Input, TextArea } from '@grafana/ui';
+import { Field, Input, RadioButtonGroup, TextArea } from '@grafana/ui';
 import { isEqual } from 'lodash';
 import React, { ReactNode, useId, useState } from 'react';
 import { formatDuration, formatSize, parseDuration, parseSize } from './units';
@@ -167,6 +167,38 @@ export function LinesField(props: FieldProps<string[]> & { check?: (line: string
   };
   return <CheckedField rows={3} {...props} parse={parse} format={(lines) => lines.join('\n')} />;
 }
+
+interface ChoiceFieldProps<T> {
+  label: string;
+  /** The description is shown below the label, of the one that is chosen. */
+  options: Array<{ value: T; label: string; description?: string }>;
+  value: T;
+  description?: string;
+  disabled?: boolean;
+  onChange: (value: T) => void;
+}
+
+/**
+ * One of a few values. It is no Combobox, because that of Grafana 12.4 tells of a choice within an effect, and Grafana
+ * keeps the settings in a store that draws at once: then it tells of the same choice again, without end.
+ */
+export function ChoiceField<T>({ label, options, value, description, disabled, onChange }: ChoiceFieldProps<T>) {
+  const chosen = options.find((option) => option.value === value);
+  return (
+    <Field label={label} description={description ?? chosen?.description}>
+      <RadioButtonGroup
+        aria-label={label}
+        options={options.map((option) => ({ value: option.value, label: option.label }))}
+        value={value}
+        disabled={disabled}
+        onChange={onChange}
+      />
+    </Field>
+  );
+}
+
+/** What the name of an HTTP header may be. */
+export const HEADER_NAME = /^[!#$%&'*+.^_`|~\w-]+$/;
 
 interface Pairs {
   /** Between name and value; spaces around it do not count. */

@@ -76,7 +76,7 @@ describe('an address', () => {
   });
 
   it.each(['broker:1883', 'http://broker', 'tcp://', 'tcp:///path', 'nonsense'])('must not be %s', (text) => {
-    expect(error(text)).toBe('enter an address such as tcp://broker:1883, beginning with tcp://, wss://');
+    expect(error(text)).toBe('enter an address such as tcp://broker:1883, beginning with tcp:// or wss://');
   });
 
   it.each(['tcp://me:secret@broker', 'wss://token@server/'])('must not hold a password: %s', (text) => {

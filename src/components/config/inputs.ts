@@ -97,7 +97,7 @@ export function addressError(addresses: string[], schemes: string[], example: st
   for (const part of addresses) {
     const scheme = /^([a-z]+):\/\/[^/\s]/i.exec(part.trim())?.[1]?.toLowerCase();
     if (!scheme || !schemes.includes(scheme)) {
-      return `enter an address such as ${example}, beginning with ${schemes.map((s) => `${s}://`).join(', ')}`;
+      return `enter an address such as ${example}, beginning with ${schemes.map((s) => `${s}://`).join(' or ')}`;
     }
     if (/^[a-z]+:\/\/[^/?#]*@/i.test(part.trim())) {
       return 'enter user and password in the fields below, not in the address';
