@@ -57,6 +57,16 @@ describe('inputs', () => {
     });
   });
 
+  it('never get secrets that another one of the name has left behind', () => {
+    const left = settings({
+      secureJsonFields: { 'input.nats.token': true },
+      secureJsonData: { 'input.hall.token': 'x' },
+    });
+    const changed = renameInput(addInput(left, 'nats'), 0, 'hall').settings;
+    expect(changed.secureJsonFields).toEqual({ 'input.nats.token': false });
+    expect(changed.secureJsonData).toEqual({ 'input.nats.token': '' });
+  });
+
   it.each(['', 'Plant', '-a', 'a b', 'ä', 'a.b', 'x'.repeat(33)])('cannot be named %j', (name) => {
     expect(nameError(name, [])).toMatch(/enter up to 32 lower-case letters/);
   });

@@ -21,6 +21,10 @@ const withInputs = (settings: Settings, inputs: Input[]) => withRecorder(setting
 
 const prefixOf = (name: string) => `input.${name}.`;
 
+/** Forgets all secrets of a name, also those of an input that was removed elsewhere than in this editor. */
+const withoutSecrets = (settings: Settings, name: string): Settings =>
+  secretsOf(settings, prefixOf(name)).reduce(withoutSecret, settings);
+
 /** Where the secret of an input is kept. */
 export const secretKey = (name: string, secret: string): string => prefixOf(name) + secret;
 
@@ -43,10 +47,8 @@ export function addInput(settings: Settings, type: Input['type']): Settings {
   for (let n = 2; taken.includes(name); n++) {
     name = `${type}-${n}`;
   }
-  return withInputs(settings, [
-    ...inputs,
-    type === 'push' ? { type, name, formats: ['influx', 'prometheus'] } : { type, name },
-  ]);
+  const input: Input = type === 'push' ? { type, name, formats: ['influx', 'prometheus'] } : { type, name };
+  return withInputs(withoutSecrets(settings, name), [...inputs, input]);
 }
 
 export const changeInput = (settings: Settings, index: number, input: Input): Settings =>
@@ -58,13 +60,9 @@ export const changeInput = (settings: Settings, index: number, input: Input): Se
 /** Removes an input with its secrets. */
 export function removeInput(settings: Settings, index: number): Settings {
   const inputs = inputsOf(settings);
-  const keys = secretsOf(settings, prefixOf(inputs[index]!.name));
-  return keys.reduce(
-    withoutSecret,
-    withInputs(
-      settings,
-      inputs.filter((_, i) => i !== index),
-    ),
+  return withInputs(
+    withoutSecrets(settings, inputs[index]!.name),
+    inputs.filter((_, i) => i !== index),
   );
 }
 
@@ -74,7 +72,7 @@ export function removeInput(settings: Settings, index: number): Settings {
  */
 export function renameInput(settings: Settings, index: number, name: string): { settings: Settings; lost: string[] } {
   const input = inputsOf(settings)[index]!;
-  let renamed = changeInput(settings, index, { ...input, name });
+  let renamed = withoutSecrets(changeInput(settings, index, { ...input, name }), name);
   const lost: string[] = [];
   for (const key of secretsOf(settings, prefixOf(input.name))) {
     const secret = key.slice(prefixOf(input.name).length);
