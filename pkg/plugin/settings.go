@@ -39,6 +39,8 @@ type recorderSettings struct {
 	// NoHost turns the host input off, which samples every HostInterval.
 	NoHost       bool  `json:"noHost"`
 	HostInterval int64 `json:"hostInterval"`
+	// Inputs are the others, each as its package reads it.
+	Inputs []json.RawMessage `json:"inputs,omitempty"`
 }
 
 const (

@@ -51,8 +51,8 @@ func (in *instance) store() recorder.Key { return recorder.Key{Org: in.owner.org
 
 func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
-// config returns how a store is to be kept, and remembers the settings that need
-// no secrets.
+// config returns how a store is to be kept, and remembers the settings that have
+// no secrets and need none.
 func (s recorderSettings) config(secrets map[string]string) (recorder.Config, error) {
 	c := recorder.Config{
 		Retention: ms(s.Retention), MaxBytes: s.MaxBytes, OutOfOrder: ms(s.OutOfOrder), MaxWait: ms(s.MaxWait), Idle: ms(s.IdleStop),
@@ -60,7 +60,12 @@ func (s recorderSettings) config(secrets map[string]string) (recorder.Config, er
 	if !s.NoHost {
 		c.Inputs = append(c.Inputs, host.Input{Interval: ms(s.HostInterval)})
 	}
-	var err error
+	configured, keep, err := inputs(s.Inputs, secrets)
+	if err != nil {
+		return c, err
+	}
+	c.Inputs = append(c.Inputs, configured...)
+	s.Inputs = keep
 	c.Remember, err = json.Marshal(map[string]any{"source": sourceRecorder, "recorder": s})
 	return c, err
 }
