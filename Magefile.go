@@ -96,12 +96,17 @@ func Bench(ctx context.Context) error {
 }
 
 // Demo shows history running into a live tail in the terminal. It needs Go
-// alone. DEMO_SECONDS ends it after so many seconds.
+// alone. DEMO_SECONDS ends it after so many seconds; DEMO_MQTT and DEMO_TOPIC
+// follow a broker instead of this machine. What it records is kept in build/demo.
 func Demo() error {
 	if err := (build.Build{}).Backend(); err != nil {
 		return err
 	}
-	return sh.RunV("go", "run", "./pkg/demo", executablePath())
+	dir, err := filepath.Abs("build/demo")
+	if err != nil {
+		return err
+	}
+	return sh.RunWithV(map[string]string{"GF_PLUGIN_RECORDER_DIR": dir}, "go", "run", "./pkg/demo", executablePath())
 }
 
 // BuildAll builds the back end for every platform.

@@ -4,7 +4,9 @@
 // again, separately, and compares: any row that is missing, doubled or different
 // is an error.
 //
-// DEMO_SECONDS ends it after so many seconds; else Ctrl-C does.
+// It shows how busy this machine is, or with DEMO_MQTT=tcp://127.0.0.1:1883 and
+// DEMO_TOPIC what comes from an MQTT broker. Either is recorded, and shown again
+// by the next run. DEMO_SECONDS ends it after so many seconds; else Ctrl-C does.
 package main
 
 import (
@@ -12,7 +14,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"os/signal"
 	"strconv"
@@ -22,17 +23,17 @@ import (
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/data"
-	"github.com/guptarohit/asciigraph"
 	"golang.org/x/term"
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/grafana"
 )
 
-// What the demo asks for: the last half minute of a random walk, live.
 const (
-	window = 30 * time.Second
-	tick   = 250 * time.Millisecond
-	query  = `{"shape":"walk","lowerLimit":0,"upperLimit":100,"tickInterval":250,"live":true}`
+	// window is how far back the demo shows what earlier runs recorded.
+	window = 6 * time.Hour
+	step   = time.Second
+	// patience is how long it waits for a first value.
+	patience = 30 * time.Second
 )
 
 func main() {
@@ -57,23 +58,37 @@ func run() error {
 		// stream a moment earlier and so look like a failure.
 		time.AfterFunc(time.Duration(seconds*float64(time.Second)), stop)
 	}
-	plugin, err := grafana.Start(os.Args[1])
-	if err != nil {
+	d := &demo{began: time.Now().UnixMilli()}
+	if err := d.choose(os.Getenv("DEMO_MQTT"), os.Getenv("DEMO_TOPIC")); err != nil {
 		return err
 	}
-	defer plugin.Stop()
-	d := &demo{plugin: plugin}
-	if err := d.join(ctx); err != nil {
+	var err error
+	if d.plugin, err = grafana.Start(os.Args[1]); err != nil {
 		return err
 	}
-	if err := d.watch(ctx); err != nil {
-		return err
+	defer d.plugin.Stop()
+	for {
+		if err := d.join(ctx); err != nil {
+			return err
+		}
+		// When new series come the rows are asked for anew, as in a panel.
+		if err := d.watch(ctx); !errors.Is(err, grafana.ErrChanged) {
+			if err != nil {
+				return err
+			}
+			return d.compare()
+		}
 	}
-	return d.compare()
 }
 
 type demo struct {
 	plugin  *grafana.Plugin
+	context backend.PluginContext
+	query   string // JSON without its closing brace
+	began   int64  // Unix ms
+	percent bool   // values lie between 0 and 100
+	nonce   int
+
 	screen  grafana.Screen
 	frame   *data.Frame // the answer that the screen began with
 	path    string
@@ -82,22 +97,55 @@ type demo struct {
 	packets int
 }
 
-var pluginContext = backend.PluginContext{
-	OrgID:    1,
-	PluginID: "continuum-live-datasource",
-	User:     &backend.User{Login: "demo"},
-	DataSourceInstanceSettings: &backend.DataSourceInstanceSettings{
-		ID: 1, UID: "demo", Name: "Demo", Type: "continuum-live-datasource", Updated: time.Now(), JSONData: []byte(`{"source":"signal"}`),
-	},
+// choose sets what is recorded and asked for.
+func (d *demo) choose(broker, topic string) error {
+	uid := "demo"
+	settings := map[string]any{}
+	d.query = `{"expr":"100 - 100 * avg(rate(node_cpu_seconds_total{mode=\"idle\"}[5s]))","legend":"CPU busy, %"`
+	d.percent = true
+	switch {
+	case broker != "" && topic == "":
+		return errors.New("DEMO_TOPIC is missing: say which topic is to be recorded, such as DEMO_TOPIC='sensors/#'")
+	case broker == "" && topic != "":
+		return errors.New("DEMO_MQTT is missing: say where the broker is, such as DEMO_MQTT=tcp://127.0.0.1:1883")
+	case broker != "":
+		uid = "demo-mqtt"
+		settings["noHost"] = true
+		settings["inputs"] = []any{map[string]any{
+			"type": "mqtt", "name": "broker", "url": broker, "topics": []string{topic},
+			"rules": map[string]any{"labels": map[string]string{"demo": topic}},
+		}}
+		expr := fmt.Sprintf(`{demo=%q}`, topic)
+		raw, err := json.Marshal(expr)
+		if err != nil {
+			return err
+		}
+		d.query = `{"expr":` + string(raw)
+		d.percent = false
+	}
+	raw, err := json.Marshal(map[string]any{"recorder": settings})
+	if err != nil {
+		return err
+	}
+	d.context = backend.PluginContext{
+		OrgID:    1,
+		PluginID: "continuum-live-datasource",
+		User:     &backend.User{Login: "demo", Role: "Admin"},
+		DataSourceInstanceSettings: &backend.DataSourceInstanceSettings{
+			ID: 1, UID: uid, Name: "Demo", Type: "continuum-live-datasource", Updated: time.Now(), JSONData: raw,
+		},
+	}
+	return nil
 }
 
 // ask queries as a panel with a range that ends at now does.
 func (d *demo) ask(length time.Duration) (*data.Frame, error) {
 	now := time.Now()
+	d.nonce++
 	rsp, err := d.plugin.QueryData(context.Background(), &backend.QueryDataRequest{
-		PluginContext: pluginContext,
+		PluginContext: d.context,
 		Queries: []backend.DataQuery{{
-			RefID: "A", Interval: tick, MaxDataPoints: 1000, JSON: []byte(query),
+			RefID: "A", Interval: step, MaxDataPoints: 1000, JSON: fmt.Appendf(nil, `%s,"live":true,"nonce":%d}`, d.query, d.nonce),
 			TimeRange: backend.TimeRange{From: now.Add(-length), To: now},
 		}},
 	})
@@ -111,17 +159,44 @@ func (d *demo) ask(length time.Duration) (*data.Frame, error) {
 	return answer.Frames[0], nil
 }
 
+// first asks until there is a value.
+func (d *demo) first(ctx context.Context) (*data.Frame, error) {
+	for deadline := time.Now().Add(patience); ; {
+		frame, err := d.ask(window)
+		if err != nil || len(frame.Fields) > 1 {
+			return frame, err
+		}
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("no value came within %v: %s", patience, d.health(ctx))
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("no value came: %s", d.health(context.Background()))
+		case <-time.After(step / 4):
+		}
+	}
+}
+
+// health is what the plugin says of itself.
+func (d *demo) health(ctx context.Context) string {
+	health, err := d.plugin.CheckHealth(ctx, &backend.CheckHealthRequest{PluginContext: d.context})
+	if err != nil {
+		return err.Error()
+	}
+	return health.Message
+}
+
 // join does what Grafana's front end does with an answer: it shows the history
 // and subscribes to the channel that the answer names.
 func (d *demo) join(ctx context.Context) error {
 	var err error
-	if d.frame, err = d.ask(window); err != nil {
+	if d.frame, err = d.first(ctx); err != nil {
 		return err
 	}
 	if d.frame.Meta.Channel == "" {
 		return fmt.Errorf("the plugin answered without a channel: %v", d.frame.Meta.Notices)
 	}
-	d.path = strings.TrimPrefix(d.frame.Meta.Channel, "ds/demo/")
+	d.path = strings.TrimPrefix(d.frame.Meta.Channel, "ds/"+d.context.DataSourceInstanceSettings.UID+"/")
 	custom, err := json.Marshal(d.frame.Meta.Custom)
 	if err != nil {
 		return err
@@ -135,27 +210,40 @@ func (d *demo) join(ctx context.Context) error {
 	d.history = d.frame.Rows()
 
 	status, initial, err := d.plugin.SubscribeStream(ctx, &backend.SubscribeStreamRequest{
-		PluginContext: pluginContext, Path: d.path, Data: d.data,
+		PluginContext: d.context, Path: d.path, Data: d.data,
 	})
+	if ctx.Err() != nil {
+		return nil // watch ends at once
+	}
 	if err != nil {
 		return err
 	}
 	if status != backend.SubscribeStreamStatusOK {
 		return fmt.Errorf("the plugin refused the subscription with status %d", status)
 	}
-	if initial != nil {
-		return d.screen.Packet(initial)
+	if initial == nil {
+		return nil
 	}
-	return nil
+	if err := d.screen.Packet(initial); !errors.Is(err, grafana.ErrChanged) {
+		return err
+	}
+	return nil // the stream says so too
 }
 
 // watch follows the tail until ctx ends, and draws.
 func (d *demo) watch(ctx context.Context) error {
+	streaming, stop := context.WithCancel(ctx)
+	defer stop()
 	packets := make(chan []byte)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- d.plugin.RunStream(ctx, &backend.RunStreamRequest{PluginContext: pluginContext, Path: d.path, Data: d.data},
-			func(b []byte) { packets <- b })
+		ended <- d.plugin.RunStream(streaming, &backend.RunStreamRequest{PluginContext: d.context, Path: d.path, Data: d.data},
+			func(b []byte) {
+				select {
+				case packets <- b:
+				case <-streaming.Done():
+				}
+			})
 	}()
 	inPlace := term.IsTerminal(int(os.Stdout.Fd()))
 	for {
@@ -180,66 +268,18 @@ func (d *demo) watch(ctx context.Context) error {
 	}
 }
 
-// picture draws the newest rows: history as a line, live rows as dots, and a
-// mark under the seam.
-func (d *demo) picture() string {
-	const height = 14
-	width := 100
-	if w, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
-		width = min(max(w, 40), 200)
-	}
-	times := d.screen.Times()
-	times = times[max(0, len(times)-(width-12)):]
-	past, live := make([]float64, len(times)), make([]float64, len(times))
-	seam := -1
-	for i, t := range times {
-		past[i], live[i] = math.NaN(), math.NaN()
-		v := d.screen.Value(t, 0)
-		if v == nil {
-			continue
-		}
-		if d.screen.Live == 0 || t < d.screen.Live {
-			past[i] = *v
-			continue
-		}
-		live[i] = *v
-		if seam < 0 {
-			seam = i
-			past[i] = *v // so that the lines meet
-		}
-	}
-	lines := [][]float64{past}
-	if seam >= 0 {
-		lines = append(lines, live)
-	}
-	plot := asciigraph.PlotMany(lines,
-		asciigraph.Height(height), asciigraph.LowerBound(0), asciigraph.UpperBound(100), asciigraph.Precision(0),
-		asciigraph.SeriesChars(asciigraph.DefaultCharSet, asciigraph.CreateCharSet("•")))
-
-	newest := times[len(times)-1]
-	age := time.Since(time.UnixMilli(newest)).Round(time.Millisecond)
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n%s\n", d.frame.Meta.ExecutedQueryString, plot)
-	if seam >= 0 && (d.screen.Live != times[0]) {
-		axis := strings.IndexAny(plot, "┤┼")
-		fmt.Fprintf(&b, "%s▲ seam: history to the left (─), live rows to the right (•)\n", strings.Repeat(" ", axis+seam))
-	}
-	fmt.Fprintf(&b, "%d rows of history, %d live rows in %d packets, newest row %v old\n",
-		d.history, len(d.screen.Times())-d.history, d.packets, age)
-	return b.String()
-}
-
 // compare asks for the whole time a second time, and holds what was collected
 // against the answer.
 func (d *demo) compare() error {
 	times := d.screen.Times()
-	first, last := times[0], times[len(times)-1]
-	fresh, err := d.ask(time.Duration(last-first)*time.Millisecond + window)
-	if err != nil {
-		return err
-	}
 	if len(times) <= d.history {
 		return errors.New("no live row came: let the demo run for some seconds")
+	}
+	times = times[max(0, len(times)-int(window/step)):]
+	first, last := times[0], times[len(times)-1]
+	fresh, err := d.ask(time.Since(time.UnixMilli(first)))
+	if err != nil {
+		return err
 	}
 	if err := d.screen.Compare(fresh, first-1, last); err != nil {
 		return err

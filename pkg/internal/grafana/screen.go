@@ -2,6 +2,7 @@ package grafana
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -47,6 +48,9 @@ func (s *Screen) Packet(b []byte) error {
 	return nil
 }
 
+// ErrChanged says that the stream's rows have changed and must be asked for anew.
+var ErrChanged = errors.New("the rows have changed")
+
 // decodePacket reads a data frame in Grafana's JSON without a schema.
 func decodePacket(b []byte) (times []int64, values [][]*float64, err error) {
 	var packet struct {
@@ -59,7 +63,7 @@ func decodePacket(b []byte) (times []int64, values [][]*float64, err error) {
 		return nil, nil, fmt.Errorf("packet: %w", err)
 	}
 	if packet.Schema != nil {
-		return nil, nil, fmt.Errorf("the stream says that its rows have changed: %s", b)
+		return nil, nil, ErrChanged
 	}
 	if len(packet.Data.Values) == 0 {
 		return nil, nil, fmt.Errorf("packet without fields: %s", b)
