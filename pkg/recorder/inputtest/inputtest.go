@@ -35,9 +35,9 @@ type Suite struct {
 	// Refused is as Input, but the server refuses it. secret is what must not be
 	// given away. Nil if the server refuses nobody.
 	Refused func(t testing.TB, address string) (in recorder.Input, secret string)
-	// Holds: the server keeps what is published while the input is away, and
-	// while it is stopped itself.
-	Holds bool
+	// Holds: the server keeps what is published while the input is away. Persists:
+	// also when it is stopped and started again itself.
+	Holds, Persists bool
 }
 
 // Server is a server that an input is tested with.
@@ -63,7 +63,7 @@ func Run(t *testing.T, s Suite) {
 		{"Starts", starts, true},
 		{"Reconnects", reconnects, true},
 		{"KeepsWhenStopped", keepsWhenStopped, s.Holds},
-		{"KeepsWhenServerStopped", keepsWhenServerStopped, s.Holds},
+		{"KeepsWhenServerStopped", keepsWhenServerStopped, s.Persists},
 		{"KeepsWhenCut", keepsWhenCut, s.Holds},
 		{"NeverBlocks", neverBlocks, true},
 		{"Stops", stops, true},
@@ -73,11 +73,16 @@ func Run(t *testing.T, s Suite) {
 			continue
 		}
 		t.Run(test.name, func(t *testing.T) {
+			// Servers in this process have goroutines of their own.
+			s.Server.Stop(t)
 			before := goleak.IgnoreCurrent()
+			s.Server.Start(t)
 			test.run(t, s)
+			s.Server.Stop(t)
 			if !t.Failed() {
 				goleak.VerifyNone(t, before)
 			}
+			s.Server.Start(t)
 		})
 	}
 }

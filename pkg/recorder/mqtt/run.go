@@ -21,7 +21,7 @@ import (
 const (
 	// firstWait and longestWait are how long is waited before the first and the
 	// later attempts to connect again, give or take a half.
-	firstWait   = time.Second
+	firstWait   = 250 * time.Millisecond
 	longestWait = 30 * time.Second
 	// steady is how long a connection must have lasted to count as a good one.
 	steady = 10 * time.Second
