@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -13,6 +14,8 @@ type Proxy struct {
 	target   string
 	accepted chan struct{}
 	wg       sync.WaitGroup
+
+	muted atomic.Bool
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
@@ -37,8 +40,12 @@ func (p *Proxy) Address() string { return p.listener.Addr().String() }
 // Accepted waits until there is a connection.
 func (p *Proxy) Accepted() { <-p.accepted }
 
+// Mute keeps from the server what clients send, until Cut.
+func (p *Proxy) Mute() { p.muted.Store(true) }
+
 // Cut cuts all connections. New ones are passed on.
 func (p *Proxy) Cut() {
+	defer p.muted.Store(false)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for c := range p.conns {
@@ -99,13 +106,13 @@ func (p *Proxy) accept() {
 			continue
 		}
 		p.keep(server)
-		p.wg.Go(func() { p.pass(c, server) })
-		p.wg.Go(func() { p.pass(server, c) })
+		p.wg.Go(func() { p.pass(c, server, false) })
+		p.wg.Go(func() { p.pass(server, c, true) })
 	}
 }
 
 // pass copies until either end is closed.
-func (p *Proxy) pass(to, from net.Conn) {
+func (p *Proxy) pass(to, from net.Conn, up bool) {
 	defer to.Close()
 	buffer := make([]byte, 32<<10)
 	for {
@@ -115,7 +122,7 @@ func (p *Proxy) pass(to, from net.Conn) {
 			_, _ = io.Copy(io.Discard, from)
 			return
 		}
-		if n > 0 {
+		if n > 0 && !(up && p.muted.Load()) {
 			if _, err := to.Write(buffer[:n]); err != nil {
 				return
 			}

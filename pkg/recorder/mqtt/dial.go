@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"github.com/coder/websocket"
 )
@@ -49,18 +50,25 @@ func (w webSocket) Close() error { return w.c.CloseNow() }
 // first bytes of each packet one by one.
 type reading struct {
 	net.Conn
-	r *bufio.Reader
+	r   *bufio.Reader
+	err atomic.Pointer[error] // why it could not be read
 }
 
-func newReading(c net.Conn) reading { return reading{c, bufio.NewReaderSize(c, 64<<10)} }
+func newReading(c net.Conn) *reading { return &reading{Conn: c, r: bufio.NewReaderSize(c, 64<<10)} }
 
-func (c reading) Read(p []byte) (int, error) { return c.r.Read(p) }
+func (c *reading) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	if err != nil {
+		c.err.CompareAndSwap(nil, &err)
+	}
+	return n, err
+}
 
 // packetConn is a connection to which whole packets are written at once. Paho
 // locks a connection that can be locked for each packet, which it writes in
 // pieces.
 type packetConn struct {
-	reading
+	*reading
 	mu     sync.Mutex
 	w      *bufio.Writer
 	corked bool

@@ -93,8 +93,12 @@ func (r *run) reason(connected bool, err error) string {
 	case connected && (err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)):
 		return fmt.Sprintf("the broker %s has closed the connection", host)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
-		return fmt.Sprintf("%s closes the connection at once: check port and scheme of the URL, and whether the broker allows this user and MQTT %s",
+		text := fmt.Sprintf("%s closes the connection at once: check port and scheme of the URL, and whether the broker allows this user and MQTT %s",
 			host, r.in.protocol())
+		if r.in.tls != nil && len(r.in.tls.Certificates) == 0 {
+			text += ", or wants a client certificate" // its word on that is lost now and then
+		}
+		return text
 	case errors.As(err, &inURL):
 		return fmt.Sprintf("no connection to %s: %v", host, innermost(inURL.Err))
 	case errors.As(err, &operation):

@@ -2,12 +2,14 @@ package mqtt
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/url"
 	"sync"
 	"time"
 
 	"github.com/eclipse/paho.mqtt.golang"
+	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
 // client3 is a client of version 3.1.1.
@@ -28,9 +30,10 @@ func (c *client3) connect(ctx context.Context, conn net.Conn) (bool, error) {
 	c.acks = make(chan mqtt.Message, 1<<16) // as many as may be under way
 	var stopped context.Context
 	stopped, c.stop = context.WithCancel(context.Background())
+	read := newReading(conn)
 	o := mqtt.NewClientOptions().
 		AddBroker(c.in.address.String()).
-		SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) { return newReading(conn), nil }).
+		SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) { return read, nil }).
 		SetProtocolVersion(4).
 		SetClientID(c.clientID).
 		SetUsername(c.in.user).
@@ -55,6 +58,9 @@ func (c *client3) connect(ctx context.Context, conn net.Conn) (bool, error) {
 	if err := token.Error(); err != nil {
 		c.stop()
 		_ = conn.Close()
+		if why := read.err.Load(); why != nil && errors.Is(err, packets.ErrorNetworkError) {
+			err = *why // which Paho does not say
+		}
 		return false, err
 	}
 	c.acking.Go(func() { c.acknowledge(stopped) })
