@@ -11,6 +11,10 @@ COPY src/plugin.json src/
 COPY pkg pkg
 RUN go tool mage sdk:build:backend
 
+FROM back-end AS examples
+COPY examples examples
+RUN go install -tags arrow_json_stdlib ./examples/...
+
 FROM node:22-bookworm-slim AS front-end
 WORKDIR /continuum
 COPY package.json package-lock.json .npmrc ./

@@ -301,6 +301,12 @@ func Run(ctx context.Context) error {
 
 	ctx, stop := untilToldToStop(ctx)
 	defer stop()
+	more, wait, err := startExamples(ctx)
+	if err != nil {
+		return err
+	}
+	defer wait()
+	env = append(env, more...)
 	// A configuration file of our own: a custom.ini of this machine might name its
 	// real database.
 	config, err := filepath.Abs("provisioning/grafana.ini")
@@ -313,12 +319,7 @@ func Run(ctx context.Context) error {
 	// Told to end, Grafana ends its plugins too; killed, it would leave them. It
 	// stays in our process group, so that Ctrl-C reaches it even if this target
 	// is no longer there to pass it on.
-	grafana.Cancel = func() error {
-		if runtime.GOOS == "windows" {
-			return grafana.Process.Kill()
-		}
-		return grafana.Process.Signal(syscall.SIGTERM)
-	}
+	grafana.Cancel = func() error { return tellToEnd(grafana.Process) }
 	grafana.WaitDelay = 30 * time.Second
 	fmt.Println("Starting", binary)
 	if err := grafana.Start(); err != nil {
@@ -329,6 +330,52 @@ func Run(ctx context.Context) error {
 		return fmt.Errorf("Grafana ended: %w", err)
 	}
 	return nil
+}
+
+func tellToEnd(p *os.Process) error {
+	if runtime.GOOS == "windows" {
+		return p.Kill()
+	}
+	return p.Signal(syscall.SIGTERM)
+}
+
+// startExamples starts what the provisioned data sources read until ctx ends. It
+// returns the environment that names the addresses, and what waits for the end.
+func startExamples(ctx context.Context) (env []string, wait func(), err error) {
+	var running sync.WaitGroup
+	for _, example := range []struct {
+		name, variable, scheme string
+		listen                 string // flag
+	}{
+		{"plant", "CONTINUUM_MQTT", "tcp", "-listen"},
+	} {
+		l, err := net.Listen("tcp", "127.0.0.1:0") // any port that is free
+		if err != nil {
+			return nil, nil, err
+		}
+		address := l.Addr().String()
+		if err := l.Close(); err != nil {
+			return nil, nil, err
+		}
+		binary := filepath.Join("build", "examples", example.name)
+		if err := sh.Run("go", "build", "-o", binary, "./examples/"+example.name); err != nil {
+			return nil, nil, err
+		}
+		cmd := exec.CommandContext(ctx, binary, example.listen, address)
+		cmd.Stderr = os.Stderr
+		cmd.Cancel = func() error { return tellToEnd(cmd.Process) }
+		cmd.WaitDelay = 5 * time.Second
+		if err := cmd.Start(); err != nil {
+			return nil, nil, err
+		}
+		running.Go(func() {
+			if err := cmd.Wait(); err != nil && ctx.Err() == nil {
+				fmt.Fprintf(os.Stderr, "The example %s ended: %v\n", example.name, err)
+			}
+		})
+		env = append(env, example.variable+"="+example.scheme+"://"+address)
+	}
+	return env, running.Wait, nil
 }
 
 // findGrafana returns the home folder and the executable of an installed Grafana.

@@ -78,8 +78,8 @@ func (c common) secretPrefix() string { return "input." + c.Name + "." }
 
 // secret reports whether an input has secrets, or an address that may hold some.
 func (c common) secret(secrets map[string]string) bool {
-	for key := range secrets {
-		if strings.HasPrefix(key, c.secretPrefix()) {
+	for key, value := range secrets {
+		if strings.HasPrefix(key, c.secretPrefix()) && value != "" { // Grafana empties what was deleted
 			return true
 		}
 	}
