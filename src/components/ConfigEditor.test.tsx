@@ -4,7 +4,7 @@ import { act, render, screen, within } from '@testing-library/react';
 import userEvent from '@testing-library/user-event';
 import React, { useState } from 'react';
 import { NEVER, Observable, of, throwError } from 'rxjs';
-import { Options, Secrets } from '../types';
+import { Input, Options, Secrets } from '../types';
 import { Settings } from './config/settings';
 import { InputStatus, Status } from './config/status';
 import { ConfigEditor } from './ConfigEditor';
@@ -13,7 +13,7 @@ type Props = DataSourcePluginOptionsEditorProps<Options, Secrets>;
 
 /** The page as Grafana holds it: what it changes comes back, and saving raises the version. */
 function open(jsonData: Options = {}, change: Partial<Settings> = {}) {
-  let current = { uid: 'mine', version: 1, jsonData, secureJsonFields: {}, ...change } as Settings;
+  let current = { uid: 'mine', version: 1, basicAuth: false, jsonData, secureJsonFields: {}, ...change } as Settings;
   let replace: (settings: Settings) => void = () => undefined;
   function Holder() {
     const [settings, setSettings] = useState(current);
@@ -62,14 +62,6 @@ describe('the source', () => {
     expect(saved()).toEqual({ source: 'signal' });
     expect(screen.queryByText('Inputs')).not.toBeInTheDocument();
     expect(screen.getByText('Limits')).toBeInTheDocument();
-  });
-});
-
-describe('a server', () => {
-  it('is shown', async () => {
-    open();
-    await choose('Prometheus-compatible server');
-    expect(field(/^URL/)).toBeInTheDocument();
   });
 });
 
@@ -281,5 +273,335 @@ describe('the status', () => {
     replace({ jsonData: { source: 'signal' } });
     tick(5000);
     expect(fetch).toHaveBeenCalledTimes(1);
+  });
+});
+
+describe('deleting all samples', () => {
+  const press = (name: string) => userEvent.click(screen.getByRole('button', { name }));
+  const deletions = () => fetch.mock.calls.filter(([request]: unknown[]) => (request as { method?: string }).method);
+
+  it('is done once one has confirmed it', async () => {
+    open();
+    await press('Delete all samples');
+    await press('Keep them');
+    await press('Delete all samples');
+    expect(deletions()).toEqual([]);
+    fetch.mockImplementation(() => of({ data: {} as Status }));
+    await press('Delete all samples for good');
+    expect(deletions()).toEqual([
+      [expect.objectContaining({ url: '/api/datasources/uid/mine/resources/store', method: 'DELETE' })],
+    ]);
+    expect(await screen.findByText('All samples have been deleted')).toBeInTheDocument();
+  });
+
+  it('says why it failed', async () => {
+    open();
+    await press('Delete all samples');
+    fetch.mockImplementation(() => throwError(() => ({ status: 403, config: {}, data: { error: 'only editors' } })));
+    await press('Delete all samples for good');
+    expect(await screen.findByText('The samples could not be deleted: only editors')).toBeInTheDocument();
+  });
+});
+
+describe('an input', () => {
+  const MQTT: Input = { type: 'mqtt', name: 'plant', url: 'tcp://broker:1883', topics: ['a/+', 'b/#'] };
+  const withInputs = (inputs: Input[], change: Partial<Settings> = {}) => {
+    const page = open({ recorder: { inputs } }, change);
+    return { ...page, inputs: () => page.saved().recorder?.inputs };
+  };
+  const press = (name: RegExp | string) => userEvent.click(screen.getByRole('button', { name }));
+  /** Opens the card of the only input. */
+  const unfold = () => press(/MQTT|NATS|WebSocket|Push/);
+
+  it.each([
+    ['MQTT', [{ type: 'mqtt', name: 'mqtt' }]],
+    ['NATS', [{ type: 'nats', name: 'nats' }]],
+    ['WebSocket', [{ type: 'websocket', name: 'websocket' }]],
+    ['Push', [{ type: 'push', name: 'push', formats: ['influx', 'prometheus'] }]],
+  ])('of %s is added, and open', async (label, wanted) => {
+    const { inputs } = withInputs([]);
+    await press('Add input');
+    await userEvent.click(screen.getByRole('menuitem', { name: new RegExp(`^${label}`) }));
+    expect(inputs()).toEqual(wanted);
+    expect(field(/^Name/)).toHaveValue(wanted[0]!.name);
+  });
+
+  it('can be pushed to in one place only', async () => {
+    withInputs([{ type: 'push', name: 'push' }]);
+    await press('Add input');
+    expect(screen.getByRole('menuitem', { name: /^Push/ })).toBeDisabled();
+  });
+
+  it('of MQTT is edited', async () => {
+    const { inputs } = withInputs([MQTT]);
+    await unfold();
+    expect(field(/^Topics/)).toHaveValue('a/+\nb/#');
+    await enter('URL', 'mqtts://other:8883');
+    await enter('User', 'me');
+    await enter('Topics', 'c/d');
+    await enter('Client ID', 'x');
+    await userEvent.click(screen.getByRole('radio', { name: '2' }));
+    await userEvent.click(screen.getByRole('radio', { name: '3.1.1' }));
+    expect(inputs()).toEqual([
+      {
+        ...MQTT,
+        url: 'mqtts://other:8883',
+        user: 'me',
+        topics: ['c/d'],
+        clientId: 'x',
+        qos: 2,
+        version: '3.1.1',
+      },
+    ]);
+  });
+
+  it('of NATS is edited', async () => {
+    const { inputs } = withInputs([{ type: 'nats', name: 'bus' }]);
+    await unfold();
+    await enter('URL', 'nats://a:4222, nats://b:4222');
+    await enter('Subjects', 'plant.*.>');
+    await enter('Stream', 'PLANT');
+    expect(inputs()).toEqual([
+      { type: 'nats', name: 'bus', url: 'nats://a:4222, nats://b:4222', subjects: ['plant.*.>'], stream: 'PLANT' },
+    ]);
+    expect(screen.getByLabelText(/^Credentials/)).toBeInTheDocument();
+  });
+
+  it('of WebSocket is edited, its headers as lines', async () => {
+    const { inputs, settings } = withInputs([{ type: 'websocket', name: 'ticks' }]);
+    await unfold();
+    await enter('URL', 'wss://server/stream');
+    await enter('Message on connect', '{"subscribe": 1}');
+    await enter('Ping interval', '10s');
+    await enter('Maximum size of a message', '2 MiB');
+    await enter('Headers', 'Authorization');
+    expect(screen.getByRole('alert')).toHaveTextContent('Headers: enter one Name: value a line');
+    await enter('Headers', 'Authorization: Bearer x:y\nX-Key: 1');
+    expect(inputs()).toEqual([
+      {
+        type: 'websocket',
+        name: 'ticks',
+        url: 'wss://server/stream',
+        send: '{"subscribe": 1}',
+        pingInterval: 10_000,
+        maxBytes: 2_097_152,
+      },
+    ]);
+    expect(settings().secureJsonData).toEqual({
+      'input.ticks.headers': '{"Authorization":"Bearer x:y","X-Key":"1"}',
+    });
+    // Closed and opened again, what was typed is still there.
+    await unfold();
+    await unfold();
+    expect(field(/^Headers/)).toHaveValue('Authorization: Bearer x:y\nX-Key: 1');
+  });
+
+  it('of push shows where to push to', async () => {
+    const { inputs } = withInputs([{ type: 'push', name: 'push', formats: ['influx'] }]);
+    await unfold();
+    const at = 'http://localhost/api/datasources/uid/mine/resources/push/';
+    expect(field('URL for Influx line protocol')).toHaveValue(`${at}influx`);
+    await userEvent.click(screen.getByRole('checkbox', { name: /Prometheus remote write/ }));
+    expect(field('URL for Prometheus remote write')).toHaveValue(`${at}prometheus`);
+    await enter('Maximum samples per second', '500');
+    expect(inputs()).toEqual([
+      { type: 'push', name: 'push', formats: ['influx', 'prometheus'], samplesPerSecond: 500 },
+    ]);
+    expect(screen.getByText(/service account with the role Editor/)).toBeInTheDocument();
+  });
+
+  it('has rules for its messages', async () => {
+    const { inputs } = withInputs([MQTT]);
+    await unfold();
+    await userEvent.click(screen.getByRole('radio', { name: 'JSON' }));
+    await enter('Pattern', 'plant/+line');
+    await enter('Metric name', '{{line}}_{{field}}');
+    await enter('Time key', 'ts');
+    await userEvent.click(screen.getByRole('radio', { name: 'ms' }));
+    await enter('Fixed labels', 'site=north\nhall = a=b');
+    await enter('Maximum series', '5');
+    expect(inputs()).toEqual([
+      {
+        ...MQTT,
+        rules: {
+          format: 'json',
+          pattern: 'plant/+line',
+          metric: '{{line}}_{{field}}',
+          timeKey: 'ts',
+          timeUnit: 'ms',
+          labels: { site: 'north', hall: 'a=b' },
+          maxSeries: 5,
+        },
+      },
+    ]);
+  });
+
+  it.each<[string, string, string]>([
+    ['URL', 'broker:1883', 'URL: enter an address such as tcp://broker:1883'],
+    ['URL', 'tcp://me:secret@broker', 'URL: enter user and password in the fields below, not in the address'],
+    ['URL', '', 'URL: enter a value'],
+    ['Topics', 'a/b+', 'Topics: “a/b+” is no topic'],
+    ['Topics', 'a/#/b', 'Topics: “a/#/b” is no topic'],
+    ['Fixed labels', 'a=1\na=2', 'Fixed labels: enter a only once'],
+    ['Fixed labels', 'a b=1', 'Fixed labels: enter one site=north a line'],
+  ])('refuses %s of %j', async (label, text, message) => {
+    const { inputs } = withInputs([MQTT]);
+    await unfold();
+    if (text) {
+      await enter(label, text);
+      expect(inputs()).toEqual([MQTT]);
+    } else {
+      await userEvent.clear(field(startsWith(label)));
+      await userEvent.tab();
+    }
+    expect(screen.getByRole('alert')).toHaveTextContent(message);
+  });
+
+  it('keeps its secrets under its name', async () => {
+    const { settings } = withInputs([MQTT], { secureJsonFields: { 'input.plant.caCert': true } });
+    await unfold();
+    await userEvent.type(field('Password'), 'pw');
+    await press('TLS');
+    expect(field(/^CA certificate/)).toHaveValue('configured');
+    await press('Reset');
+    await userEvent.type(field(/^CA certificate/), 'PEM');
+    expect(settings().secureJsonData).toEqual({ 'input.plant.password': 'pw', 'input.plant.caCert': 'PEM' });
+    expect(settings().secureJsonFields).toEqual({ 'input.plant.caCert': false });
+  });
+
+  it('is renamed when one leaves the name, and says which secrets are to be entered again', async () => {
+    const { settings, inputs } = withInputs([MQTT], { secureJsonFields: { 'input.plant.password': true } });
+    await unfold();
+    await userEvent.clear(field(/^Name/));
+    await userEvent.type(field(/^Name/), 'hall');
+    expect(inputs()).toEqual([MQTT]);
+    await userEvent.tab();
+    expect(inputs()).toEqual([{ ...MQTT, name: 'hall' }]);
+    expect(screen.getByText('Enter again: password')).toBeInTheDocument();
+    await userEvent.type(field('Password'), 'pw');
+    expect(screen.queryByText(/Enter again/)).not.toBeInTheDocument();
+    expect(settings().secureJsonData).toEqual({ 'input.plant.password': '', 'input.hall.password': 'pw' });
+  });
+
+  it('is not renamed to what is no name', async () => {
+    const { inputs } = withInputs([MQTT]);
+    await unfold();
+    await enter('Name', 'Hall 1');
+    expect(screen.getByRole('alert')).toHaveTextContent('Name: enter up to 32 lower-case letters');
+    expect(inputs()).toEqual([MQTT]);
+  });
+
+  it('is removed, and what is open stays with the others', async () => {
+    const { inputs } = withInputs([{ type: 'nats', name: 'bus' }, MQTT]);
+    await press(/^plant MQTT/);
+    await press(/^Remove bus/);
+    expect(inputs()).toEqual([MQTT]);
+    expect(field(/^Name/)).toHaveValue('plant');
+  });
+});
+
+describe.each(['Prometheus-compatible server', 'Metrics API'])('of a %s', (source) => {
+  const openServer = async (jsonData: Options = {}, change: Partial<Settings> = {}) => {
+    const page = open({ source: 'signal', ...jsonData }, change);
+    await userEvent.click(screen.getByRole('radio', { name: source }));
+    return page;
+  };
+  const press = (name: RegExp | string) => userEvent.click(screen.getByRole('button', { name }));
+  const tick = (name: RegExp) => userEvent.click(screen.getByRole('checkbox', { name }));
+
+  it('user and password are saved where the SDK reads them', async () => {
+    const { settings } = await openServer();
+    await tick(/^Basic authentication/);
+    await enter('User', 'me');
+    await userEvent.type(field('Password'), 'pw');
+    expect(settings()).toMatchObject({
+      basicAuth: true,
+      basicAuthUser: 'me',
+      secureJsonData: { basicAuthPassword: 'pw' },
+    });
+  });
+
+  it('certificates are saved where the SDK reads them, and forgotten when unticked', async () => {
+    const { settings, saved } = await openServer({ tlsAuth: true }, { secureJsonFields: { tlsClientKey: true } });
+    await tick(/^CA certificate/);
+    await userEvent.type(field('Certificate of the CA'), 'PEM');
+    await enter('Server name', 'server');
+    await tick(/^Skip verification/);
+    await tick(/^Client certificate/);
+    expect(saved()).toMatchObject({
+      tlsAuth: false,
+      tlsAuthWithCACert: true,
+      tlsSkipVerify: true,
+      serverName: 'server',
+    });
+    expect(settings().secureJsonData).toEqual({ tlsCACert: 'PEM', tlsClientKey: '' });
+    expect(settings().secureJsonFields).toEqual({ tlsClientKey: false });
+  });
+
+  it('headers and the timeout are saved where the SDK reads them', async () => {
+    const { settings, saved } = await openServer();
+    await press('Add header');
+    expect(saved()).not.toHaveProperty('httpHeaderName1'); // without a name it would make requests fail
+    await enter('Header \\*', 'X-Scope-OrgID');
+    await userEvent.type(field('Value'), 'me');
+    await enter('Timeout', '1m');
+    expect(saved()).toMatchObject({ httpHeaderName1: 'X-Scope-OrgID', timeout: 60 });
+    expect(settings().secureJsonData).toEqual({ httpHeaderValue1: 'me' });
+    await press('Remove header X-Scope-OrgID');
+    expect(saved()).not.toHaveProperty('httpHeaderName1');
+    expect(settings().secureJsonData).toEqual({});
+  });
+
+  it('headers say which values are to be entered again once one before them is removed', async () => {
+    await openServer(
+      { httpHeaderName1: 'A', httpHeaderName2: 'B' },
+      { secureJsonFields: { httpHeaderValue1: true, httpHeaderValue2: true } },
+    );
+    await press('Remove header A');
+    expect(screen.getByText('Enter the values again: B')).toBeInTheDocument();
+    await userEvent.type(field('Value'), 'anew');
+    expect(screen.queryByText(/Enter the values again/)).not.toBeInTheDocument();
+  });
+});
+
+describe('a Prometheus-compatible server', () => {
+  it('has an address and what its queries need', async () => {
+    const { settings, saved } = open({ source: 'prometheus' });
+    await enter('URL', 'http://prometheus:9090');
+    await enter('Scrape interval', '30s');
+    await enter('Delay', '0s');
+    await enter('Lookback', '10m');
+    await enter('Query timeout', '1m');
+    await userEvent.click(screen.getByRole('radio', { name: 'GET' }));
+    expect(settings().url).toBe('http://prometheus:9090');
+    expect(saved().prometheus).toEqual({
+      interval: 30_000,
+      delay: 0,
+      lookback: 600_000,
+      queryTimeout: 60_000,
+      httpMethod: 'GET',
+    });
+  });
+});
+
+describe('a metrics API', () => {
+  it('has an endpoint and a key', async () => {
+    const { settings, saved } = open({ source: 'metrics-api' });
+    await enter('Endpoint', 'https://metrics.example.com/api');
+    await userEvent.type(field(/^API key/), 'key');
+    await enter('Header of the key', 'X-API-Key');
+    await enter('Delay', '5s');
+    expect(saved().metricsApi).toEqual({
+      endpoint: 'https://metrics.example.com/api',
+      keyHeader: 'X-API-Key',
+      delay: 5000,
+    });
+    expect(settings().secureJsonData).toEqual({ apiKey: 'key' });
+  });
+
+  it('tells what the service answers', async () => {
+    open({ source: 'metrics-api' });
+    await userEvent.click(screen.getByRole('button', { name: 'What the service answers' }));
+    expect(screen.getByText('GET /latest?metric=temperature')).toBeInTheDocument();
   });
 });

@@ -13,12 +13,12 @@ const SOURCES: Array<{ value: SourceName; label: string; description: string }> 
   {
     value: 'recorder',
     label: 'Recorder (this machine)',
-    description: 'Records metrics of this machine, messages and what is pushed. It is asked in PromQL.',
+    description: 'Records this machine, messages and what is pushed. Asked in PromQL.',
   },
   {
     value: 'prometheus',
     label: 'Prometheus-compatible server',
-    description: 'Prometheus, Mimir, Thanos, VictoriaMetrics and others. It is asked in PromQL.',
+    description: 'Prometheus, Mimir, Thanos, VictoriaMetrics and others. Asked in PromQL.',
   },
   { value: 'metrics-api', label: 'Metrics API', description: 'An HTTP service of your own, with three requests.' },
   { value: 'signal', label: 'Signal', description: 'A test signal, the same in every process at every time.' },

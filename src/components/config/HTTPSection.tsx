@@ -165,8 +165,7 @@ function Headers({ settings, onChange }: PartProps) {
           <Field>
             <IconButton
               name="trash-alt"
-              tooltip="Remove this header"
-              aria-label={name ? `Remove header ${name}` : 'Remove header'}
+              tooltip={`Remove header ${name}`}
               disabled={settings.readOnly}
               onClick={() => {
                 if (i === names.length) {

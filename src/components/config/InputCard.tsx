@@ -55,7 +55,6 @@ export function InputCard({ settings, onChange, index, state, isNew, onRemove }:
             <IconButton
               name="trash-alt"
               tooltip={`Remove ${input.name}. What it recorded stays.`}
-              aria-label={`Remove ${input.name}`}
               onClick={(event) => {
                 event.stopPropagation();
                 onRemove();

@@ -1,6 +1,7 @@
 import { FieldSet, Grid } from '@grafana/ui';
 import React from 'react';
 import { RecorderOptions } from '../../types';
+import { DeleteSamples } from './DeleteSamples';
 import { DurationField, SizeField } from './fields';
 import { InputsSection } from './InputsSection';
 import { RecorderStatus } from './RecorderStatus';
@@ -21,12 +22,12 @@ export function RecorderSection({ settings, onChange, saved }: Props) {
     <>
       {saved && <RecorderStatus {...polled} />}
       <InputsSection settings={settings} onChange={onChange} states={polled.status?.inputs ?? []} />
-      <StorageSection settings={settings} onChange={onChange} />
+      <StorageSection settings={settings} onChange={onChange} saved={saved} />
     </>
   );
 }
 
-function StorageSection({ settings, onChange }: PartProps) {
+function StorageSection({ settings, onChange, saved }: Props) {
   const { retention, maxBytes, outOfOrder, lookback, maxWait, idleStop, hostInterval } =
     settings.jsonData.recorder ?? {};
   const disabled = settings.readOnly;
@@ -80,7 +81,7 @@ function StorageSection({ settings, onChange }: PartProps) {
           label="Wait for late inputs"
           description="How long rows wait for an input that is behind. Later samples still correct them."
           value={maxWait}
-          least={100}
+          least={1}
           most={HOUR}
           fallback={2 * SECOND}
           disabled={disabled}
@@ -97,6 +98,7 @@ function StorageSection({ settings, onChange }: PartProps) {
           onChange={(value) => save({ idleStop: value })}
         />
       </Grid>
+      {saved && !disabled && <DeleteSamples uid={settings.uid} />}
     </FieldSet>
   );
 }

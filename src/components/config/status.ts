@@ -69,7 +69,8 @@ export function useStatus(uid?: string): Polled {
   return polled;
 }
 
-function messageOf(error: unknown): string {
+/** What a failed request says, for people. */
+export function messageOf(error: unknown): string {
   if (!isFetchError<{ error?: string; message?: string } | undefined>(error)) {
     return error instanceof Error ? error.message : String(error);
   }
