@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"math"
@@ -332,13 +333,27 @@ func (k *Sink) hear() {
 // this clock, too old, or another value for a time that the series has one for:
 // the first wins. After an error nothing is stored.
 func (k *Sink) Commit(ctx context.Context, samples []Sample, watermark int64) error {
+	return k.CommitEach(ctx, samples, watermark, func(int, error) {})
+}
+
+// Why a sample is refused.
+var (
+	ErrFuture    = fmt.Errorf("more than %v ahead of this clock", maxAhead)
+	ErrTooOld    = errors.New("too old")
+	ErrDuplicate = errors.New("another value for a time that has one already")
+)
+
+// CommitEach is Commit for those who tell others which samples were refused. It
+// calls refused, before it returns, with the index and the reason of each; after
+// an error they count for nothing.
+func (k *Sink) CommitEach(ctx context.Context, samples []Sample, watermark int64, refused func(i int, why error)) error {
 	s := k.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return ErrClosed
 	}
-	err := k.append(ctx, samples)
+	err := k.append(ctx, samples, refused)
 	if err != nil {
 		k.status.LastError = err.Error()
 	}
@@ -356,7 +371,7 @@ func (s *Store) tell() {
 	s.moved = make(chan struct{})
 }
 
-func (k *Sink) append(ctx context.Context, samples []Sample) error {
+func (k *Sink) append(ctx context.Context, samples []Sample, refuse func(int, error)) error {
 	s := k.store
 	if len(samples) == 0 {
 		return nil
@@ -371,6 +386,7 @@ func (k *Sink) append(ctx context.Context, samples []Sample) error {
 		p := &samples[i]
 		if p.T > newest {
 			refused.Future++
+			refuse(i, ErrFuture)
 			continue
 		}
 		is, v, err := seen.before(i)
@@ -382,6 +398,7 @@ func (k *Sink) append(ctx context.Context, samples []Sample) error {
 				repeated++
 			} else {
 				refused.Duplicate++
+				refuse(i, ErrDuplicate)
 			}
 			continue
 		}
@@ -395,8 +412,10 @@ func (k *Sink) append(ctx context.Context, samples []Sample) error {
 			}
 		case errors.Is(err, storage.ErrTooOldSample), errors.Is(err, storage.ErrOutOfBounds), errors.Is(err, storage.ErrOutOfOrderSample):
 			refused.TooOld++
+			refuse(i, ErrTooOld)
 		case errors.Is(err, storage.ErrDuplicateSampleForTimestamp):
 			refused.Duplicate++
+			refuse(i, ErrDuplicate)
 		default:
 			return errors.Join(err, app.Rollback())
 		}
