@@ -81,3 +81,12 @@ type Watched interface {
 	// it too, without a word.
 	Watch() (late uint64, changed <-chan struct{})
 }
+
+// Revised is a query of a source that cannot promise that settled rows stay as
+// they are, such as a server that takes late samples and says nothing of them.
+type Revised interface {
+	Query
+	// Revised says whether that is so. Then the newest rows are read again
+	// whenever there are more.
+	Revised() bool
+}

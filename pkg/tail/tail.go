@@ -15,6 +15,7 @@ package tail
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -78,7 +79,8 @@ type Tail struct {
 	published chan struct{}
 }
 
-// packet are the rows that were published last.
+// packet are the rows that were published last: those in (after, through], and
+// perhaps older ones that have changed.
 type packet struct {
 	after, through int64
 	json           []byte
@@ -184,6 +186,9 @@ func (t *Tail) advance(ctx context.Context, through *int64) (time.Duration, erro
 		after = last - OverlapLen(t.step)*t.step
 	}
 	if last > after {
+		if revised(t.query) && after == *through {
+			after -= OverlapLen(t.step) * t.step
+		}
 		rows, err := t.query.Rows(ctx, t.step, after, last)
 		if err != nil {
 			return 0, err
@@ -202,21 +207,50 @@ func (t *Tail) advance(ctx context.Context, through *int64) (time.Duration, erro
 	return max(next, pace), nil
 }
 
+// revised says whether rows that were published may have changed since.
+func revised(q source.Query) bool {
+	r, ok := q.(source.Revised)
+	return ok && r.Revised()
+}
+
+// unsent returns rows from the first one on that was not published as it is.
+func (t *Tail) unsent(rows grid.Rows) grid.Rows {
+	t.mu.Lock()
+	sent := t.overlap
+	t.mu.Unlock()
+	if len(sent.Series) != len(rows.Series) {
+		return rows
+	}
+	same := 0
+	for ; same < rows.Len(); same++ {
+		i := (rows.Time(same)-sent.After)/t.step - 1
+		if i < 0 || i >= int64(sent.Len()) || !slices.EqualFunc(rows.Series, sent.Series, func(a, b grid.Series) bool {
+			return math.Float64bits(a.Values[same]) == math.Float64bits(b.Values[i])
+		}) {
+			break
+		}
+	}
+	return rows.Newest(rows.Len() - same)
+}
+
 // OverlapLen returns how many rows the overlap has at a step. The fields of a
 // stream must be those of at least so many rows: a tail begins with them.
 func OverlapLen(step int64) int64 {
 	return max(overlapRows, overlapTime.Milliseconds()/step)
 }
 
+// publish publishes rows that begin where the last ones ended, or before.
 func (t *Tail) publish(rows grid.Rows) error {
-	json, err := encode(rows)
+	unsent := t.unsent(rows)
+	json, err := encode(unsent)
 	if err != nil {
 		return err
 	}
 	evaluations.Inc()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.newest = packet{after: rows.After, through: rows.Through, json: json}
+	// A stream that has the last packet needs no more than this one.
+	t.newest = packet{after: max(unsent.After, t.newest.through), through: rows.Through, json: json}
 	joined, _ := t.overlap.Append(rows)
 	t.overlap, t.encoded = joined.Newest(int(OverlapLen(t.step))), nil
 	t.wake()

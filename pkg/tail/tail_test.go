@@ -27,11 +27,16 @@ type scripted struct {
 	series  int // instead of one
 	late    atomic.Uint64
 	ended   atomic.Bool // the series gives no more rows
+	revised atomic.Bool
+	mended  sync.Map // values by the times of rows that were changed
 	changed chan struct{}
 }
 
 // Watch implements source.Watched.
 func (s *scripted) Watch() (uint64, <-chan struct{}) { return s.late.Load(), s.changed }
+
+// Revised implements source.Revised.
+func (s *scripted) Revised() bool { return s.revised.Load() }
 
 var errDown = errors.New("the source is down")
 
@@ -55,6 +60,11 @@ func (s *scripted) Rows(ctx context.Context, step, after, through int64) (grid.R
 		more := rows.Series[0]
 		more.Name += string(rune('a' + i))
 		rows.Series = append(rows.Series, more)
+	}
+	for i := range rows.Len() {
+		if v, ok := s.mended.Load(rows.Time(i)); ok && err == nil {
+			rows.Series[0].Values[i] = v.(float64)
+		}
 	}
 	if err == nil && s.ended.Load() {
 		rows.Series = nil
@@ -563,4 +573,52 @@ func (m *moving) move(ms int64) {
 	m.settled += ms
 	close(m.changed)
 	m.changed = make(chan struct{})
+}
+
+// Where settled rows may change, those of the overlap are sent again when they
+// do, and only then.
+func TestRevised(t *testing.T) {
+	serve(t, `{"tickInterval":1000}`, func(t *testing.T, q *scripted, s *stream, _ chan<- struct{}) {
+		q.revised.Store(true)
+		time.Sleep(5500 * time.Millisecond)
+		count := func() (packets, rows int) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			for _, p := range s.packets {
+				rows += len(p.times)
+			}
+			return len(s.packets), rows
+		}
+		packets, rows := count()
+		time.Sleep(5 * time.Second)
+		if p, r := count(); p != packets+5 || r != rows+5 {
+			t.Errorf("%d packets with %d rows in five seconds without changes", p-packets, r-rows)
+		}
+		now := time.Now().UnixMilli() / 1000 * 1000
+		q.mended.Store(now-3000, 1e6)
+		q.mended.Store(now-60_000, 1e6) // too old to be noticed
+		time.Sleep(time.Second)
+		s.mu.Lock()
+		last := s.packets[len(s.packets)-1].times
+		s.mu.Unlock()
+		if want := []int64{now - 3000, now - 2000, now - 1000, now, now + 1000}; !slices.Equal(last, want) {
+			t.Errorf("after a change the rows %v are sent, not %v", last, want)
+		}
+		packets, rows = count()
+		q.down.Store(true) // changes while nobody can know
+		time.Sleep(3 * time.Second)
+		q.mended.Store(now, 1e6)
+		q.down.Store(false)
+		time.Sleep(5 * time.Second)
+		if p, r := count(); p <= packets || r < rows+9 {
+			t.Errorf("%d packets with %d rows after a failure", p-packets, r-rows)
+		}
+		q.revised.Store(false)
+		q.mended.Store(now+8000, 1e6)
+		packets, rows = count()
+		time.Sleep(5 * time.Second)
+		if p, r := count(); p != packets+5 || r != rows+5 {
+			t.Errorf("%d packets with %d rows where rows do not change", p-packets, r-rows)
+		}
+	})
 }
