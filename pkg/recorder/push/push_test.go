@@ -49,8 +49,13 @@ func open(t testing.TB, c Config) (*recorder.Recorder, *recorder.Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Ready(t.Context())
-	return r, s
+	for {
+		_, moved := s.Watch()
+		if s.Status().Inputs[0].Connected {
+			return r, s
+		}
+		<-moved
+	}
 }
 
 func status(t testing.TB, s *recorder.Store) recorder.InputStatus {
