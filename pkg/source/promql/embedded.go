@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
 	upstream "github.com/prometheus/prometheus/promql"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
@@ -101,6 +102,9 @@ func wait(ctx context.Context, limit time.Duration, s *recorder.Store, is func(r
 	}
 }
 
+// Exact implements Engine.
+func (Embedded) Exact() bool { return true }
+
 // Settled implements Engine.
 func (e Embedded) Settled(ctx context.Context) (int64, error) {
 	s, err := e.Store(ctx)
@@ -148,4 +152,31 @@ func (e Embedded) Range(ctx context.Context, expr string, lookback time.Duration
 		}
 	}
 	return series, nil
+}
+
+// LabelNames implements Engine.
+func (e Embedded) LabelNames(ctx context.Context, from, to int64, limit int, matchers ...*labels.Matcher) ([]string, error) {
+	s, err := e.Store(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.LabelNames(ctx, from, to, limit, matchers...)
+}
+
+// LabelValues implements Engine.
+func (e Embedded) LabelValues(ctx context.Context, from, to int64, limit int, name string, matchers ...*labels.Matcher) ([]string, error) {
+	s, err := e.Store(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.LabelValues(ctx, from, to, limit, name, matchers...)
+}
+
+// Metadata implements Engine.
+func (e Embedded) Metadata(ctx context.Context) (map[string]recorder.Metadata, error) {
+	s, err := e.Store(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.Metadata(), nil
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/continuum-live/continuum-datasource/pkg/grid"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
@@ -39,8 +40,21 @@ type Engine interface {
 	// Range evaluates expr at first, first + step and so on until last. Series
 	// without any value are left out, the others come in any order.
 	Range(ctx context.Context, expr string, lookback time.Duration, first, last, step int64) ([]Series, error)
+	// Exact says whether the same question always has the same answer, to the
+	// last bit: settled samples do not change, and series are added up in one
+	// order.
+	Exact() bool
 	// Check is as source.Source says.
 	Check(ctx context.Context) (string, error)
+
+	// LabelNames returns the names of labels that series with samples from one
+	// time to another have, in order and at most limit of them. There may be
+	// matchers that the series must match.
+	LabelNames(ctx context.Context, from, to int64, limit int, matchers ...*labels.Matcher) ([]string, error)
+	// LabelValues returns the values of a label, as LabelNames does its names.
+	LabelValues(ctx context.Context, from, to int64, limit int, name string, matchers ...*labels.Matcher) ([]string, error)
+	// Metadata returns what is known of metrics, by name.
+	Metadata(ctx context.Context) (map[string]recorder.Metadata, error)
 }
 
 // Series is one series of an answer, with a value for each time; NaN is none.
@@ -111,6 +125,7 @@ var (
 	_ source.Windowed = query{}
 	_ source.Unsplit  = query{}
 	_ source.Watched  = query{}
+	_ source.Revised  = query{}
 )
 
 func (q query) JSON() json.RawMessage {
@@ -133,6 +148,8 @@ func (q query) Within(window int64) source.Query {
 }
 
 func (q query) Unsplit() error { return q.traits.unsplit }
+
+func (q query) Revised() bool { return !q.source.Engine.Exact() }
 
 func (q query) Watch() (uint64, <-chan struct{}) { return q.source.Engine.Watch() }
 

@@ -1,0 +1,357 @@
+package promql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+)
+
+// RemoteConfig says where a server with Prometheus' HTTP API is and how it is
+// asked.
+type RemoteConfig struct {
+	// URL is what comes before /api/v1, without credentials.
+	URL string
+	// Client makes the requests, credentials and TLS included. Its redirects are
+	// followed only where they stay on the server.
+	Client *http.Client
+	// Method is http.MethodGet or http.MethodPost. Long expressions need POST.
+	Method string
+	// Delay is how long after a time its samples have surely been stored. See
+	// [DelayOf].
+	Delay time.Duration
+	// Timeout bounds one question, all attempts included.
+	Timeout time.Duration
+	// Secrets are texts that no error may hold, whatever the server answers.
+	Secrets []string
+}
+
+// DelayOf returns how long a row has to wait for its samples where they are
+// scraped once in every interval. A scrape bears the time at which it began, and
+// Prometheus lets none take longer than its interval; half a second is for
+// storing it.
+func DelayOf(interval time.Duration) time.Duration { return interval + 500*time.Millisecond }
+
+// Remote evaluates queries on a server with Prometheus' HTTP API: Prometheus,
+// Mimir, Thanos, VictoriaMetrics and others.
+type Remote struct {
+	api     v1.API
+	client  *remoteClient
+	host    string
+	delay   time.Duration
+	timeout time.Duration
+
+	probes singleflight.Group
+	mu     sync.Mutex
+	probed time.Time // when the last probe ended, on the monotonic clock
+	err    error     // of the last probe
+	// settled is the settled time at probed; newest is the greatest that was
+	// ever told, because the settled time never goes back.
+	settled, newest int64
+}
+
+const (
+	// probeEvery is the time between two questions for the server's clock, for
+	// however many queries. In between, ours goes on from it.
+	probeEvery = time.Second
+	// maxPoints is how many points Prometheus gives of a series at once.
+	maxPoints = 11_000
+)
+
+// NewRemote returns the engine, or an error that names the setting to mend.
+func NewRemote(c RemoteConfig) (*Remote, error) {
+	u, err := url.Parse(c.URL)
+	switch {
+	case c.URL == "":
+		return nil, errors.New("the URL of the server is missing: enter it in the data source settings, for example http://prometheus:9090")
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		return nil, errors.New("the URL of the server cannot be read: enter one such as http://prometheus:9090 in the data source settings")
+	case u.User != nil:
+		return nil, errors.New("the URL of the server has a user or password in it: use basic authentication in the data source settings instead")
+	case u.RawQuery != "" || u.Fragment != "":
+		return nil, errors.New("the URL of the server must end before ? and #: enter only what comes before /api/v1 in the data source settings")
+	case c.Method != http.MethodGet && c.Method != http.MethodPost:
+		return nil, fmt.Errorf("HTTP method %q is not known: choose GET or POST in the data source settings", c.Method)
+	}
+	u.Path = strings.TrimSuffix(strings.TrimRight(u.Path, "/"), "/api/v1")
+	client := newRemoteClient(u, c)
+	return &Remote{api: v1.NewAPI(client), client: client, host: u.Host, delay: c.Delay, timeout: c.Timeout}, nil
+}
+
+// Exact implements Engine. A server may take samples late and adds up in any
+// order.
+func (*Remote) Exact() bool { return false }
+
+// Watch implements Engine. A server says nothing by itself.
+func (*Remote) Watch() (uint64, <-chan struct{}) { return 0, nil }
+
+// Settled implements Engine: the server's own now, less the delay.
+func (r *Remote) Settled(ctx context.Context) (int64, error) {
+	if settled, ok, err := r.known(); ok {
+		return settled, err
+	}
+	probed := r.probes.DoChan("", func() (any, error) {
+		// For all who wait, so not under the context of the first.
+		ctx, cancel := r.bound(context.Background())
+		defer cancel()
+		settled, err := r.probe(ctx)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.settled, r.err, r.probed = settled, err, time.Now()
+		return nil, nil
+	})
+	select {
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	case <-probed:
+	}
+	settled, _, err := r.known()
+	return settled, err
+}
+
+// known returns what the last probe has found, moved on to now, and whether it
+// still counts. A failure counts for as long as a success, so that a server in
+// trouble is not asked all the more.
+func (r *Remote) known() (settled int64, ok bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	age := time.Since(r.probed)
+	ok = !r.probed.IsZero() && age < probeEvery
+	if r.err != nil {
+		return 0, ok, r.err
+	}
+	r.newest = max(r.newest, r.settled+min(age, probeEvery).Milliseconds())
+	return r.newest, ok, nil
+}
+
+// probe asks for the settled time. The answer is from before its arrival, so
+// that the clock which goes on from there is never ahead of the server's.
+//
+// VictoriaMetrics evaluates a query without a time some seconds in the past, and
+// answers later times with made-up values; there that past is what counts.
+func (r *Remote) probe(ctx context.Context) (int64, error) {
+	now, value, err := r.now(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return r.final(now, value), nil
+}
+
+func (r *Remote) final(now, value int64) int64 { return min(now-r.delay.Milliseconds(), value) }
+
+// now returns the time that the server takes for now, and the time for which it
+// evaluates. PromQL's time() is as exact as the server's clock, where the Date
+// header has whole seconds and may be a proxy's.
+func (r *Remote) now(ctx context.Context) (now, value int64, err error) {
+	answer, _, _, err := r.api.Query(ctx, "time()", time.Time{})
+	if err != nil {
+		return 0, 0, r.explain(ctx, err)
+	}
+	var t model.Time
+	var v model.SampleValue
+	switch a := answer.(type) {
+	case *model.Scalar:
+		t, v = a.Timestamp, a.Value
+	case model.Vector: // VictoriaMetrics knows no scalars
+		if len(a) == 1 {
+			t, v = a[0].Timestamp, a[0].Value
+		}
+	}
+	if math.IsNaN(float64(v)) || v <= 0 || v > 1e12 || t <= 0 {
+		return 0, 0, failure{step: stepAnswer, text: fmt.Sprintf("asked for time(), %s answers %s", r.host, r.client.said(fmt.Sprint(answer)))}
+	}
+	return int64(t), int64(math.Floor(float64(v) * 1000)), nil
+}
+
+// bound returns a context in which one question has to be answered.
+func (r *Remote) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, r.timeout, r.client.slow(r.timeout))
+}
+
+// explain returns why a question has failed.
+func (r *Remote) explain(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if f := (failure{}); errors.As(err, &f) {
+		return f
+	}
+	if e := (*v1.Error)(nil); errors.As(err, &e) && e.Type != v1.ErrBadResponse {
+		return failure{step: stepQuery, text: r.client.said(e.Msg)}
+	}
+	return failure{step: stepAnswer, text: fmt.Sprintf("%s answers what Prometheus would not: %s", r.host, r.client.said(err.Error()))}
+}
+
+// Range implements Engine. Answers that may lack something are errors.
+func (r *Remote) Range(ctx context.Context, expr string, lookback time.Duration, first, last, step int64) ([]Series, error) {
+	ctx, cancel := r.bound(ctx)
+	defer cancel()
+	n := (last-first)/step + 1
+	var all []Series
+	index := make(map[string]int)
+	for begin := int64(0); begin < n; begin += maxPoints {
+		from, to := first+begin*step, first+(min(begin+maxPoints, n)-1)*step
+		answer, warnings, _, err := r.api.QueryRange(ctx, expr,
+			v1.Range{Start: time.UnixMilli(from), End: time.UnixMilli(to), Step: time.Duration(step) * time.Millisecond},
+			v1.WithLookbackDelta(lookback), v1.WithTimeout(r.timeout), v1.WithLimit(maxSeries+1))
+		if err != nil {
+			return nil, r.explain(ctx, err)
+		}
+		matrix, ok := answer.(model.Matrix)
+		if !ok {
+			return nil, failure{step: stepAnswer, text: fmt.Sprintf("%s answers a range with %T", r.host, answer)}
+		}
+		if len(matrix) > maxSeries {
+			return nil, errTooManySeries
+		}
+		if err := r.incomplete(warnings); err != nil {
+			return nil, err
+		}
+		for _, m := range matrix {
+			l := labelsFrom(m.Metric)
+			key := l.String()
+			at, ok := index[key]
+			found := false
+			for _, p := range m.Values {
+				t := int64(p.Timestamp)
+				if t < from || t > to || (t-first)%step != 0 {
+					return nil, failure{step: stepAnswer, text: fmt.Sprintf("%s answers for %d, which was not asked for (%d to %d in steps of %d ms)", r.host, t, from, to, step)}
+				}
+				if math.IsNaN(float64(p.Value)) {
+					continue
+				}
+				if !ok && !found {
+					if len(all) == maxSeries {
+						return nil, errTooManySeries
+					}
+					at = len(all)
+					index[key] = at
+					all = append(all, Series{Labels: l, Values: none(int(n))})
+				}
+				found = true
+				all[at].Values[(t-first)/step] = float64(p.Value)
+			}
+		}
+	}
+	return all, nil
+}
+
+var errTooManySeries = fmt.Errorf("the query gives more than %d series: narrow it down or aggregate", maxSeries)
+
+// incomplete returns an error if the server says that parts of its answer may be
+// missing, as it does when a store behind it is away. What it says about the
+// expression itself changes no row.
+func (r *Remote) incomplete(warnings v1.Warnings) error {
+	for _, w := range warnings {
+		if !strings.HasPrefix(w, "PromQL ") {
+			return failure{step: stepServer, text: r.host + " may have left something out: " + r.client.said(w)}
+		}
+	}
+	return nil
+}
+
+func labelsFrom(m model.Metric) labels.Labels {
+	b := labels.NewScratchBuilder(len(m))
+	for name, value := range m {
+		b.Add(string(name), string(value))
+	}
+	b.Sort()
+	return b.Labels()
+}
+
+// Check implements Engine. Its error names the step that fails: address, TLS,
+// key, endpoint or answer.
+func (r *Remote) Check(ctx context.Context) (string, error) {
+	ctx, cancel := r.bound(ctx)
+	defer cancel()
+	now, value, err := r.now(ctx)
+	if err != nil {
+		return "", err
+	}
+	off := time.Until(time.UnixMilli(now)).Round(time.Second)
+	message := r.host + " answers."
+	if info, err := r.api.Buildinfo(ctx); err == nil && info.Version != "" {
+		message = fmt.Sprintf("%s answers, version %s.", r.host, r.client.said(info.Version))
+	}
+	message += fmt.Sprintf(" Rows are shown %v after their time.", time.Duration(now-r.final(now, value))*time.Millisecond)
+	switch {
+	case off > 5*time.Second:
+		message += fmt.Sprintf(" Its clock is %v ahead of Grafana's.", off)
+	case off < -5*time.Second:
+		message += fmt.Sprintf(" Its clock is %v behind Grafana's.", -off)
+	}
+	return message, nil
+}
+
+// LabelNames implements Engine.
+func (r *Remote) LabelNames(ctx context.Context, from, to int64, limit int, ms ...*labels.Matcher) ([]string, error) {
+	ctx, cancel := r.bound(ctx)
+	defer cancel()
+	names, _, _, err := r.api.LabelNames(ctx, selectors(ms), time.UnixMilli(from), time.UnixMilli(to), v1.WithLimit(uint64(limit)))
+	if err != nil {
+		return nil, r.explain(ctx, err)
+	}
+	return texts(names, limit), nil
+}
+
+// LabelValues implements Engine.
+func (r *Remote) LabelValues(ctx context.Context, from, to int64, limit int, name string, ms ...*labels.Matcher) ([]string, error) {
+	ctx, cancel := r.bound(ctx)
+	defer cancel()
+	name = model.EscapeName(name, model.ValueEncodingEscaping) // as Prometheus wants names beyond ASCII in paths
+	values, _, _, err := r.api.LabelValues(ctx, name, selectors(ms), time.UnixMilli(from), time.UnixMilli(to), v1.WithLimit(uint64(limit)))
+	if err != nil {
+		return nil, r.explain(ctx, err)
+	}
+	return texts(values, limit), nil
+}
+
+// texts returns the first names of a list: not every server knows limits.
+func texts[T ~string](list []T, limit int) []string {
+	texts := make([]string, min(limit, len(list)))
+	for i := range texts {
+		texts[i] = string(list[i])
+	}
+	return texts
+}
+
+// selectors returns what the API takes for matchers.
+func selectors(ms []*labels.Matcher) []string {
+	if len(ms) == 0 {
+		return nil
+	}
+	texts := make([]string, len(ms))
+	for i, m := range ms {
+		texts[i] = m.String()
+	}
+	return []string{"{" + strings.Join(texts, ",") + "}"}
+}
+
+// Metadata implements Engine.
+func (r *Remote) Metadata(ctx context.Context) (map[string]recorder.Metadata, error) {
+	ctx, cancel := r.bound(ctx)
+	defer cancel()
+	all, err := r.api.Metadata(ctx, "", "")
+	if err != nil {
+		return nil, r.explain(ctx, err)
+	}
+	metadata := make(map[string]recorder.Metadata, len(all))
+	for name, of := range all {
+		if len(of) > 0 { // targets may differ; the first will do
+			metadata[name] = recorder.Metadata{Type: model.MetricType(of[0].Type), Unit: of[0].Unit, Help: of[0].Help}
+		}
+	}
+	return metadata, nil
+}

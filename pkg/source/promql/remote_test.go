@@ -1,0 +1,139 @@
+package promql
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/continuum-live/continuum-datasource/pkg/internal/prometheus"
+	"github.com/continuum-live/continuum-datasource/pkg/internal/remotewrite"
+	"github.com/continuum-live/continuum-datasource/pkg/internal/victoria"
+	"github.com/continuum-live/continuum-datasource/pkg/source/sourcetest"
+)
+
+// remoteServers are the servers that the engine is tested against.
+var remoteServers = []struct {
+	name   string
+	start  func(t testing.TB) (url string)
+	except map[string]string
+}{
+	{name: "Prometheus", start: func(t testing.TB) string {
+		return prometheus.Start(t, prometheus.Options{
+			Config: "storage: {tsdb: {out_of_order_time_window: 1h}}",
+			Flags:  []string{"--web.enable-remote-write-receiver"}}).URL
+	}},
+	{name: "VictoriaMetrics", start: func(t testing.TB) string {
+		return victoria.Start(t, "-search.latencyOffset=2s").URL
+	}, except: map[string]string{"SplitInvariant": "VictoriaMetrics guesses how far apart samples are from the range that it is asked for"}},
+}
+
+func newRemote(t testing.TB, url string) *Remote {
+	t.Helper()
+	r, err := NewRemote(RemoteConfig{URL: url, Client: http.DefaultClient, Method: http.MethodPost, Delay: DelayOf(time.Second), Timeout: 30 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// scraped returns what a scrape of three machines at a time would find. Sums are
+// the same in any order.
+func scraped(at int64) []remotewrite.Sample {
+	var samples []remotewrite.Sample
+	for i := range int64(3) {
+		labels := func(name string) map[string]string {
+			return map[string]string{"__name__": name, "machine": fmt.Sprint("m", i), "zone": fmt.Sprint("z", i%2)}
+		}
+		samples = append(samples,
+			remotewrite.Sample{Labels: labels("level_bytes"), T: at, V: math.Floor(100 * math.Sin(float64(at/1000%1000)/50+float64(i)))},
+			remotewrite.Sample{Labels: labels("work_total"), T: at, V: float64(at/1000%100_000) * float64(i+1)})
+	}
+	if s := at / 1000; s%40 < 20 || s%7 == 0 {
+		samples = append(samples, remotewrite.Sample{Labels: map[string]string{"__name__": "uneven_total"}, T: at, V: float64(s % 100_000)})
+	}
+	return samples
+}
+
+// feed stores what scrapes in (after, through] would have found.
+func feed(t testing.TB, url string, after, through int64) {
+	t.Helper()
+	var samples []remotewrite.Sample
+	for at := after/1000*1000 + 1000; at <= through; at += 1000 {
+		samples = append(samples, scraped(at)...)
+	}
+	if err := remotewrite.Send(t.Context(), url, samples); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// goOn scrapes every second from then on, until the test ends.
+func goOn(t testing.TB, url string, then int64) {
+	ctx, done := t.Context(), make(chan struct{})
+	t.Cleanup(func() { <-done })
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			then += 1000
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Until(time.UnixMilli(then))):
+				// What cannot be stored is missed, as it is by who scrapes.
+				_ = remotewrite.Send(ctx, url, scraped(then))
+			}
+		}
+	}()
+}
+
+// settle waits until the newest samples that were fed are settled and to be seen.
+func settle(t testing.TB, s Source, through int64) {
+	t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for time.Now().Before(deadline) {
+		settled, err := s.Engine.Settled(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if settled >= through {
+			found, err := s.Engine.Range(t.Context(), "timestamp(level_bytes)", s.Lookback, through, through, 1000)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(found) == 3 && found[0].Values[0]*1000 == float64(through/1000*1000) {
+				return
+			}
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatal("what was fed is not to be seen")
+}
+
+func TestRemoteConforms(t *testing.T) {
+	for _, server := range remoteServers {
+		t.Run(server.name, func(t *testing.T) {
+			url := server.start(t)
+			now := time.Now().UnixMilli() / 1000 * 1000
+			feed(t, url, now-10*60_000, now)
+			goOn(t, url, now)
+			s := Source{Engine: newRemote(t, url), Interval: time.Second, Lookback: 5 * time.Minute}
+			settle(t, s, now)
+			exprs := []string{
+				"rate(uneven_total[30s])", // the one on which VictoriaMetrics fails
+				"level_bytes", "sum(level_bytes)", "sum by (zone) (level_bytes * 2)", "rate(work_total[10s])", "max_over_time(sum(level_bytes)[10s:1s])",
+				"rate(work_total[$__rate_interval])", "level_bytes offset 7s", "topk(3, level_bytes)", "level_bytes > -200", "time()", "1",
+			}
+			for i, expr := range exprs {
+				between := func() { settle(t, s, (time.Now().UnixMilli()-1000)/1000*1000) }
+				if i > 1 { // it takes seconds each time
+					between = nil
+				}
+				t.Run(expr, func(t *testing.T) {
+					raw, _ := json.Marshal(map[string]string{"expr": expr})
+					sourcetest.Run(t, sourcetest.Subject{Source: s, Query: raw, Steps: []int64{1000, 1001, 2500}, Rows: 60, Except: server.except, Between: between})
+				})
+			}
+		})
+	}
+}
