@@ -53,7 +53,7 @@ func NewFactory(rec *recorder.Recorder) datasource.InstanceFactoryFunc {
 	return func(ctx context.Context, s backend.DataSourceInstanceSettings) (instancemgmt.Instance, error) {
 		in := &instance{owner: owner{backend.PluginConfigFromContext(ctx).OrgID, s.UID}, recorder: rec, streams: streams}
 		if in.settings, in.broken = parseSettings(s.JSONData); in.broken == nil {
-			in.source, in.broken = in.openSource(s)
+			in.source, in.broken = in.openSource(ctx, s)
 		} // else the recorder goes on as it was
 		streams.adopt(in.owner, in.settings.revision())
 		return in, nil // what is broken is the handlers' to say

@@ -16,10 +16,11 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+	"github.com/continuum-live/continuum-datasource/pkg/source/promql"
 )
 
-// CallResource answers what the front end has to know for its editors, from the
-// recorder alone:
+// CallResource answers what the front end has to know for its editors, the first
+// three for all sources of PromQL, the others for the recorder alone:
 //
 //	GET metrics              names with type, unit and help
 //	GET labels               names of labels
@@ -32,9 +33,9 @@ import (
 // match, a series selector such as up{job="a"}. DELETE needs from, to and match.
 func (in *instance) CallResource(ctx context.Context, req *backend.CallResourceRequest, sender backend.CallResourceResponseSender) error {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /metrics", in.resource((*instance).metricNames))
-	mux.HandleFunc("GET /labels", in.resource((*instance).labelNames))
-	mux.HandleFunc("GET /labels/{name}/values", in.resource((*instance).labelValues))
+	mux.HandleFunc("GET /metrics", in.browse(metricNames))
+	mux.HandleFunc("GET /labels", in.browse(labelNames))
+	mux.HandleFunc("GET /labels/{name}/values", in.browse(labelValues))
 	mux.HandleFunc("GET /status", in.resource((*instance).status))
 	mux.HandleFunc("DELETE /series", in.resource((*instance).deleteSeries))
 	mux.HandleFunc("DELETE /store", in.resource((*instance).deleteStore))
@@ -44,25 +45,56 @@ func (in *instance) CallResource(ctx context.Context, req *backend.CallResourceR
 // resource answers with what get returns as JSON, or with its error.
 func (in *instance) resource(get func(*instance, *recorder.Store, *http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		status, body := http.StatusOK, any(nil)
+		body := any(nil)
 		store, err := in.opened(r.Context())
 		if err == nil {
 			body, err = get(in, store, r)
 		}
-		if err != nil {
-			status = http.StatusBadGateway
-			switch {
-			case errors.As(err, new(invalid)):
-				status = http.StatusBadRequest
-			case errors.Is(err, errRole):
-				status = http.StatusForbidden
-			}
-			body = map[string]string{"error": err.Error()}
-		}
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(status)
-		_ = json.NewEncoder(w).Encode(body) // whoever asked is gone
+		respond(w, body, err)
 	}
+}
+
+// browse answers with what an engine of PromQL knows of series.
+func (in *instance) browse(get func(promql.Engine, scope, *http.Request) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		body := any(nil)
+		engine, err := in.engine()
+		if err == nil {
+			var s scope
+			if s, err = scopeOf(r); err == nil {
+				body, err = get(engine, s, r)
+			}
+		}
+		respond(w, body, err)
+	}
+}
+
+func (in *instance) engine() (promql.Engine, error) {
+	if in.broken != nil {
+		return nil, invalid{in.broken}
+	}
+	s, ok := in.source.(promql.Source)
+	if !ok {
+		return nil, invalid{fmt.Errorf("the source %q knows no PromQL", in.settings.Source)}
+	}
+	return s.Engine, nil
+}
+
+func respond(w http.ResponseWriter, body any, err error) {
+	status := http.StatusOK
+	if err != nil {
+		status = http.StatusBadGateway
+		switch {
+		case errors.As(err, new(invalid)):
+			status = http.StatusBadRequest
+		case errors.Is(err, errRole):
+			status = http.StatusForbidden
+		}
+		body = map[string]string{"error": err.Error()}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // whoever asked is gone
 }
 
 func (in *instance) opened(ctx context.Context) (*recorder.Store, error) {
@@ -124,16 +156,16 @@ type metric struct {
 	recorder.Metadata
 }
 
-func (in *instance) metricNames(store *recorder.Store, r *http.Request) (any, error) {
-	s, err := scopeOf(r)
+func metricNames(engine promql.Engine, s scope, r *http.Request) (any, error) {
+	names, err := engine.LabelValues(r.Context(), s.from, s.to, s.limit, model.MetricNameLabel, s.matchers...)
 	if err != nil {
 		return nil, err
 	}
-	names, err := store.LabelValues(r.Context(), s.from, s.to, s.limit, model.MetricNameLabel, s.matchers...)
+	// Not every server has descriptions, and names are worth more.
+	meta, err := engine.Metadata(r.Context())
 	if err != nil {
-		return nil, err
+		backend.Logger.FromContext(r.Context()).Debug("Metrics without descriptions", "error", err)
 	}
-	meta := store.Metadata()
 	metrics := make([]metric, len(names))
 	for i, name := range names {
 		metrics[i] = metric{name, meta[name]}
@@ -141,21 +173,13 @@ func (in *instance) metricNames(store *recorder.Store, r *http.Request) (any, er
 	return metrics, nil
 }
 
-func (in *instance) labelNames(store *recorder.Store, r *http.Request) (any, error) {
-	s, err := scopeOf(r)
-	if err != nil {
-		return nil, err
-	}
-	names, err := store.LabelNames(r.Context(), s.from, s.to, s.limit, s.matchers...)
+func labelNames(engine promql.Engine, s scope, r *http.Request) (any, error) {
+	names, err := engine.LabelNames(r.Context(), s.from, s.to, s.limit, s.matchers...)
 	return listed(names), err
 }
 
-func (in *instance) labelValues(store *recorder.Store, r *http.Request) (any, error) {
-	s, err := scopeOf(r)
-	if err != nil {
-		return nil, err
-	}
-	values, err := store.LabelValues(r.Context(), s.from, s.to, s.limit, r.PathValue("name"), s.matchers...)
+func labelValues(engine promql.Engine, s scope, r *http.Request) (any, error) {
+	values, err := engine.LabelValues(r.Context(), s.from, s.to, s.limit, r.PathValue("name"), s.matchers...)
 	return listed(values), err
 }
 

@@ -3,13 +3,15 @@ package plugin
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/continuum-live/continuum-datasource/pkg/source/signal"
 )
 
 // settings are the data source's jsonData.
 type settings struct {
-	// Source names where the numbers come from: "signal" or "recorder".
+	// Source names where the numbers come from: one of sources.
 	Source string `json:"source"`
 	// MinStep is the smallest step of any query, in milliseconds.
 	MinStep int64 `json:"minStep"`
@@ -20,6 +22,12 @@ type settings struct {
 	MaxRows int64 `json:"maxRows"`
 	// Recorder is for the source of that name alone.
 	Recorder recorderSettings `json:"recorder"`
+	// Prometheus is for the source of that name alone.
+	Prometheus prometheusSettings `json:"prometheus"`
+
+	// remote tells the server that is asked from others. It says nothing about
+	// either, because viewers see it.
+	remote string
 }
 
 // recorderSettings say how samples are kept and which inputs there are. Times
@@ -44,11 +52,14 @@ type recorderSettings struct {
 }
 
 const (
-	sourceSignal   = "signal"
-	sourceRecorder = "recorder"
+	sourceSignal     = "signal"
+	sourceRecorder   = "recorder"
+	sourcePrometheus = "prometheus"
 
 	hour, day = 60 * 60 * 1000, 24 * hour // ms
 )
+
+var sources = []string{sourceRecorder, sourcePrometheus, sourceSignal}
 
 // parseSettings returns the settings with defaults for what is absent, null or
 // zero. The error names the field and says what to do.
@@ -71,13 +82,19 @@ func parseSettings(raw json.RawMessage) (settings, error) {
 	setDefault(&s.Recorder.MaxWait, 2000)
 	setDefault(&s.Recorder.IdleStop, max(30*day, s.Recorder.Retention))
 	setDefault(&s.Recorder.HostInterval, 1000)
+	s.Prometheus.complete()
 	if s.Source == sourceRecorder {
 		if err := s.Recorder.check(); err != nil {
 			return s, err
 		}
 	}
-	if s.Source != sourceSignal && s.Source != sourceRecorder {
-		return s, fmt.Errorf("source %q is not known: choose %q or %q in the data source settings", s.Source, sourceSignal, sourceRecorder)
+	if s.Source == sourcePrometheus {
+		if err := s.Prometheus.check(); err != nil {
+			return s, err
+		}
+	}
+	if !slices.Contains(sources, s.Source) {
+		return s, fmt.Errorf("source %q is not known: choose one of %s in the data source settings", s.Source, strings.Join(sources, ", "))
 	}
 	return s, inRange(
 		bounds{"minimum step", s.MinStep, signal.MinTick, day, "ms"},
@@ -130,6 +147,9 @@ func (s settings) revision() string {
 	revision := fmt.Sprintf("%s/%d", s.Source, s.MinStep)
 	if s.Source == sourceRecorder {
 		revision += fmt.Sprintf("/%d/%d", s.Recorder.Lookback, s.Recorder.HostInterval)
+	}
+	if s.remote != "" {
+		revision += "/" + s.remote
 	}
 	return revision
 }

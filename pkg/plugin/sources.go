@@ -17,12 +17,15 @@ import (
 
 // openSource returns the source that the settings name. It connects to nothing: an
 // instance that cannot be made would be tried again at every request.
-func (in *instance) openSource(s backend.DataSourceInstanceSettings) (source.Source, error) {
+func (in *instance) openSource(ctx context.Context, s backend.DataSourceInstanceSettings) (source.Source, error) {
 	if in.settings.Source == sourceRecorder {
 		return in.record(s.DecryptedSecureJSONData)
 	}
 	if err := in.recorder.Idle(in.store()); err != nil {
 		return nil, err
+	}
+	if in.settings.Source == sourcePrometheus {
+		return in.prometheus(ctx, s)
 	}
 	return signal.Source{}, nil
 }

@@ -1,0 +1,80 @@
+package plugin
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/grafana/grafana-plugin-sdk-go/backend"
+	"github.com/grafana/grafana-plugin-sdk-go/backend/httpclient"
+
+	"github.com/continuum-live/continuum-datasource/pkg/source"
+	"github.com/continuum-live/continuum-datasource/pkg/source/promql"
+)
+
+// prometheusSettings say how a Prometheus-compatible server is asked. Its URL,
+// credentials, TLS and headers are where Grafana keeps those of every data
+// source. Times are in milliseconds.
+type prometheusSettings struct {
+	// HTTPMethod is POST, or GET where a proxy lets nothing else through.
+	HTTPMethod string `json:"httpMethod"`
+	// Delay is how long rows wait for their samples, by default as long as
+	// Interval suggests.
+	Delay int64 `json:"delay"`
+	// QueryTimeout bounds one question, by default like any request.
+	QueryTimeout int64 `json:"queryTimeout"`
+	// Interval is how far apart samples are: the scrape interval.
+	Interval int64 `json:"interval"`
+	// Lookback is how long a series keeps its last value.
+	Lookback int64 `json:"lookback"`
+}
+
+func (p *prometheusSettings) complete() {
+	setDefault(&p.HTTPMethod, http.MethodPost)
+	setDefault(&p.Interval, 15_000)
+	setDefault(&p.Delay, promql.DelayOf(ms(p.Interval)).Milliseconds())
+	setDefault(&p.Lookback, 5*60*1000)
+}
+
+func (p prometheusSettings) check() error {
+	return inRange(
+		bounds{"scrape interval", p.Interval, 100, day, "ms"},
+		bounds{"delay", p.Delay, 1, day, "ms"},
+		bounds{"query timeout", p.QueryTimeout, 0, hour, "ms"},
+		bounds{"lookback", p.Lookback, p.Interval, 30 * day, "ms"},
+	)
+}
+
+// prometheus returns the source of what a Prometheus-compatible server has, which
+// is asked with the data source's own credentials.
+func (in *instance) prometheus(ctx context.Context, s backend.DataSourceInstanceSettings) (source.Source, error) {
+	p := in.settings.Prometheus
+	options, err := s.HTTPClientOptions(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("the HTTP settings cannot be used: %w", err)
+	}
+	timeout := ms(p.QueryTimeout)
+	setDefault(&timeout, options.Timeouts.Timeout)
+	options.Timeouts.Timeout = max(options.Timeouts.Timeout, timeout)
+	client, err := httpclient.New(options)
+	if err != nil {
+		return nil, fmt.Errorf("the HTTP settings cannot be used: %w", err)
+	}
+	var secrets []string
+	for _, secret := range s.DecryptedSecureJSONData {
+		secrets = append(secrets, secret)
+	}
+	if b := options.BasicAuth; b != nil {
+		secrets = append(secrets, base64.StdEncoding.EncodeToString([]byte(b.User+":"+b.Password)))
+	}
+	// Address, headers and credentials decide what there is to see.
+	in.settings.remote = strconv.FormatInt(s.Updated.UnixMilli(), 36)
+	engine, err := promql.NewRemote(promql.RemoteConfig{
+		URL: s.URL, Client: client, Method: p.HTTPMethod, Delay: ms(p.Delay), Timeout: timeout, Secrets: secrets})
+	if err != nil {
+		return nil, err
+	}
+	return promql.Source{Engine: engine, Interval: ms(p.Interval), Lookback: ms(p.Lookback)}, nil
+}
