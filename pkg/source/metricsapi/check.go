@@ -1,0 +1,102 @@
+package metricsapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// checkTime is how long a check takes at most.
+const checkTime = 15 * time.Second
+
+// Check implements source.Source. It asks each endpoint once, and its error
+// begins with the step that fails: Address, TLS, Key, Endpoint or Answer.
+func (s *Source) Check(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	said, err := s.check(ctx)
+	var f *failure
+	if errors.As(err, &f) {
+		return "", fmt.Errorf("%s: %w", f.step, err)
+	}
+	return said, err
+}
+
+func (s *Source) check(ctx context.Context) (string, error) {
+	c := s.client
+	if err := c.get(ctx, 1, "/health", nil, func(_ http.Header, body io.Reader) error { return decodeHealth(body) }); err != nil {
+		return "", err
+	}
+	names, err := c.names(ctx, 1)
+	if err != nil {
+		return "", err
+	}
+	if len(names) == 0 {
+		return "The metrics API answers. It names no metrics, so no point was asked for.", s.checkUnnamed(ctx)
+	}
+	var at int64
+	params := func() url.Values { return url.Values{"metric": {names[0]}} }
+	empty := false
+	err = c.get(ctx, 1, "/latest", params(), func(_ http.Header, body io.Reader) (err error) {
+		var ok bool
+		at, ok, err = decodeLatest(body)
+		empty = !ok
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	if empty {
+		return fmt.Sprintf("The metrics API answers, and names %d metrics. The first of them, %s, has no point yet.", len(names), names[0]), nil
+	}
+	ms := floorMs(at)
+	p, err := c.points(ctx, params(), ms-60_000, ms)
+	switch {
+	case err != nil:
+		return "", err
+	case len(p.points) == 0:
+		return "", c.fail(atAnswer, false, "/latest has a point of %q at %s, but /query has none in the minute up to it", names[0], written(at))
+	}
+	return fmt.Sprintf("The metrics API answers, and names %d metrics. The newest point of the first of them, %s, is at %s.", len(names), names[0], written(at)), nil
+}
+
+// checkUnnamed asks for a metric that there is hardly. That the service says so,
+// in the form of the contract, shows that the endpoints are there and the key is
+// right.
+func (s *Source) checkUnnamed(ctx context.Context) error {
+	now := time.Now().UnixMilli()
+	for _, ask := range []func(url.Values) error{
+		func(p url.Values) error {
+			return s.client.get(ctx, 1, "/latest", p, func(_ http.Header, body io.Reader) error {
+				_, _, err := decodeLatest(body)
+				return err
+			})
+		},
+		func(p url.Values) error {
+			_, err := s.client.points(ctx, p, now-1000, now)
+			return err
+		},
+	} {
+		err := ask(url.Values{"metric": {"continuum-check"}})
+		var f *failure
+		if errors.As(err, &f) && f.known && (f.status == http.StatusNotFound || f.status == http.StatusBadRequest) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Names returns the metrics that the service names, for completion. A service
+// that names none gives an empty list.
+func (s *Source) Names(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	return s.client.names(ctx, tries)
+}

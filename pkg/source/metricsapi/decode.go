@@ -1,0 +1,379 @@
+package metricsapi
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/grafana/grafana-plugin-sdk-go/data"
+)
+
+// Limits of an answer. A point takes 16 bytes of memory while rows are made.
+const (
+	maxBytes  = 64 << 20
+	maxPoints = 1_000_000
+	maxNames  = 10_000
+	maxLabels = 100
+	maxLabel  = 1000 // bytes of a label's name or value, or of a unit
+)
+
+// series is an answer of /query.
+type series struct {
+	points []point
+	labels data.Labels
+	unit   string
+}
+
+// decodeSeries reads an answer of /query. Points must lie in [from, to], in Unix
+// milliseconds, each after the one before.
+func decodeSeries(r io.Reader, from, to int64) (series, error) {
+	var s series
+	var values []float64
+	dec := newDecoder(r)
+	err := dec.object(map[string]func() error{
+		"timestamps": func() error {
+			return dec.list("timestamps", func(i int, t json.Token) error {
+				if i == maxPoints {
+					return fmt.Errorf("has more than %d points: choose a shorter time range, or narrow the query down", maxPoints)
+				}
+				at, err := timeOf(t)
+				if err != nil {
+					return fmt.Errorf("is wrong: timestamps[%d] %w", i, err)
+				}
+				if floorMs(at) < from || ceilMs(at) > to {
+					return fmt.Errorf("is wrong: timestamps[%d] is %s, which was not asked for%s", i, written(at), hint(at, from, to))
+				}
+				if n := len(s.points); n > 0 {
+					switch last := s.points[n-1].at; {
+					case at == last:
+						return fmt.Errorf("is wrong: timestamps[%d] is %s, as is the one before: a metric has one point for each time", i, written(at))
+					case at < last:
+						return fmt.Errorf("is wrong: timestamps[%d] is %s, which is before %s: points must come in the order of time", i, written(at), written(last))
+					}
+				}
+				s.points = append(s.points, point{at: at})
+				return nil
+			})
+		},
+		"values": func() error {
+			return dec.list("values", func(i int, t json.Token) error {
+				if i == maxPoints {
+					return fmt.Errorf("has more than %d points: choose a shorter time range, or narrow the query down", maxPoints)
+				}
+				v, err := valueOf(t)
+				if err != nil {
+					return fmt.Errorf("is wrong: values[%d] %w", i, err)
+				}
+				values = append(values, v)
+				return nil
+			})
+		},
+		"labels": func() (err error) {
+			s.labels, err = dec.labels()
+			return err
+		},
+		"unit": func() (err error) {
+			s.unit, err = dec.text("unit")
+			return err
+		},
+	}, "timestamps", "values")
+	if err != nil {
+		return series{}, err
+	}
+	if len(values) != len(s.points) {
+		return series{}, fmt.Errorf("is wrong: it has %d timestamps and %d values", len(s.points), len(values))
+	}
+	for i, v := range values {
+		s.points[i].value = v
+	}
+	return s, nil
+}
+
+// hint says what a time outside the range asked for may come from.
+func hint(at, from, to int64) string {
+	if s := floorMs(at); s != 0 && s >= from/1000-1 && s <= to/1000+1 {
+		return ": numbers must be milliseconds, not seconds"
+	}
+	const layout = "2006-01-02T15:04:05.000Z"
+	return fmt.Sprintf(": that was %s to %s", time.UnixMilli(from).UTC().Format(layout), time.UnixMilli(to).UTC().Format(layout))
+}
+
+// decodeLatest reads an answer of /latest. It returns false if there is no point
+// yet.
+func decodeLatest(r io.Reader) (at int64, ok bool, err error) {
+	dec := newDecoder(r)
+	err = dec.object(map[string]func() error{
+		"timestamp": func() error {
+			t, err := dec.token()
+			if err != nil || t == nil {
+				return err
+			}
+			if at, err = timeOf(t); err != nil {
+				return fmt.Errorf("is wrong: timestamp %w", err)
+			}
+			ok = true
+			return nil
+		},
+		"value": func() error {
+			t, err := dec.token()
+			if err != nil {
+				return err
+			}
+			if _, err := valueOf(t); err != nil {
+				return fmt.Errorf("is wrong: value %w", err)
+			}
+			return nil
+		},
+	}, "timestamp", "value")
+	return at, ok, err
+}
+
+// decodeNames reads an answer of /names.
+func decodeNames(r io.Reader) ([]string, error) {
+	names := []string{} // in JSON [] and not null
+	dec := newDecoder(r)
+	err := dec.object(map[string]func() error{
+		"names": func() error {
+			return dec.list("names", func(i int, t json.Token) error {
+				name, ok := t.(string)
+				if !ok {
+					return fmt.Errorf("is wrong: names[%d] is %s and not a text", i, kind(t))
+				}
+				if i < maxNames { // for completion, which needs no more
+					names = append(names, name)
+				}
+				return nil
+			})
+		},
+	}, "names")
+	return names, err
+}
+
+// decodeHealth reads an answer of /health, of which nothing is needed but that
+// it is an object.
+func decodeHealth(r io.Reader) error { return newDecoder(r).object(nil) }
+
+// timeOf returns a time in Unix nanoseconds. Errors go on after what is wrong.
+func timeOf(t json.Token) (int64, error) {
+	switch t := t.(type) {
+	case json.Number:
+		ms, err := t.Int64()
+		if f, ferr := t.Float64(); err != nil && ferr == nil && f == math.Trunc(f) && math.Abs(f) < 1<<53 {
+			ms, err = int64(f), nil // 1.7e12
+		}
+		if err != nil {
+			return 0, fmt.Errorf("is %s, which is not a whole number of milliseconds", t)
+		}
+		return nanos(time.UnixMilli(ms))
+	case string:
+		at, err := time.Parse(time.RFC3339Nano, t)
+		if err != nil {
+			return 0, fmt.Errorf("is %q, which is not a time as in RFC 3339, such as 2006-01-02T15:04:05.000Z", t)
+		}
+		return nanos(at)
+	}
+	return 0, fmt.Errorf("is %s and not a time", kind(t))
+}
+
+// nanos refuses what an int64 of nanoseconds cannot hold.
+func nanos(t time.Time) (int64, error) {
+	if y := t.UTC().Year(); y < 1700 || y > 2200 {
+		return 0, errors.New("is not between the years 1700 and 2200")
+	}
+	return t.UnixNano(), nil
+}
+
+func written(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }
+
+// valueOf returns a number, NaN for null.
+func valueOf(t json.Token) (float64, error) {
+	switch t := t.(type) {
+	case nil:
+		return math.NaN(), nil
+	case json.Number:
+		v, err := t.Float64()
+		if err != nil {
+			return 0, fmt.Errorf("is %s, which does not fit into 64 bits", t)
+		}
+		return v, nil
+	}
+	return 0, fmt.Errorf("is %s: use a number, or null for none", kind(t))
+}
+
+func kind(t json.Token) string {
+	switch t := t.(type) {
+	case nil:
+		return "null"
+	case string:
+		return fmt.Sprintf("the text %q", t)
+	case json.Number:
+		return "the number " + t.String()
+	case bool:
+		return fmt.Sprint(t)
+	case json.Delim:
+		if t == '[' {
+			return "a list"
+		}
+	}
+	return "an object"
+}
+
+// decoder reads one JSON object token by token, so that an answer that is too
+// long is noticed before it fills the memory. Errors go on after the name of the
+// answer.
+type decoder struct{ *json.Decoder }
+
+func newDecoder(r io.Reader) decoder {
+	d := decoder{json.NewDecoder(r)}
+	d.UseNumber()
+	return d
+}
+
+func (d decoder) token() (json.Token, error) {
+	t, err := d.Token()
+	var syntax *json.SyntaxError
+	switch {
+	case errors.As(err, &syntax):
+		return nil, fmt.Errorf("is not JSON: %w", err)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, errors.New("is not JSON: it ends too early")
+	}
+	return t, err
+}
+
+// object reads the whole input as one object. The functions read the fields of
+// their name, in any case; other fields are passed over.
+func (d decoder) object(read map[string]func() error, needed ...string) error {
+	t, err := d.token()
+	if err != nil {
+		return err
+	}
+	if t != json.Delim('{') {
+		return fmt.Errorf("is wrong: it is %s and not an object", kind(t))
+	}
+	seen := make(map[string]bool)
+	for d.More() {
+		t, err := d.token()
+		if err != nil {
+			return err
+		}
+		name := strings.ToLower(t.(string)) // a key is nothing else
+		if read[name] == nil {
+			if err := d.skip(); err != nil {
+				return err
+			}
+			continue
+		}
+		if seen[name] {
+			return fmt.Errorf("is wrong: it has the field %s twice", name)
+		}
+		seen[name] = true
+		if err := read[name](); err != nil {
+			return err
+		}
+	}
+	if _, err := d.token(); err != nil {
+		return err
+	}
+	for _, name := range needed {
+		if !seen[name] {
+			return fmt.Errorf("is wrong: it has no field %s", name)
+		}
+	}
+	switch _, err := d.Token(); {
+	case err == nil:
+		return errors.New("is wrong: something follows its end")
+	case !errors.Is(err, io.EOF):
+		return fmt.Errorf("is wrong: something follows its end: %w", err)
+	}
+	return nil
+}
+
+// skip passes over one value.
+func (d decoder) skip() error {
+	for depth := 0; ; {
+		t, err := d.token()
+		if err != nil {
+			return err
+		}
+		switch t {
+		case json.Delim('{'), json.Delim('['):
+			depth++
+		case json.Delim('}'), json.Delim(']'):
+			depth--
+		}
+		if depth == 0 {
+			return nil
+		}
+	}
+}
+
+// list reads a list of plain values.
+func (d decoder) list(name string, each func(i int, t json.Token) error) error {
+	t, err := d.token()
+	if err != nil {
+		return err
+	}
+	if t != json.Delim('[') {
+		return fmt.Errorf("is wrong: %s is %s and not a list", name, kind(t))
+	}
+	for i := 0; d.More(); i++ {
+		t, err := d.token()
+		if err != nil {
+			return err
+		}
+		if err := each(i, t); err != nil {
+			return err
+		}
+	}
+	_, err = d.token()
+	return err
+}
+
+func (d decoder) text(name string) (string, error) {
+	t, err := d.token()
+	if err != nil || t == nil {
+		return "", err
+	}
+	s, ok := t.(string)
+	if !ok {
+		return "", fmt.Errorf("is wrong: %s is %s and not a text", name, kind(t))
+	}
+	if len(s) > maxLabel || !utf8.ValidString(s) {
+		return "", fmt.Errorf("is wrong: %s is not a text of at most %d bytes", name, maxLabel)
+	}
+	return s, nil
+}
+
+func (d decoder) labels() (data.Labels, error) {
+	t, err := d.token()
+	if err != nil || t == nil {
+		return nil, err
+	}
+	if t != json.Delim('{') {
+		return nil, fmt.Errorf("is wrong: labels is %s and not an object", kind(t))
+	}
+	labels := data.Labels{}
+	for d.More() {
+		name, err := d.text("the name of a label")
+		if err != nil {
+			return nil, err
+		}
+		if _, twice := labels[name]; twice {
+			return nil, fmt.Errorf("is wrong: it has the label %s twice", name)
+		}
+		if labels[name], err = d.text("label " + name); err != nil {
+			return nil, err
+		}
+		if len(labels) > maxLabels {
+			return nil, fmt.Errorf("is wrong: it has more than %d labels", maxLabels)
+		}
+	}
+	_, err = d.token()
+	return labels, err
+}

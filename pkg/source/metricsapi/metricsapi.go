@@ -1,0 +1,401 @@
+// Package metricsapi is the source of metrics that an HTTP service keeps: the
+// three endpoints of docs/metrics-api.md are all that a service needs.
+//
+// A row is an aggregate of the points since the row before it. Rows are settled
+// up to the newest point that the service reports, less a delay for points that
+// come late. All times are the service's own: this clock is never asked.
+//
+// It knows nothing of Grafana but frames, and must not import pkg/tail,
+// pkg/plugin or the SDK's backend package. Nothing that it returns has a secret
+// in it, whatever the service answers.
+package metricsapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/grafana/grafana-plugin-sdk-go/data"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/continuum-live/continuum-datasource/pkg/grid"
+	"github.com/continuum-live/continuum-datasource/pkg/source"
+)
+
+// Limits of the query's fields.
+const (
+	MinStep    = 10                  // ms
+	MaxStep    = 24 * 60 * 60 * 1000 // ms
+	maxName    = 1000                // bytes
+	maxText    = 8000                // bytes
+	maxDelayMs = 24 * 60 * 60 * 1000
+)
+
+// Aggregations are the names of the ways to make one value of the points since
+// the row before, the default first.
+var Aggregations = []string{"last", "avg", "min", "max", "sum", "count"}
+
+// Config says which service is asked, and how.
+type Config struct {
+	// Endpoint is the address to which /health, /query, /latest and /names are
+	// added.
+	Endpoint string
+	// Client authenticates by itself. Redirects to other hosts are refused
+	// whatever it does with them.
+	Client *http.Client
+	// Delay is how long after its time a point may still come, or change.
+	Delay time.Duration
+	// Secrets are what must not be in anything that is returned.
+	Secrets []string
+}
+
+// Source answers from one service. Make it with [New].
+type Source struct {
+	client *client
+	delay  int64 // ms
+
+	flights singleflight.Group // by subject
+	mu      sync.Mutex
+	newest  map[string]newest // by subject
+}
+
+// newest is what /latest last answered about a subject.
+type newest struct {
+	settled int64 // the highest ever, less the delay
+	asked   time.Time
+	err     error // of the last answer
+}
+
+// New returns the source of a service, or an error that says which setting is
+// wrong. It asks nothing of the service yet.
+func New(c Config) (*Source, error) {
+	endpoint, err := url.Parse(strings.TrimSpace(c.Endpoint))
+	switch {
+	case strings.TrimSpace(c.Endpoint) == "":
+		return nil, errors.New("there is no endpoint: enter the address of the metrics API in the data source settings")
+	case err != nil: // its text has the whole address, and so perhaps a password
+		return nil, errors.New("the endpoint is not an address: enter one such as https://metrics.example.com/api")
+	case endpoint.Scheme != "http" && endpoint.Scheme != "https", endpoint.Host == "":
+		return nil, errors.New("the endpoint must begin with http:// or https:// and name a host: enter one such as https://metrics.example.com/api")
+	case endpoint.User != nil:
+		return nil, errors.New("the endpoint has a user or password in it: remove them, and use basic auth or the API key, which are kept secret")
+	case endpoint.RawQuery != "" || endpoint.Fragment != "":
+		return nil, errors.New("the endpoint has a ? or # in it: remove what follows it, and use the API key or a custom header for keys, which are kept secret")
+	}
+	if c.Delay < 0 || c.Delay.Milliseconds() > maxDelayMs {
+		return nil, fmt.Errorf("the delay %v is out of range: enter 0 to %d ms", c.Delay, maxDelayMs)
+	}
+	return &Source{
+		client: newClient(endpoint, c.Client, c.Secrets),
+		delay:  c.Delay.Milliseconds(),
+		newest: make(map[string]newest),
+	}, nil
+}
+
+// Query implements source.Source. It reads the fields metricName, queryText,
+// aggregation and minStep (ms), and ignores all others.
+func (s *Source) Query(raw json.RawMessage) (source.Query, error) {
+	in := fields{Aggregation: scalar(Aggregations[0]), MinStep: "1000"}
+	if err := json.Unmarshal(raw, &in); err != nil {
+		return nil, fmt.Errorf("the query is not a JSON object: %w", err)
+	}
+	q := query{MetricName: string(in.MetricName), QueryText: string(in.QueryText), Aggregation: string(in.Aggregation), source: s}
+	switch {
+	case q.MetricName == "":
+		return nil, errors.New("the query has no metric: enter its name")
+	case len(q.MetricName) > maxName:
+		return nil, fmt.Errorf("metricName has %d bytes: use at most %d", len(q.MetricName), maxName)
+	case len(q.QueryText) > maxText:
+		return nil, fmt.Errorf("queryText has %d bytes: use at most %d", len(q.QueryText), maxText)
+	case strings.ContainsRune(q.MetricName+q.QueryText, 0):
+		return nil, errors.New("metricName or queryText has a NUL character in it: remove it")
+	case !slices.Contains(Aggregations, q.Aggregation):
+		return nil, fmt.Errorf("aggregation %q is not known: choose one of %s", cut(q.Aggregation, 40), strings.Join(Aggregations, ", "))
+	}
+	step, err := strconv.ParseFloat(string(in.MinStep), 64)
+	if err != nil || step != math.Trunc(step) || step < MinStep || step > MaxStep {
+		return nil, fmt.Errorf("minStep %q is out of range: use a whole number of milliseconds from %d to %d", cut(string(in.MinStep), 40), MinStep, MaxStep)
+	}
+	q.MinStepMs = int64(step)
+	return q, nil
+}
+
+// fields are the query as dashboards save it.
+type fields struct {
+	MetricName  scalar `json:"metricName"`
+	QueryText   scalar `json:"queryText"`
+	Aggregation scalar `json:"aggregation"`
+	MinStep     scalar `json:"minStep"`
+}
+
+// scalar is a JSON string, or the text of any other JSON value: a template
+// variable in a dashboard makes a string of a number.
+type scalar string
+
+func (n *scalar) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		return nil
+	}
+	var s string
+	if err := json.Unmarshal(b, &s); err != nil {
+		s = string(b)
+	}
+	*n = scalar(strings.TrimSpace(s))
+	return nil
+}
+
+// query is comparable, and equal queries have equal JSON.
+type query struct {
+	MetricName  string `json:"metricName"`
+	QueryText   string `json:"queryText,omitempty"`
+	Aggregation string `json:"aggregation"`
+	MinStepMs   int64  `json:"minStep"`
+
+	source *Source
+}
+
+func (q query) JSON() json.RawMessage {
+	b, err := json.Marshal(q)
+	if err != nil {
+		panic(err) // three strings and a number
+	}
+	return b
+}
+
+func (q query) String() string {
+	s := q.Aggregation + " of " + q.MetricName
+	if q.QueryText != "" {
+		s += " (" + q.QueryText + ")"
+	}
+	return s
+}
+
+func (q query) MinStep() int64 { return q.MinStepMs }
+
+// subject is what the service is asked about, whatever is made of its points.
+func (q query) subject() string { return q.MetricName + "\x00" + q.QueryText }
+
+func (q query) params() url.Values {
+	p := url.Values{"metric": {q.MetricName}}
+	if q.QueryText != "" {
+		p.Set("query", q.QueryText)
+	}
+	return p
+}
+
+// maxAge is the longest that an answer of /latest is used again, and maxAgeError
+// that a failure is.
+const (
+	maxAge      = 10 * time.Second
+	maxAgeError = time.Second
+)
+
+// Settled is the time of the newest point, less the delay. Whoever asks about
+// the same subject within its minimum step, or [maxAge], gets the same answer.
+func (q query) Settled(ctx context.Context) (int64, error) {
+	age := min(time.Duration(q.MinStepMs)*time.Millisecond, maxAge)
+	n, ok := q.source.known(q.subject(), age)
+	if ok {
+		return n.settled, n.err
+	}
+	// The flight outlives the asker it began with, because others wait for it,
+	// and so it must not carry the asker's context either.
+	flight := q.source.flights.DoChan(q.subject(), func() (any, error) {
+		n, ok := q.source.known(q.subject(), age)
+		if !ok { // else it came in between
+			ctx, cancel := context.WithTimeout(context.Background(), requestTime)
+			defer cancel()
+			n = q.source.ask(ctx, q)
+		}
+		return n.settled, n.err
+	})
+	select {
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	case r := <-flight:
+		return r.Val.(int64), r.Err
+	}
+}
+
+// known returns the last answer about a subject, and whether it is younger than
+// age.
+func (s *Source) known(subject string, age time.Duration) (newest, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, ok := s.newest[subject]
+	if n.err != nil {
+		age = min(age, maxAgeError)
+	}
+	return n, ok && time.Since(n.asked) < age
+}
+
+// settled returns up to where a subject is known to be settled.
+func (s *Source) settled(subject string) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n, ok := s.newest[subject]; ok {
+		return n.settled
+	}
+	return math.MinInt64
+}
+
+// ask asks for the newest point, and keeps what it learns.
+func (s *Source) ask(ctx context.Context, q query) newest {
+	asked := time.Now()
+	at, err := s.client.latest(ctx, q.params())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, ok := s.newest[q.subject()]
+	if err == nil {
+		settled := floorMs(at) - s.delay
+		if ok {
+			settled = max(settled, n.settled)
+		}
+		n.settled = settled
+	}
+	n.asked, n.err = asked, err
+	if err == nil || ok { // who makes up names fills no memory
+		s.forget()
+		s.newest[q.subject()] = n
+	}
+	return n
+}
+
+// Subjects that nobody has asked about for forgetAfter are forgotten once there
+// are more than many.
+const (
+	many        = 1000
+	forgetAfter = time.Hour
+)
+
+func (s *Source) forget() {
+	if len(s.newest) < many {
+		return
+	}
+	maps.DeleteFunc(s.newest, func(_ string, n newest) bool { return time.Since(n.asked) > forgetAfter })
+}
+
+func (q query) Rows(ctx context.Context, step, after, through int64) (grid.Rows, error) {
+	if ctx.Err() != nil {
+		return grid.Rows{}, context.Cause(ctx)
+	}
+	rows := grid.Rows{Step: step, After: after, Through: through}
+	if err := rows.Check(); err != nil {
+		return grid.Rows{}, err
+	}
+	if through > q.source.settled(q.subject()) {
+		settled, err := q.Settled(ctx)
+		if err != nil {
+			return grid.Rows{}, err
+		}
+		if through > settled {
+			return grid.Rows{}, source.ErrNotSettled
+		}
+	}
+	first := after
+	if after == through {
+		first = through - step // the fields are those of the row before
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	answer, err := q.source.client.points(ctx, q.params(), first, through)
+	if err != nil {
+		return grid.Rows{}, err
+	}
+	rows.Series = []grid.Series{{
+		Name: name(q.MetricName, answer.labels), Labels: answer.labels, Unit: answer.unit,
+		Display: display(q.MetricName, answer.labels), Values: aggregate(q.Aggregation, answer.points, rows),
+	}}
+	return rows, rows.Check()
+}
+
+// name tells a series apart by its labels too, so that a metric whose labels
+// change becomes another field and not the old one under new values.
+func name(metric string, labels data.Labels) string {
+	if metric == grid.TimeName && len(labels) == 0 {
+		return metric + "{}"
+	}
+	return display(metric, labels)
+}
+
+// display returns a series' name as people write it.
+func display(metric string, labels data.Labels) string {
+	if len(labels) == 0 {
+		return metric
+	}
+	return metric + "{" + labels.String() + "}"
+}
+
+// point is a value and its time in Unix nanoseconds. NaN is none.
+type point struct {
+	at    int64
+	value float64
+}
+
+// floorMs and ceilMs return a time of nanoseconds in whole milliseconds.
+func floorMs(ns int64) int64 { return grid.Floor(ns, 1e6) / 1e6 }
+
+func ceilMs(ns int64) int64 { return -floorMs(-ns) }
+
+// aggregate makes one value of the points in (t - step, t] of each row t, NaN
+// where there is none. A row's value depends on its own points alone, in their
+// order, whatever range it is asked for in.
+func aggregate(how string, points []point, rows grid.Rows) []float64 {
+	values := make([]float64, rows.Len())
+	counts := make([]float64, rows.Len())
+	for _, p := range points {
+		// Grid times are whole milliseconds, so a point lies before one of them
+		// exactly if its time, rounded up, does.
+		at := ceilMs(p.at)
+		if math.IsNaN(p.value) || at <= rows.After || at > rows.Through {
+			continue
+		}
+		i := (at - rows.After - 1) / rows.Step
+		counts[i]++
+		if counts[i] == 1 {
+			values[i] = p.value
+			continue
+		}
+		switch how {
+		case "last":
+			values[i] = p.value
+		case "min":
+			values[i] = min(values[i], p.value)
+		case "max":
+			values[i] = max(values[i], p.value)
+		case "sum", "avg":
+			values[i] += p.value
+		}
+	}
+	for i, n := range counts {
+		switch {
+		case n == 0:
+			values[i] = math.NaN()
+		case how == "count":
+			values[i] = n
+		case how == "avg":
+			values[i] /= n
+		}
+	}
+	return values
+}
+
+// cut returns s with at most n runes, and always UTF-8.
+func cut(s string, n int) string {
+	s = strings.ToValidUTF8(s, "\ufffd")
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	return string([]rune(s)[:n]) + "…"
+}
