@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/continuum-live/continuum-datasource/pkg/source"
 	"github.com/continuum-live/continuum-datasource/pkg/source/signal"
 )
 
@@ -75,7 +76,7 @@ func (p *panel) exactly(shown picture) error {
 	if len(shown.times) == 0 {
 		return fmt.Errorf("no rows are shown")
 	}
-	q, err := signal.Source{}.Query(json.RawMessage(p.query))
+	q, err := p.truth().Query(json.RawMessage(p.query))
 	if err != nil {
 		return err
 	}
@@ -109,7 +110,7 @@ func (p *panel) final(t *testing.T) {
 	for _, w := range p.wrong {
 		t.Errorf("on the way: %s", w)
 	}
-	if late, most := time.Now().UnixMilli()-got.newest(), max(2*got.step, 1000); late > most {
+	if late, most := time.Now().Add(-p.behind).UnixMilli()-got.newest(), max(2*got.step, 1000); late > most {
 		t.Errorf("the newest row is %d ms old, more than %d ms", late, most)
 	}
 }
@@ -241,13 +242,18 @@ type world struct {
 	tabs   []*tab
 	panels []*panel
 	opened int // panels so far
-	shape  string
-	record *recording // of the panels that are opened next
+	query  string
+	truth  func() source.Source // that has not seen what is tested
+	behind time.Duration        // that the source is, by this clock
+	record *recording           // of the panels that are opened next
 }
 
 func newWorld(t *testing.T, seed uint64, tick int) *world {
-	return &world{t: t, srv: newServer(t, seed, continuum), tick: tick, shape: "walk"}
+	return &world{t: t, srv: newServer(t, seed, continuum), tick: tick,
+		query: fmt.Sprintf(`{"shape":"walk","tickInterval":%d}`, tick), truth: theSignal}
 }
+
+func theSignal() source.Source { return signal.Source{} }
 
 func (s *world) wait(d time.Duration) { time.Sleep(d) }
 
@@ -262,7 +268,7 @@ func (s *world) panel(tab *tab) *panel {
 	interval := time.Duration(s.tick) * time.Millisecond
 	s.opened++
 	p := &panel{
-		id: s.opened, tab: tab, query: fmt.Sprintf(`{"shape":%q,"tickInterval":%d}`, s.shape, s.tick),
+		id: s.opened, tab: tab, query: s.query, truth: s.truth, behind: s.behind,
 		length: 200 * interval, interval: interval, guarded: true, record: s.record,
 	}
 	p.open()

@@ -18,6 +18,8 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/backend/instancemgmt"
 	"github.com/grafana/grafana-plugin-sdk-go/config"
 	"github.com/grafana/grafana-plugin-sdk-go/data"
+
+	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
 // This file models Grafana Live as DESIGN and Grafana 12.4's source have it, as
@@ -723,6 +725,8 @@ type panel struct {
 	length   time.Duration
 	interval time.Duration
 	guarded  bool
+	truth    func() source.Source
+	behind   time.Duration
 
 	record *recording
 

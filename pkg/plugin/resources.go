@@ -26,6 +26,7 @@ import (
 //	GET labels               names of labels
 //	GET labels/<name>/values values of a label
 //	GET status               how the recorder's store is
+//	GET names                names of metrics, from a metrics API alone
 //	DELETE series            deletes samples, for editors and admins
 //	DELETE store             deletes all that was recorded, for editors and admins
 //
@@ -38,6 +39,7 @@ func (in *instance) CallResource(ctx context.Context, req *backend.CallResourceR
 	mux.HandleFunc("GET /labels/{name}/values", in.browse(labelValues))
 	mux.HandleFunc("GET /status", in.resource((*instance).status))
 	mux.HandleFunc("DELETE /series", in.resource((*instance).deleteSeries))
+	mux.HandleFunc("GET /names", in.names)
 	mux.HandleFunc("DELETE /store", in.resource((*instance).deleteStore))
 	return httpadapter.New(mux).CallResource(ctx, req, sender)
 }

@@ -24,9 +24,11 @@ type settings struct {
 	Recorder recorderSettings `json:"recorder"`
 	// Prometheus is for the source of that name alone.
 	Prometheus prometheusSettings `json:"prometheus"`
+	// MetricsAPI is for the source of that name alone.
+	MetricsAPI metricsAPISettings `json:"metricsApi"`
 
-	// remote tells the server that is asked from others. It says nothing about
-	// either, because viewers see it.
+	// remote tells the server that is asked from others. It is a digest, because
+	// viewers see it.
 	remote string
 }
 
@@ -55,11 +57,12 @@ const (
 	sourceSignal     = "signal"
 	sourceRecorder   = "recorder"
 	sourcePrometheus = "prometheus"
+	sourceMetricsAPI = "metrics-api"
 
 	hour, day = 60 * 60 * 1000, 24 * hour // ms
 )
 
-var sources = []string{sourceRecorder, sourcePrometheus, sourceSignal}
+var sources = []string{sourceRecorder, sourcePrometheus, sourceMetricsAPI, sourceSignal}
 
 // parseSettings returns the settings with defaults for what is absent, null or
 // zero. The error names the field and says what to do.

@@ -24,8 +24,11 @@ func (in *instance) openSource(ctx context.Context, s backend.DataSourceInstance
 	if err := in.recorder.Idle(in.store()); err != nil {
 		return nil, err
 	}
-	if in.settings.Source == sourcePrometheus {
+	switch in.settings.Source {
+	case sourcePrometheus:
 		return in.prometheus(ctx, s)
+	case sourceMetricsAPI:
+		return in.metricsAPI(ctx, s)
 	}
 	return signal.Source{}, nil
 }

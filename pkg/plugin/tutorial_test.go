@@ -85,7 +85,7 @@ func TestModelBreaksTheTutorial(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				srv := newServer(t, 1, func() handlers { return tutorial{tick} })
 				tab := newTab(srv)
-				p := &panel{tab: tab, query: "{}", length: time.Minute, interval: tick}
+				p := &panel{tab: tab, query: "{}", length: time.Minute, interval: tick, truth: theSignal}
 				p.open()
 				time.Sleep(10 * time.Second)
 				do(t, srv, p)
@@ -131,7 +131,7 @@ func TestModelFreezesAfterNil(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newServer(t, 1, func() handlers { return ending{tutorial{time.Second}} })
 		tab := newTab(srv)
-		p := &panel{tab: tab, query: "{}", length: time.Minute, interval: time.Second}
+		p := &panel{tab: tab, query: "{}", length: time.Minute, interval: time.Second, truth: theSignal}
 		p.open()
 		time.Sleep(30 * time.Second)
 		if late := time.Since(time.UnixMilli(p.look().newest())); late < 20*time.Second {

@@ -119,7 +119,7 @@ func TestRecordVectors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newWorld(t, 1, 1000)
-				s.shape = "sawtooth"
+				s.query = `{"shape":"sawtooth","tickInterval":1000}`
 				r := &recording{Name: name, began: time.Now()}
 				s.record = r
 				p := s.panel(s.tab())

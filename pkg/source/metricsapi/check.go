@@ -28,7 +28,14 @@ func (s *Source) Check(ctx context.Context) (string, error) {
 
 func (s *Source) check(ctx context.Context) (string, error) {
 	c := s.client
-	if err := c.get(ctx, 1, "/health", nil, func(_ http.Header, body io.Reader) error { return decodeHealth(body) }); err != nil {
+	// Some services answer with a word, but whoever answers to everything answers
+	// with a page.
+	if err := c.get(ctx, 1, "/health", nil, func(header http.Header, _ io.Reader) error {
+		if isPage(header) {
+			return errPage
+		}
+		return nil
+	}); err != nil {
 		return "", err
 	}
 	names, err := c.names(ctx, 1)

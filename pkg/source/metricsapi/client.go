@@ -240,7 +240,7 @@ func (c *client) once(ctx context.Context, u *url.URL, path string, decode func(
 		return c.fail(atAnswer, false, "the answer of %s has more than %d MB: choose a shorter time range, or narrow the query down", path, maxBytes>>20)
 	case body.err != nil:
 		return c.unreached(body.err)
-	case isPage(rsp):
+	case isPage(rsp.Header):
 		return c.fail(atEndpoint, false, "the answer of %s is a web page and not JSON: is the endpoint the metrics API's?", path)
 	}
 	return c.fail(atAnswer, false, "the answer of %s %v", path, err)
@@ -364,8 +364,11 @@ func oneLine(s string) string {
 	return strings.Join(strings.Fields(s), " ")
 }
 
-func isPage(rsp *http.Response) bool {
-	kind, _, _ := mime.ParseMediaType(rsp.Header.Get("Content-Type"))
+// errPage says that an answer is a web page.
+var errPage = errors.New("is a web page")
+
+func isPage(header http.Header) bool {
+	kind, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
 	return kind == "text/html"
 }
 

@@ -278,6 +278,7 @@ func TestCheck(t *testing.T) {
 	}{
 		{"well", plain(nil), "The metrics API answers, and names 1 metrics. The newest point of the first of them, m, is at 20"},
 		{"well over TLS", secure(nil), "The metrics API answers, and names 1 metrics."},
+		{"well in a word", plain(map[string]string{"/health": "OK"}), "The metrics API answers, and names 1 metrics."},
 		{"no names", plain(map[string]string{"/names": "404no"}), "The metrics API answers. It names no metrics, so no point was asked for."},
 		{"no point yet", plain(map[string]string{"/latest": `{"timestamp":null,"value":null}`}), "The metrics API answers, and names 1 metrics. The first of them, m, has no point yet."},
 
@@ -343,9 +344,8 @@ func TestCheck(t *testing.T) {
 		{"neither /names nor /latest", plain(map[string]string{"/names": "404", "/latest": `404{"detail":"Not Found"}`}), "Endpoint: the metrics API answers 404 Not Found to /latest: Not Found"},
 		{"neither /names nor /query", plain(map[string]string{"/names": "404", "/query": `404`}), "Endpoint: the metrics API answers 404 Not Found to /query"},
 		{"a web page", plain(map[string]string{"/health": "<!doctype html><title>Hello</title>"}), "Endpoint: the answer of /health is a web page and not JSON: is the endpoint the metrics API's?"},
-		{"some other JSON", plain(map[string]string{"/health": `"ok"`}), `Answer: the answer of /health is wrong: it is the text "ok" and not an object`},
 		{"not well", plain(map[string]string{"/health": `503{"error":"the database is down"}`}), "Answer: the metrics API answers 503 Service Unavailable to /health: the database is down"},
-		{"wrong names", plain(map[string]string{"/names": `{"metrics":[]}`}), "Answer: the answer of /names is wrong: it has no field names"},
+		{"wrong names", plain(map[string]string{"/names": `{"metrics":[]}`}), "Answer: the answer of /names is wrong: it is an object and not a list"},
 		{"a wrong latest", plain(map[string]string{"/latest": `{"timestamp":"today","value":1}`}), `Answer: the answer of /latest is wrong: timestamp is "today"`},
 		{"a wrong query", plain(map[string]string{"/query": `{"timestamps":[1,2],"values":[1,2]}`}), "Answer: the answer of /query is wrong: timestamps[0] is 1970-01-01T00:00:00.001Z, which was not asked for"},
 		{"no points where there must be one", plain(map[string]string{"/query": `{"timestamps":[],"values":[]}`}), `Answer: /latest has a point of "m" at 20`},

@@ -133,30 +133,25 @@ func decodeLatest(r io.Reader) (at int64, ok bool, err error) {
 	return at, ok, err
 }
 
-// decodeNames reads an answer of /names.
+// decodeNames reads an answer of /names, which is a list.
 func decodeNames(r io.Reader) ([]string, error) {
 	names := []string{} // in JSON [] and not null
 	dec := newDecoder(r)
-	err := dec.object(map[string]func() error{
-		"names": func() error {
-			return dec.list("names", func(i int, t json.Token) error {
-				name, ok := t.(string)
-				if !ok {
-					return fmt.Errorf("is wrong: names[%d] is %s and not a text", i, kind(t))
-				}
-				if i < maxNames { // for completion, which needs no more
-					names = append(names, name)
-				}
-				return nil
-			})
-		},
-	}, "names")
-	return names, err
+	err := dec.list("it", func(i int, t json.Token) error {
+		name, ok := t.(string)
+		if !ok {
+			return fmt.Errorf("is wrong: name %d is %s and not a text", i, kind(t))
+		}
+		if i < maxNames { // for completion, which needs no more
+			names = append(names, name)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return names, dec.end()
 }
-
-// decodeHealth reads an answer of /health, of which nothing is needed but that
-// it is an object.
-func decodeHealth(r io.Reader) error { return newDecoder(r).object(nil) }
 
 // timeOf returns a time in Unix nanoseconds. Errors go on after what is wrong.
 func timeOf(t json.Token) (int64, error) {
@@ -223,7 +218,7 @@ func kind(t json.Token) string {
 	return "an object"
 }
 
-// decoder reads one JSON object token by token, so that an answer that is too
+// decoder reads one JSON value token by token, so that an answer that is too
 // long is noticed before it fills the memory. Errors go on after the name of the
 // answer.
 type decoder struct{ *json.Decoder }
@@ -285,11 +280,12 @@ func (d decoder) object(read map[string]func() error, needed ...string) error {
 			return fmt.Errorf("is wrong: it has no field %s", name)
 		}
 	}
-	switch _, err := d.Token(); {
-	case err == nil:
+	return d.end()
+}
+
+func (d decoder) end() error {
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return errors.New("is wrong: something follows its end")
-	case !errors.Is(err, io.EOF):
-		return fmt.Errorf("is wrong: something follows its end: %w", err)
 	}
 	return nil
 }

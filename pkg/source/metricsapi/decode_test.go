@@ -28,7 +28,7 @@ func TestDecodeSeries(t *testing.T) {
 		{"a list", `[]`, "is wrong: it is a list and not an object"},
 		{"null", `null`, "is wrong: it is null and not an object"},
 		{"two answers", `{"timestamps":[],"values":[]}{}`, "is wrong: something follows its end"},
-		{"something after it", `{"timestamps":[],"values":[]}x`, "is wrong: something follows its end: invalid character 'x' looking for beginning of value"},
+		{"something after it", `{"timestamps":[],"values":[]}x`, "is wrong: something follows its end"},
 		{"no timestamps", `{"values":[]}`, "is wrong: it has no field timestamps"},
 		{"no values", `{"timestamps":[]}`, "is wrong: it has no field values"},
 		{"a field twice", `{"timestamps":[],"values":[],"Values":[]}`, "is wrong: it has the field values twice"},
@@ -88,8 +88,9 @@ func TestDecodeLatest(t *testing.T) {
 // Whatever comes, points are in order, within the range, and have their values.
 func FuzzDecode(f *testing.F) {
 	f.Add(`{"timestamps":[1000000000000,"2001-09-09T01:46:41.5Z"],"values":[1.5,null],"labels":{"a":"b"},"unit":"s"}`)
-	f.Add(`{"timestamp":1e12,"value":1,"names":["a"],"x":[{}]}`)
+	f.Add(`{"timestamp":1e12,"value":1,"x":[{}]}`)
 	f.Add(`[[[[`)
+	f.Add(`["a"]`)
 	f.Fuzz(func(t *testing.T, answer string) {
 		const from, to = 1_000_000_000_000, 1_000_000_060_000
 		s, err := decodeSeries(strings.NewReader(answer), from, to)
@@ -100,7 +101,6 @@ func FuzzDecode(f *testing.F) {
 		}
 		_, _, _ = decodeLatest(strings.NewReader(answer))
 		_, _ = decodeNames(strings.NewReader(answer))
-		_ = decodeHealth(strings.NewReader(answer))
 	})
 }
 

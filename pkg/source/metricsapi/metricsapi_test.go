@@ -392,7 +392,7 @@ func TestQueryCanonicalJSON(t *testing.T) {
 func TestSecretsAreKept(t *testing.T) {
 	const key = `ge"heim/Ä 42`
 	answers := map[string]string{
-		"names":              fmt.Sprintf(`{"names":[%q]}`, key),
+		"names":              fmt.Sprintf(`[%q]`, key),
 		"labels":             fmt.Sprintf(`{"timestamps":[],"values":[],"labels":{%q:%q},"unit":%q}`, key, key, key),
 		"a message":          fmt.Sprintf(`500{"error":%q}`, strings.Repeat("x", maxMessage-5)+key),
 		"a text":             "400" + key,
@@ -447,11 +447,11 @@ func TestNames(t *testing.T) {
 		want         []string
 		err          string
 	}{
-		{"some", `{"Names":["b","a"]}`, 200, []string{"b", "a"}, ""},
-		{"none", `{"names":[]}`, 200, []string{}, ""},
+		{"some", `["b","a"]`, 200, []string{"b", "a"}, ""},
+		{"none", `[]`, 200, []string{}, ""},
 		{"not there", `not found`, 404, []string{}, ""},
-		{"not a list", `{"names":"a"}`, 200, nil, `the answer of /names is wrong: names is the text "a" and not a list`},
-		{"not texts", `{"names":[1]}`, 200, nil, `the answer of /names is wrong: names[0] is the number 1 and not a text`},
+		{"not a list", `{"names":["a"]}`, 200, nil, `the answer of /names is wrong: it is an object and not a list`},
+		{"not texts", `[1]`, 200, nil, `the answer of /names is wrong: name 0 is the number 1 and not a text`},
 		{"refused", `{"error":"no"}`, 403, nil, `the metrics API answers 403 Forbidden to /names: no`},
 	} {
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -75,7 +75,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/health":
 		answer(http.StatusOK, map[string]string{"status": "ok"})
 	case "/names":
-		answer(http.StatusOK, map[string]any{"names": []string{"m"}})
+		answer(http.StatusOK, []string{"m"})
 	case "/latest":
 		n := s.before(now)
 		for s.time(n).After(s.Since) && !s.there(n, now) {

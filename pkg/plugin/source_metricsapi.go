@@ -1,0 +1,117 @@
+package plugin
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/grafana/grafana-plugin-sdk-go/backend"
+	"github.com/grafana/grafana-plugin-sdk-go/backend/httpclient"
+
+	"github.com/continuum-live/continuum-datasource/pkg/source"
+	"github.com/continuum-live/continuum-datasource/pkg/source/metricsapi"
+)
+
+// metricsAPISettings say which service is asked. Timeout, TLS, basic auth and
+// custom headers are the SDK's own settings.
+type metricsAPISettings struct {
+	Endpoint string `json:"endpoint"`
+	// KeyHeader is the header that the API key is sent in: as a bearer token in
+	// Authorization, which is the default, as it is in any other.
+	KeyHeader string `json:"keyHeader"`
+	// Delay is how long after its time a point may still come, in milliseconds.
+	Delay int64 `json:"delay"`
+}
+
+var headerName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+
+// metricsAPI returns the source of an HTTP service. The client has credentials of
+// the data source alone, never those of a viewer.
+func (in *instance) metricsAPI(ctx context.Context, s backend.DataSourceInstanceSettings) (source.Source, error) {
+	c := in.settings.MetricsAPI
+	opts, err := s.HTTPClientOptions(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("the HTTP settings of the data source cannot be read: %w", err)
+	}
+	opts.ForwardHTTPHeaders = false
+	in.settings.remote = digestOf(c.Endpoint, opts.Header)
+	secrets := secretsOf(opts)
+	if key := strings.TrimSpace(s.DecryptedSecureJSONData["apiKey"]); key != "" {
+		header := http.CanonicalHeaderKey(strings.TrimSpace(cmp.Or(c.KeyHeader, "Authorization")))
+		switch {
+		case !headerName.MatchString(header):
+			return nil, fmt.Errorf("the header of the API key, %q, is not the name of a header: enter one such as X-API-Key in the data source settings", header)
+		case header != "Authorization":
+			opts.Header.Set(header, key)
+		case opts.BasicAuth != nil:
+			return nil, errors.New("an API key in the header Authorization leaves no room for basic auth: " +
+				"choose one of them, or another header for the key, in the data source settings")
+		default:
+			opts.Header.Set(header, "Bearer "+key)
+		}
+		secrets = append(secrets, key)
+	}
+	client, err := httpclient.New(opts)
+	if err != nil {
+		return nil, fmt.Errorf("the HTTP settings of the data source cannot be used: %w", err)
+	}
+	return metricsapi.New(metricsapi.Config{Endpoint: c.Endpoint, Client: client, Delay: ms(c.Delay), Secrets: secrets})
+}
+
+// secretHeader tells custom headers that are passwords from those that name a
+// tenant or the like.
+var secretHeader = regexp.MustCompile(`(?i)auth|key|token|secret|cookie|password`)
+
+// secretsOf returns what must not come back out of what a service answers.
+func secretsOf(opts httpclient.Options) []string {
+	var secrets []string
+	if b := opts.BasicAuth; b != nil && b.Password != "" {
+		secrets = append(secrets, b.Password, base64.StdEncoding.EncodeToString([]byte(b.User+":"+b.Password)))
+	}
+	for name, values := range opts.Header {
+		if !secretHeader.MatchString(name) {
+			continue
+		}
+		for _, v := range values {
+			_, credentials, _ := strings.Cut(v, " ") // Bearer …
+			secrets = append(secrets, v, strings.TrimSpace(credentials))
+		}
+	}
+	return secrets
+}
+
+// digestOf tells servers apart, and tenants of one server. Secrets are no part of
+// it: who sees a digest can try what it may be made of.
+func digestOf(address string, header http.Header) string {
+	lines := []string{address}
+	for name, values := range header {
+		if !secretHeader.MatchString(name) {
+			lines = append(lines, fmt.Sprintf("%s: %q", name, values))
+		}
+	}
+	slices.Sort(lines[1:])
+	sum := sha256.Sum256([]byte(strings.Join(lines, "\n")))
+	return hex.EncodeToString(sum[:8])
+}
+
+// names answers with the names of a metrics API's metrics.
+func (in *instance) names(w http.ResponseWriter, r *http.Request) {
+	api, ok := in.source.(*metricsapi.Source)
+	switch {
+	case in.broken != nil:
+		respond(w, nil, invalid{in.broken})
+	case !ok:
+		respond(w, nil, invalid{fmt.Errorf("the source %q has no list of names", in.settings.Source)})
+	default:
+		names, err := api.Names(r.Context())
+		respond(w, names, err)
+	}
+}
