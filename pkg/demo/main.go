@@ -212,10 +212,10 @@ func (d *demo) join(ctx context.Context) error {
 	status, initial, err := d.plugin.SubscribeStream(ctx, &backend.SubscribeStreamRequest{
 		PluginContext: d.context, Path: d.path, Data: d.data,
 	})
-	if ctx.Err() != nil {
-		return nil // watch ends at once
-	}
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return nil //nolint:nilerr // watch ends at once
+	case err != nil:
 		return err
 	}
 	if status != backend.SubscribeStreamStatusOK {

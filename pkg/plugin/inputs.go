@@ -10,11 +10,13 @@ import (
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/mqtt"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/push"
 )
 
 // inputTypes make inputs of their settings and secrets.
 var inputTypes = map[string]func(json.RawMessage, func(string) string) (recorder.Input, error){
 	"mqtt": inputOf(mqtt.New),
+	"push": inputOf(push.New),
 }
 
 func inputOf[C any](build func(C, func(string) string) (recorder.Input, error)) func(json.RawMessage, func(string) string) (recorder.Input, error) {
@@ -53,6 +55,9 @@ func inputs(all []json.RawMessage, secrets map[string]string) (made []recorder.I
 		if names[c.Name] {
 			return nil, nil, fmt.Errorf("two inputs are called %q: give one of them another name in the data source settings", c.Name)
 		}
+		if name := pushed(all[:i]); c.Type == "push" && name != "" {
+			return nil, nil, fmt.Errorf("inputs %s and %s are both for what is pushed: remove one of them in the data source settings", name, c.Name)
+		}
 		names[c.Name] = true
 		input, err := makeInput(c, raw, secrets)
 		if err != nil {
@@ -90,6 +95,18 @@ func (c common) secret(secrets map[string]string) bool {
 		}
 	}
 	return false
+}
+
+// pushed returns the name of the input that takes what is pushed, empty if there
+// is none.
+func pushed(all []json.RawMessage) string {
+	for _, raw := range all {
+		var c common
+		if json.Unmarshal(raw, &c) == nil && c.Type == "push" {
+			return c.Name
+		}
+	}
+	return ""
 }
 
 // failed is an input that cannot be made.

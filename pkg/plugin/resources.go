@@ -16,30 +16,35 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/push"
 	"github.com/continuum-live/continuum-datasource/pkg/source/promql"
 )
 
-// CallResource answers what the front end has to know for its editors, the first
-// three for all sources of PromQL, the others for the recorder alone:
+// CallResource answers what the front end has to know for its editors, and takes
+// what is pushed. The first three are for all sources of PromQL, the next is for
+// metrics APIs, the others are for the recorder:
 //
 //	GET metrics              names with type, unit and help
 //	GET labels               names of labels
 //	GET labels/<name>/values values of a label
+//	GET names                names of metrics, from a metrics API
 //	GET status               how the recorder's store is
-//	GET names                names of metrics, from a metrics API alone
-//	DELETE series            deletes samples, for editors and admins
-//	DELETE store             deletes all that was recorded, for editors and admins
+//	POST push/<format>       stores samples: influx or prometheus
+//	DELETE series            deletes samples
+//	DELETE store             deletes all that was recorded
 //
-// All but those of the store take from and to (Unix ms, the last hour if absent), limit and
-// match, a series selector such as up{job="a"}. DELETE needs from, to and match.
+// The first three and DELETE series take from and to (Unix ms, the last hour if
+// absent), limit and match, a series selector such as up{job="a"}. DELETE series
+// needs from, to and match. What writes or deletes is for editors and admins.
 func (in *instance) CallResource(ctx context.Context, req *backend.CallResourceRequest, sender backend.CallResourceResponseSender) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", in.browse(metricNames))
 	mux.HandleFunc("GET /labels", in.browse(labelNames))
 	mux.HandleFunc("GET /labels/{name}/values", in.browse(labelValues))
-	mux.HandleFunc("GET /status", in.resource((*instance).status))
-	mux.HandleFunc("DELETE /series", in.resource((*instance).deleteSeries))
 	mux.HandleFunc("GET /names", in.names)
+	mux.HandleFunc("GET /status", in.resource((*instance).status))
+	mux.HandleFunc("POST /push/{format}", in.push)
+	mux.HandleFunc("DELETE /series", in.resource((*instance).deleteSeries))
 	mux.HandleFunc("DELETE /store", in.resource((*instance).deleteStore))
 	return httpadapter.New(mux).CallResource(ctx, req, sender)
 }
@@ -89,7 +94,7 @@ func respond(w http.ResponseWriter, body any, err error) {
 		switch {
 		case errors.As(err, new(invalid)):
 			status = http.StatusBadRequest
-		case errors.Is(err, errRole):
+		case errors.Is(err, errRole), errors.Is(err, errNoPush):
 			status = http.StatusForbidden
 		}
 		body = map[string]string{"error": err.Error()}
@@ -209,7 +214,29 @@ func (in *instance) status(store *recorder.Store, r *http.Request) (any, error) 
 	return s, nil
 }
 
-var errRole = errors.New("only editors and admins may delete what was recorded")
+// push hands a request on to the input for what is pushed.
+func (in *instance) push(w http.ResponseWriter, r *http.Request) {
+	if !mayEdit(backend.PluginConfigFromContext(r.Context())) {
+		respond(w, nil, errRole)
+		return
+	}
+	store, err := in.opened(r.Context())
+	if err != nil {
+		respond(w, nil, err)
+		return
+	}
+	name := pushed(in.settings.Recorder.Inputs)
+	if name == "" {
+		respond(w, nil, errNoPush)
+		return
+	}
+	push.Handler(store.Sink(name), r.PathValue("format")).ServeHTTP(w, r)
+}
+
+var (
+	errRole   = errors.New("only editors and admins may change what is recorded: use a service account with the role Editor")
+	errNoPush = errors.New("nothing may be pushed to this data source: add the input Push in its settings")
+)
 
 func mayEdit(pc backend.PluginContext) bool {
 	return pc.User != nil && (pc.User.Role == "Editor" || pc.User.Role == "Admin")
