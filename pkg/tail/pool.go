@@ -89,8 +89,8 @@ func (p *Pool) Overlap(ctx context.Context, q source.Query, step int64, fields [
 	if !ok {
 		return nil, ErrFields
 	}
-	b, _, err := encodeOverlap(rows, rows.Len())
-	return b, err
+	pk, _, err := encodeOverlap(rows, mostRows(len(fields)))
+	return pk.json, err
 }
 
 // Newest returns the n newest settled rows of q.

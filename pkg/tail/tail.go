@@ -39,10 +39,10 @@ const (
 	overlapTime  = 10 * time.Second
 	overlapBytes = 16 << 10
 
-	// catchUp is the most rows that are read at once after a source was away.
-	// Behind more than that, the tail starts anew and leaves a hole, upon which
-	// viewers ask for their history again.
-	catchUp = 5000
+	// catchUp is the most values, times included, that are sent at once after a
+	// source was away: some 200 KB. Behind more than that, the tail starts anew
+	// and leaves a hole, upon which viewers ask for their history again.
+	catchUp = 10_000
 
 	backoffMin = 250 * time.Millisecond
 	backoffMax = 10 * time.Second
@@ -54,6 +54,9 @@ var (
 	ErrFields = errors.New("the query has a new series")
 	// ErrLate says that late samples came, so that the history may have changed.
 	ErrLate = errors.New("late samples have changed the history")
+	// ErrClock says that rows were sent which the source no longer takes for
+	// past, as happens when its clock is set back.
+	ErrClock = errors.New("the clock of the source was set back")
 )
 
 // lateWait is how long a stream goes on after late samples, so that a source
@@ -73,25 +76,25 @@ type Tail struct {
 	// overlap are the newest rows; encoded is their packet, made at the first
 	// use after each publication.
 	overlap grid.Rows
-	encoded []byte
-	fits    int // rows that are known to fit into overlapBytes
+	encoded packet
+	fits    int // rows that may fit into overlapBytes
 	// published is closed and made anew at each publication.
 	published chan struct{}
 }
 
-// packet are the rows that were published last: those in (after, through], and
-// perhaps older ones that have changed.
+// packet is what a stream is sent: the rows in (after, through], and perhaps
+// older ones that have changed.
 type packet struct {
 	after, through int64
 	json           []byte
 }
 
 func newTail(q source.Query, step int64, fields []string) *Tail {
-	return &Tail{query: q, step: step, fields: fields, published: make(chan struct{}), fits: catchUp}
+	return &Tail{query: q, step: step, fields: fields, published: make(chan struct{}), fits: mostRows(len(fields))}
 }
 
-// run reads and publishes rows until ctx ends or there is a new series. It
-// outlives every failure of the source: while the source is away nothing is sent.
+// run reads and publishes rows until ctx ends, there is a new series or the
+// source's clock is set back. It outlives every failure of the source: while the source is away nothing is sent.
 func (t *Tail) run(ctx context.Context) {
 	var through int64 // 0 before the first rows
 	wait := backoffMin
@@ -105,7 +108,7 @@ func (t *Tail) run(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
-			if errors.Is(err, ErrFields) {
+			if errors.Is(err, ErrFields) || errors.Is(err, ErrClock) {
 				t.end(err)
 				return
 			}
@@ -181,8 +184,11 @@ func (t *Tail) advance(ctx context.Context, through *int64) (time.Duration, erro
 	if err != nil {
 		return 0, err
 	}
+	if t.state().newest.through-settled > overlapTime.Milliseconds() {
+		return 0, ErrClock
+	}
 	after, last := *through, grid.Floor(settled, t.step)
-	if *through == 0 || (last-*through)/t.step > catchUp {
+	if *through == 0 || (last-*through)/t.step > max(OverlapLen(t.step), t.catchUp()) {
 		after = last - OverlapLen(t.step)*t.step
 	}
 	if last > after {
@@ -233,26 +239,37 @@ func (t *Tail) unsent(rows grid.Rows) grid.Rows {
 	return rows.Newest(rows.Len() - same)
 }
 
+// catchUp returns how many rows are sent at once at most. One row always is.
+func (t *Tail) catchUp() int64 { return max(1, catchUp/int64(len(t.fields)+1)) }
+
 // OverlapLen returns how many rows the overlap has at a step. The fields of a
 // stream must be those of at least so many rows: a tail begins with them.
 func OverlapLen(step int64) int64 {
 	return max(overlapRows, overlapTime.Milliseconds()/step)
 }
 
-// publish publishes rows that begin where the last ones ended, or before.
+// publish hands rows to the streams. They go on from the last ones, or repeat
+// some of these; if not, or if they are too many to be sent at once, what is sent
+// is the overlap.
 func (t *Tail) publish(rows grid.Rows) error {
+	joined, _ := t.overlap.Append(rows) // nobody else writes to it
+	overlap := joined.Newest(int(OverlapLen(t.step)))
 	unsent := t.unsent(rows)
-	json, err := encode(unsent)
+	// A stream that has the last packet needs no more than this one.
+	p := packet{after: t.state().newest.through, through: rows.Through}
+	var err error
+	if unsent.After <= p.after && int64(unsent.Len()) <= t.catchUp() {
+		p.json, err = encode(unsent)
+	} else {
+		p, _, err = encodeOverlap(overlap, mostRows(len(t.fields)))
+	}
 	if err != nil {
 		return err
 	}
 	evaluations.Inc()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	// A stream that has the last packet needs no more than this one.
-	t.newest = packet{after: max(unsent.After, t.newest.through), through: rows.Through, json: json}
-	joined, _ := t.overlap.Append(rows)
-	t.overlap, t.encoded = joined.Newest(int(OverlapLen(t.step))), nil
+	t.newest, t.overlap, t.encoded = p, overlap, packet{}
 	t.wake()
 	return nil
 }
@@ -278,46 +295,49 @@ func (t *Tail) state() state {
 	return state{t.newest, t.late, t.err, t.published}
 }
 
-// overlapPacket returns the overlap, encoded, and the time of its newest row.
-// Before the first publication it has no bytes.
+// overlapPacket returns the overlap. Before the first publication it has no
+// bytes.
 func (t *Tail) overlapPacket() (packet, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	p := t.newest
-	if p.json == nil {
-		return p, nil
+	if t.newest.json == nil {
+		return packet{}, nil
 	}
-	if t.encoded == nil {
+	if t.encoded.json == nil {
 		var err error
 		if t.encoded, t.fits, err = encodeOverlap(t.overlap, t.fits); err != nil {
 			return packet{}, err
 		}
 	}
-	p.json = t.encoded
-	return p, nil
+	return t.encoded, nil
 }
 
 // encodeOverlap encodes the newest of the rows, as many as fit, starting with a
 // guess. It returns the guess for the next time. One row always fits.
-func encodeOverlap(rows grid.Rows, guess int) ([]byte, int, error) {
+func encodeOverlap(rows grid.Rows, guess int) (packet, int, error) {
 	for {
-		b, err := encode(rows.Newest(guess))
-		n := min(guess, rows.Len())
-		switch {
+		newest := rows.Newest(guess)
+		b, err := encode(newest)
+		n := newest.Len()
+		switch p := (packet{newest.After, newest.Through, b}); {
 		case err != nil:
-			return nil, 0, err
+			return packet{}, 0, err
 		case len(b) <= overlapBytes:
 			// Room that was lost to long rows comes back bit by bit.
-			return b, n + n/8 + 1, nil
+			return p, n + n/8 + 1, nil
 		case n == 1:
-			return b, 1, nil
+			return p, 1, nil
 		}
 		guess = min(n-1, max(1, n*overlapBytes/len(b)))
 	}
 }
 
-// Serve sends the tail to one channel until ctx ends, send fails, there is a new
-// series, or the source has taken other late samples than the ones it had when
+// mostRows returns how many rows could fit into the overlap at the very most: a
+// time takes 14 bytes and a value no less than 2.
+func mostRows(fields int) int { return 1 + overlapBytes/(14+2*fields) }
+
+// Serve sends the tail to one channel until ctx ends, send fails, the tail ends,
+// or the source has taken other late samples than the ones it had when
 // the history was read. Each receive from joined says that a viewer joined; the
 // call itself is the first join.
 //
@@ -345,7 +365,7 @@ func (t *Tail) Serve(ctx context.Context, late uint64, joined <-chan struct{}, s
 		due := s.newest.json != nil && repeats.due(now)
 		if due || s.newest.through > sent {
 			p, err := s.newest, error(nil)
-			if due || s.newest.after != sent && sent != 0 {
+			if due || s.newest.after != sent {
 				p, err = t.overlapPacket()
 			}
 			if err == nil {

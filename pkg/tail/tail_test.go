@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -26,10 +27,16 @@ type scripted struct {
 	renamed atomic.Bool
 	series  int // instead of one
 	late    atomic.Uint64
-	ended   atomic.Bool // the series gives no more rows
+	ended   atomic.Bool  // the series gives no more rows
+	behind  atomic.Int64 // ms, by which its clock was set back
 	revised atomic.Bool
 	mended  sync.Map // values by the times of rows that were changed
 	changed chan struct{}
+}
+
+func (s *scripted) Settled(ctx context.Context) (int64, error) {
+	settled, err := s.Query.Settled(ctx)
+	return settled - s.behind.Load(), err
 }
 
 // Watch implements source.Watched.
@@ -109,6 +116,13 @@ func (s *stream) ended() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
+}
+
+// count returns how many packets were sent.
+func (s *stream) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.packets)
 }
 
 // times returns the times of all rows sent, without repeats.
@@ -195,7 +209,7 @@ func TestOverlapAfterJoin(t *testing.T) {
 	serve(t, `{"tickInterval":60000}`, func(t *testing.T, _ *scripted, s *stream, joined chan<- struct{}) {
 		repeats := func(do func()) []time.Duration {
 			wait(3 * time.Second)
-			before, from := len(s.packets), time.Now()
+			before, from := s.count(), time.Now()
 			do()
 			wait(3 * time.Second)
 			var at []time.Duration
@@ -291,9 +305,9 @@ func TestSourceAway(t *testing.T) {
 		wait(10 * time.Second)
 		q.down.Store(true)
 		wait(time.Second)
-		packets := len(s.packets)
+		packets := s.count()
 		wait(10 * time.Minute)
-		if len(s.packets) != packets {
+		if s.count() != packets {
 			t.Error("packets were sent while the source was away")
 		}
 		q.down.Store(false)
@@ -317,14 +331,93 @@ func TestSourceAwayForVeryLong(t *testing.T) {
 		wait(10 * time.Minute)
 		q.down.Store(false)
 		wait(11 * time.Second)
-		for _, p := range s.packets {
-			if len(p.times) > catchUp {
-				t.Errorf("a packet of %d rows", len(p.times))
-			}
-		}
 		times := s.times()
 		if late := time.Now().UnixMilli() - times[len(times)-1]; late > 300 {
 			t.Errorf("the newest row is %d ms old", late)
+		}
+	})
+}
+
+// No packet is huge, whatever there is to send. A row cannot be sent in parts.
+func TestPacketSize(t *testing.T) {
+	const most = 256 << 10
+	for _, c := range []struct {
+		tick, series int
+		away         time.Duration
+	}{
+		{10, 1, time.Hour}, {10, 1, 90 * time.Second}, {10, 200, 9 * time.Second}, {1000, 1000, 9 * time.Second},
+		{1000, 1000, time.Hour}, {60_000, 500, time.Hour},
+	} {
+		t.Run(fmt.Sprint(c), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q := newScripted(t, fmt.Sprintf(`{"tickInterval":%d}`, c.tick))
+				q.series = c.series
+				first, err := Newest(t.Context(), q, q.MinStep(), 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var pool Pool
+				tail, release := pool.Follow(q, q.MinStep(), first.Fields())
+				defer release()
+				ctx, cancel := context.WithCancel(t.Context())
+				s, done := &stream{}, make(chan struct{})
+				go func() {
+					_ = tail.Serve(ctx, 0, nil, s.send)
+					close(done)
+				}()
+				wait(2 * time.Second)
+				q.down.Store(true)
+				wait(c.away)
+				q.down.Store(false)
+				wait(12*time.Second + time.Duration(c.tick)*time.Millisecond)
+				cancel()
+				<-done
+				for i, p := range s.packets {
+					if p.bytes > most || len(p.times) > catchUp {
+						t.Errorf("packet %d has %d bytes in %d rows", i, p.bytes, len(p.times))
+					}
+				}
+				times := s.times()
+				if late := time.Now().UnixMilli() - times[len(times)-1]; late > int64(c.tick)+300 {
+					t.Errorf("the newest row is %d ms old", late)
+				}
+			})
+		})
+	}
+}
+
+// A source whose clock is set back a little is waited for. Else the tail ends,
+// and a new one goes on from where the source now is.
+func TestClockSetBack(t *testing.T) {
+	serve(t, `{}`, func(t *testing.T, q *scripted, s *stream, _ chan<- struct{}) {
+		wait(5 * time.Second)
+		packets := s.count()
+		q.behind.Store(9000)
+		wait(8 * time.Second)
+		if s.ended() != nil || s.count() != packets {
+			t.Errorf("%d packets came while the clock was 9 s behind, error %v", s.count()-packets, s.ended())
+		}
+		wait(5 * time.Second)
+		times := s.times()
+		if got, want := len(times), int(times[len(times)-1]-times[0])/1000+1; got != want || s.count() <= packets {
+			t.Errorf("%d rows of %d were sent", got, want)
+		}
+		q.behind.Store(3_600_000)
+		wait(2 * time.Second)
+		if !errors.Is(s.ended(), ErrClock) {
+			t.Errorf("an hour back, Serve: %v", s.ended())
+		}
+		var pool Pool
+		tail, release := pool.Follow(q, 1000, signalFields)
+		defer release()
+		again := &stream{}
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { _ = tail.Serve(ctx, 0, nil, again.send) }()
+		wait(5 * time.Second)
+		cancel()
+		times = again.times()
+		if late := time.Now().UnixMilli() - 3_600_000 - times[len(times)-1]; late < 0 || late > 1000 {
+			t.Errorf("the newest row is %d ms old by the source's clock", late)
 		}
 	})
 }
@@ -333,10 +426,10 @@ func TestFieldsChange(t *testing.T) {
 	serve(t, `{"tickInterval":1000}`, func(t *testing.T, q *scripted, s *stream, _ chan<- struct{}) {
 		wait(5 * time.Second)
 		q.renamed.Store(true)
-		before := len(s.packets)
+		before := s.count()
 		wait(5 * time.Second)
-		if !errors.Is(s.err, ErrFields) || len(s.packets) != before {
-			t.Errorf("Serve: %v, with %d packets after the change", s.err, len(s.packets)-before)
+		if !errors.Is(s.ended(), ErrFields) || s.count() != before {
+			t.Errorf("Serve: %v, with %d packets after the change", s.ended(), s.count()-before)
 		}
 	})
 }
