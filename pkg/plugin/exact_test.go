@@ -234,6 +234,28 @@ func TestFirstLoads(t *testing.T) {
 	})
 }
 
+// Settings may change at any moment of a join. Nobody goes on under the old ones,
+// even while Grafana has not noticed.
+func TestSettingsChangeDuringJoin(t *testing.T) {
+	for delay := time.Duration(0); delay < 200*time.Millisecond; delay += 2 * time.Millisecond {
+		synctest.Test(t, func(t *testing.T) {
+			s := newWorld(t, uint64(delay), 1000)
+			s.panel(s.tab())
+			s.wait(delay)
+			s.srv.changeElsewhere(`{"minStep":2000}`)
+			s.panel(s.tab())
+			s.wait(15 * time.Second)
+			for _, p := range s.panels {
+				p.final(t)
+			}
+			s.finish()
+			if t.Failed() {
+				t.Fatalf("the settings changed %v after a panel was opened", delay)
+			}
+		})
+	}
+}
+
 // world is one Grafana with what its users look at.
 type world struct {
 	t      *testing.T

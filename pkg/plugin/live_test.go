@@ -22,14 +22,15 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
-// This file models Grafana Live as DESIGN and Grafana 12.4's source have it, as
-// far as it decides which rows reach a panel. It runs inside testing/synctest,
-// with every latency drawn from a seeded generator.
+// This file models Grafana Live as docs/design.md and Grafana 12.4's source have
+// it, as far as it decides which rows reach a panel. It runs inside
+// testing/synctest, with every latency drawn from a seeded generator.
 //
 // On the server: one RunStream per channel, started before the subscriber is in
 // the hub; called again without SubscribeStream after an error; ended for good
-// after nil; kept for 15 s without subscribers; cancelled and submitted anew when
-// settings change. Publications reach who is in the hub by then, and nothing is
+// after nil; kept for 15 s without subscribers; begun with the settings that the
+// first subscriber had, cancelled and submitted anew when they change (on another
+// replica: within a minute of that). Publications reach who is in the hub by then, and nothing is
 // kept for anybody.
 //
 // In the browser: one buffer per channel and tab, which drops the history of
@@ -83,6 +84,7 @@ func (m managed) RunStream(ctx context.Context, req *backend.RunStreamRequest, s
 	if err != nil {
 		return err
 	}
+	time.Sleep(40 * time.Millisecond) // for another instance to come between
 	return h.RunStream(ctx, req, sender)
 }
 
@@ -114,6 +116,7 @@ type server struct {
 type serverStream struct {
 	channel string
 	data    json.RawMessage
+	context backend.PluginContext // of the first subscriber
 	cancel  context.CancelFunc
 	ended   chan struct{}
 }
@@ -229,7 +232,7 @@ func (s *server) subscribe(sock *socket, channel string, raw json.RawMessage) (j
 		}
 		return nil, status, err
 	}
-	s.submit(channel, raw)
+	s.submit(channel, raw, pc)
 	time.Sleep(s.between(sock.tab.id, 0, 30*time.Millisecond)) // RunStream may publish by now
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -244,14 +247,14 @@ func (s *server) subscribe(sock *socket, channel string, raw json.RawMessage) (j
 }
 
 // submit starts the stream of a channel, unless it runs.
-func (s *server) submit(channel string, raw json.RawMessage) {
+func (s *server) submit(channel string, raw json.RawMessage, pc backend.PluginContext) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.up || s.streams[channel] != nil {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	st := &serverStream{channel, raw, cancel, make(chan struct{})}
+	st := &serverStream{channel, raw, pc, cancel, make(chan struct{})}
 	s.streams[channel] = st
 	go s.run(ctx, st)
 	go s.linger(ctx, st)
@@ -268,10 +271,13 @@ func (s *server) run(ctx context.Context, st *serverStream) {
 		close(st.ended)
 	}()
 	var delay time.Duration
-	for {
+	for first := true; ; first = false {
 		began := time.Now()
 		err := errDown
 		if plugin, alive, pc, downErr := s.process(); downErr == nil {
+			if first {
+				pc = st.context
+			}
 			runCtx, cancel := context.WithCancel(ctx)
 			stop := context.AfterFunc(alive, cancel)
 			err = plugin.RunStream(runCtx, &backend.RunStreamRequest{
@@ -389,19 +395,28 @@ func (s *server) restart(down time.Duration, tabs ...*tab) {
 // change saves the data source's settings: Grafana cancels its streams and
 // submits them anew, with the data they had.
 func (s *server) change(jsonData string) {
+	s.changeElsewhere(jsonData)
 	s.mu.Lock()
-	s.settings.JSONData = onSignal(jsonData)
-	s.settings.Updated = time.Now()
 	var old []*serverStream
 	for _, st := range s.streams {
 		st.cancel()
 		old = append(old, st)
 	}
+	pc := s.context()
 	s.mu.Unlock()
 	for _, st := range old {
 		<-st.ended
-		s.submit(st.channel, st.data)
+		s.submit(st.channel, st.data, pc)
 	}
+}
+
+// changeElsewhere saves the data source's settings on another replica: this one
+// leaves its streams as they are for a while.
+func (s *server) changeElsewhere(jsonData string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settings.JSONData = onSignal(jsonData)
+	s.settings.Updated = time.Now()
 }
 
 // socket is one websocket connection. What is sent arrives in order, or not at

@@ -135,6 +135,10 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 		}
 	}
 	after, through := grid.Floor(from, step), grid.Floor(min(to, settled), step)
+	if n := grid.Window(to-from, step) / step; isLive && n > in.settings.MaxRows && (through-after)/step <= in.settings.MaxRows {
+		isLive, notice = false, fmt.Errorf("Shown without a live stream: it would have %d rows, more than the %d that the data source settings allow. "+
+			"Choose a shorter time range, or a larger minimum interval in the query options.", n, in.settings.MaxRows)
+	}
 	if isLive {
 		// The newest window, by the clock of the source: the browser's may be off.
 		through = grid.Floor(settled, step)

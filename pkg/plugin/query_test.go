@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -135,10 +136,12 @@ func TestChannelOnlyWhereLiveIsRight(t *testing.T) {
 		{name: "expression", raw: live, length: time.Minute, headers: map[string]string{"http_X-Grafana-From-Expr": "true"}},
 		{name: "step is half the range", raw: live, length: 2 * time.Second, channel: true},
 		{name: "step over half the range", raw: live, length: 1999 * time.Millisecond},
+		{name: "as many rows as allowed", settings: `{"maxRows":144}`, raw: live, length: 130 * time.Second, channel: true},
+		{name: "more rows than allowed only when rounded", settings: `{"maxRows":143}`, raw: live, length: 130 * time.Second, notice: "144 rows, more than the 143"},
 		{name: "data too large", raw: `{"live":true,"legend":"` + strings.Repeat("x", 48<<10) + `"}`, length: time.Minute, notice: "48 KB"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			in, pc := newInstance(t, `{}`)
+			in, pc := newInstance(t, cmp.Or(c.settings, `{}`))
 			a := ask(t, in, &backend.QueryDataRequest{
 				PluginContext: pc, Headers: c.headers, Queries: []backend.DataQuery{queryFor("A", c.raw, c.length, time.Second)},
 			})["A"]

@@ -42,6 +42,8 @@ func (in *instance) open(path string, raw json.RawMessage) (channel.Path, channe
 	if in.broken != nil {
 		return fail(in.broken)
 	}
+	// First of all that the settings decide: under others the source may be
+	// another one, which does not even know the query.
 	if d.Revision != in.settings.revision() {
 		return fail(errStale)
 	}
@@ -98,6 +100,8 @@ func (in *instance) SubscribeStream(ctx context.Context, req *backend.SubscribeS
 	switch {
 	case errors.Is(err, errDenied):
 		return refuse(backend.SubscribeStreamStatusPermissionDenied, err)
+	case in.broken != nil:
+		return nil, err // until the settings are mended
 	case errors.Is(err, errStale):
 		// Also a viewer who was offline while the settings changed learns of it
 		// at once: a status would leave it to its own silence rule.
@@ -144,7 +148,7 @@ func (in *instance) RunStream(ctx context.Context, req *backend.RunStreamRequest
 		<-ctx.Done() // an error would make Grafana call again and again
 		return ctx.Err()
 	}
-	run := in.streams.begin(ownerOf(req.PluginContext), p, userOf(req.PluginContext))
+	run := in.streams.begin(ownerOf(req.PluginContext), p, userOf(req.PluginContext), in.settings.revision())
 	defer run.end()
 	if err == nil {
 		err = in.follow(ctx, run, q, p.Step, d, sender)
@@ -162,6 +166,11 @@ func (in *instance) RunStream(ctx context.Context, req *backend.RunStreamRequest
 // follow serves the tail until the context ends, the settings change or the
 // tail no longer fits the stream.
 func (in *instance) follow(ctx context.Context, run run, q source.Query, step int64, d channel.Data, sender *backend.StreamSender) error {
+	select {
+	case <-run.stale:
+		return errStale
+	default:
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {

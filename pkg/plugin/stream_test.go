@@ -120,6 +120,20 @@ func TestSubscribeOnlyToWhatIsOffered(t *testing.T) {
 	}
 }
 
+// While the settings cannot be used, browsers are to try again.
+func TestSubscribeUnderBrokenSettings(t *testing.T) {
+	good, pc := newInstance(t, `{}`)
+	path, data := offered(t, good, pc, `{"live":true}`)
+	in, pc := newInstance(t, `{"minStep":1}`)
+	rsp, err := in.SubscribeStream(t.Context(), &backend.SubscribeStreamRequest{PluginContext: pc, Path: path, Data: data})
+	if err == nil || !strings.Contains(err.Error(), "minimum step 1") {
+		t.Errorf("SubscribeStream: %+v, %v", rsp, err)
+	}
+	if rsp := subscribe(t, in, pc, "anything", data); rsp.Status != backend.SubscribeStreamStatusPermissionDenied {
+		t.Errorf("no path of ours gets status %d", rsp.Status)
+	}
+}
+
 func TestPublishIsDenied(t *testing.T) {
 	in, pc := newInstance(t, `{}`)
 	path, data := offered(t, in, pc, `{"live":true}`)
@@ -248,6 +262,17 @@ func TestRunStreamSaysWhatChanged(t *testing.T) {
 			wait(5 * time.Second)
 			if n := r.count(string(changed)); n != 6 {
 				t.Errorf("said %d times that all has changed, after a join", n)
+			}
+		})
+	})
+	bubble("begun with settings that were replaced meanwhile", func(t *testing.T) {
+		in, pc := newInstance(t, `{}`)
+		path, data := offered(t, in, pc, `{"live":true}`)
+		in.streams.adopt(ownerOf(pc), "another")
+		runStream(t, in, pc, path, data, func(r *sentPackets) {
+			wait(5 * time.Second)
+			if n := r.count(string(changed)); n != 3 || len(r.packets) != n {
+				t.Errorf("%d of %d packets say that all has changed", n, len(r.packets))
 			}
 		})
 	})

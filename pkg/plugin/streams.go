@@ -159,13 +159,14 @@ func (os *ownerStreams) open(path channel.Path, user string) *stream {
 // run is one call of RunStream.
 type run struct {
 	joined <-chan struct{} // receives when viewers join
-	stale  <-chan struct{} // closed when the settings' revision changes
+	stale  <-chan struct{} // closed once the settings' revision is another one
 	end    func()
 }
 
 // begin notes that RunStream was called for path, which it may be without any
-// SubscribeStream: after an error, or after the plugin was restarted.
-func (s *streams) begin(o owner, path channel.Path, user string) run {
+// SubscribeStream: after an error, or after the plugin was restarted. It may also
+// be called with settings that another instance has replaced by now.
+func (s *streams) begin(o owner, path channel.Path, user, revision string) run {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	os := s.of(o)
@@ -173,7 +174,12 @@ func (s *streams) begin(o owner, path channel.Path, user string) run {
 	joined := make(chan struct{}, 1)
 	st.runs[joined] = struct{}{}
 	openStreams.Inc()
-	return run{joined, os.stale, func() {
+	stale := os.stale
+	if os.revision != revision {
+		stale = make(chan struct{})
+		close(stale)
+	}
+	return run{joined, stale, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(st.runs, joined)
