@@ -29,7 +29,8 @@ describe('exact', () => {
     ['no rows where none were promised', [10, 20], { first: 30 }, [], []],
     ['no rows yet', [], {}, [], []],
   ])('reads %s', (_, times, terms, wantTimes, wantValues) => {
-    const { rows } = exact(buffer(times, terms), 'A');
+    const { rows, newest, step } = exact(buffer(times, terms), 'A');
+    expect([newest, step]).toEqual([Math.max(...times), STEP]);
     expect(rows?.fields.map((f) => f.values)).toEqual([wantTimes, wantValues]);
     expect(rows?.length).toBe(wantTimes.length);
   });
@@ -44,7 +45,8 @@ describe('exact', () => {
     ['there are no terms', { ...buffer([10, 20]), meta: undefined }, 'fields', false],
     ['there are no fields', { ...buffer([]), fields: [] }, 'fields', false],
   ])('doubts when %s', (_, frame, doubt, mendable) => {
-    expect(exact(frame, 'A')).toEqual({ doubt, mendable });
+    const reading = exact(frame, 'A');
+    expect([reading.doubt, reading.mendable ?? false, reading.rows]).toEqual([doubt, mendable, undefined]);
   });
 
   it('returns a copy under its own refId', () => {

@@ -8,9 +8,14 @@ import type { Terms } from './types';
  * - `short`: the oldest rows of the window are missing. They were dropped and will not come again.
  * - `hole`: a row between others is missing. It is mendable while the overlap that every join repeats reaches it.
  */
-export type Reading =
-  | { rows: DataFrame; doubt?: undefined; mendable?: undefined }
-  | { rows?: undefined; doubt: 'fields' | 'short' | 'hole'; mendable: boolean };
+export interface Reading {
+  rows?: DataFrame;
+  doubt?: 'fields' | 'short' | 'hole';
+  mendable?: boolean;
+  /** The newest time that the buffer has. */
+  newest: number;
+  step: number;
+}
 
 /**
  * Reads the newest window of rows from a buffer in which rows repeat and go back: one row per time, the last one wins,
@@ -22,12 +27,12 @@ export function exact(buffer: DataFrame, refId: string): Reading {
   const time = buffer.fields[0];
   const terms = buffer.meta?.custom as Partial<Terms> | undefined;
   const { step = 0, window = 0, first = 0 } = terms ?? {};
+  let newest = -Infinity;
   if (!time || step <= 0 || time.config.interval !== step) {
-    return { doubt: 'fields', mendable: false };
+    return { doubt: 'fields', newest, step };
   }
 
   const times: number[] = time.values;
-  let newest = -Infinity;
   for (const t of times) {
     newest = t > newest ? t : newest;
   }
@@ -43,10 +48,11 @@ export function exact(buffer: DataFrame, refId: string): Reading {
   }
   const missing = from.indexOf(-1);
   if (missing === 0) {
-    return { doubt: 'short', mendable: false };
+    return { doubt: 'short', newest, step };
   }
   if (missing > 0) {
-    return { doubt: 'hole', mendable: oldest + missing * step > newest - Math.max(10 * step, 10_000) };
+    const mendable = oldest + missing * step > newest - Math.max(10 * step, 10_000);
+    return { doubt: 'hole', mendable, newest, step };
   }
 
   const fields = buffer.fields.map((field) => {
@@ -56,7 +62,7 @@ export function exact(buffer: DataFrame, refId: string): Reading {
     }
     return { ...field, config: { ...field.config }, values, state: undefined };
   });
-  return { rows: { name: buffer.name, refId, meta: buffer.meta, fields, length } };
+  return { rows: { name: buffer.name, refId, meta: buffer.meta, fields, length }, newest, step };
 }
 
 /** What makes two fields the same series. */

@@ -1,5 +1,5 @@
 import { DataFrame, DataFrameJSON, DataQueryResponse, FieldType, LoadingState } from '@grafana/data';
-import { NEVER, Observable, of, Subscription, throwError } from 'rxjs';
+import { NEVER, Observable, of, Subscription, take, throwError } from 'rxjs';
 import { Epoch, epochOf, guard } from './guard';
 import { DELAY, Server, Tab } from './testing/live';
 import { Ask } from './types';
@@ -299,6 +299,52 @@ describe('guard', () => {
     server.mute = true;
     wait(20_000);
     expect(panel.asked[1]).toEqual({ at: heard + STEP + 15_000 + 125, nonce: 1, resync: 'silence' });
+  });
+
+  it('asks again when only old rows come, as they do when the clock of the source was set back', () => {
+    const panel = live();
+    wait(3000);
+    const heard = (panel.rows!.fields[0]!.values.at(-1) as number) - START;
+    const old = server.overlap();
+    server.mute = true;
+    for (let i = 0; i < 16; i++) {
+      wait(1000);
+      server.mute = false;
+      server.publishAll(old);
+      server.mute = true;
+    }
+    expect(panel.asked.slice(1)).toEqual([{ at: heard + STEP + 15_000 + 125, nonce: 1, resync: 'silence' }]);
+  });
+
+  it('keeps saying that it is refused until it is not', () => {
+    let refuses = true;
+    const panel = new Panel(epoch, ({ nonce }) => {
+      const answers = tab.query(WINDOW, nonce);
+      return refuses ? answers.pipe(take(1)) : answers; // the channel ends right after its first answer
+    });
+    wait(30_000);
+    panel.answers.length = 0;
+    wait(30_000);
+    expect(panel.answers.length).toBeGreaterThan(4);
+    panel.answers.forEach(({ data: [frame] }) =>
+      expect(frame.meta.notices).toEqual([{ severity: 'warning', text: expect.stringContaining('does not let') }]),
+    );
+    refuses = false;
+    wait(15_000);
+    expectUpToDate(panel, STEP, WINDOW);
+  });
+
+  it('does not mention a single refusal', () => {
+    let refuses = true;
+    const panel = new Panel(epoch, ({ nonce }) => {
+      const answers = tab.query(WINDOW, nonce);
+      return refuses ? answers.pipe(take(1)) : answers;
+    });
+    wait(DELAY.query + DELAY.answer);
+    refuses = false;
+    wait(2000);
+    expect(panel.resyncs).toEqual(['refused']);
+    panel.answers.forEach(({ data: [frame] }) => expect(frame.meta.notices).toBeUndefined());
   });
 
   it('never waits longer than a timer can', () => {

@@ -13,7 +13,7 @@ import { Ask, Resync } from './types';
 
 /** The overlap is repeated 0.25 s and 1 s after a join, so that a hole which this does not fill stays. */
 const GRACE = 1_500;
-/** Beside a step: how long a stream may bring nothing. Shorter than this, the browser's reconnect is soon enough. */
+/** Beside a step: how long a stream may bring nothing new. Shorter than this, the browser's reconnect is soon enough. */
 const SILENCE = 15_000;
 /** How long an answer may take. A request on a dead connection would otherwise hold the panel for minutes. */
 const PATIENCE = 30_000;
@@ -86,6 +86,7 @@ export function guard(
       const mine = (attempt = new Subscription());
       let fields: Array<ReturnType<typeof identity>> | undefined; // of the buffer, as they were first
       let packets = 0;
+      let heard: number | undefined; // the newest time
       let silence: ReturnType<typeof setTimeout> | undefined;
       let grace: ReturnType<typeof setTimeout> | undefined;
       mine.add(() => {
@@ -115,20 +116,23 @@ export function guard(
       const read = (buffer: StreamingDataFrame, error?: DataQueryError) => {
         const now = buffer.fields.map(identity);
         const unchanged = isEqual(now, (fields ??= now));
-        const { rows, doubt, mendable } = exact(buffer, refId);
+        const { rows, doubt, mendable, newest, step } = exact(buffer, refId);
         if (!unchanged || doubt === 'fields') {
           again('fields');
         } else if (doubt && !mendable) {
           again(doubt);
         } else {
-          if (!error) {
-            packets++;
-            expectMoreWithin(buffer.fields[0]!.config.interval! + SILENCE);
+          packets += error ? 0 : 1;
+          if (!error && (heard === undefined || newest > heard)) {
+            heard = newest;
+            expectMoreWithin(step + SILENCE);
           }
           if (rows) {
             clearTimeout(grace);
             grace = undefined;
-            show(rows, messageOf(error) ?? (resync === 'silence' && packets < 2 ? TROUBLE.silence : undefined));
+            // A stream that has failed before is trusted when it brings more than its beginning.
+            const failing = resync === 'silence' || (resync === 'refused' && tries > 2);
+            show(rows, messageOf(error) ?? (failing && packets < 2 ? TROUBLE[resync] : undefined));
           } else {
             grace ??= setTimeout(() => again('hole'), GRACE);
           }

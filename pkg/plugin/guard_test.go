@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -37,6 +38,7 @@ type guard struct {
 	nonce   int64
 	asked   time.Time
 	names   []string // of the buffer's fields, as they were first
+	heard   int64    // the newest time
 	leave   func()   // the inner query
 	silence *time.Timer
 	grace   *time.Timer
@@ -89,7 +91,7 @@ func (g *guard) after(d time.Duration, do func()) *time.Timer {
 }
 
 func (g *guard) ask(resync string) {
-	g.nonce, g.asked, g.names = *g.epoch, time.Now(), nil
+	g.nonce, g.asked, g.names, g.heard = *g.epoch, time.Now(), nil, math.MinInt64
 	g.silence = g.after(guardPatience, func() { g.again("silence") })
 	attempt := g.attempt
 	leave := g.query(g.nonce, resync,
@@ -125,8 +127,11 @@ func (g *guard) read(b *buffer) {
 		g.again(doubt)
 		return
 	}
-	g.silence.Stop()
-	g.silence = g.after(time.Duration(custom.Step)*time.Millisecond+guardSilence, func() { g.again("silence") })
+	if newest := slices.Max(b.times); newest > g.heard {
+		g.heard = newest
+		g.silence.Stop()
+		g.silence = g.after(time.Duration(custom.Step)*time.Millisecond+guardSilence, func() { g.again("silence") })
+	}
 	if doubt == "" {
 		if g.grace != nil {
 			g.grace.Stop()

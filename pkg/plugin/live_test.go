@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -88,22 +89,55 @@ func (m managed) RunStream(ctx context.Context, req *backend.RunStreamRequest, s
 	return h.RunStream(ctx, req, sender)
 }
 
-func continuum() handlers {
-	return managed{datasource.NewInstanceManager(NewFactory(noStores()))}
+// continuum is a plugin process whose clock is set back by so many milliseconds.
+func continuum(setBack *atomic.Int64) handlers {
+	factory := NewFactory(noStores())
+	return managed{datasource.NewInstanceManager(func(ctx context.Context, s backend.DataSourceInstanceSettings) (instancemgmt.Instance, error) {
+		made, err := factory(ctx, s)
+		if in, ok := made.(*instance); ok {
+			in.source = setBackSource{in.source, setBack}
+		}
+		return made, err
+	})}
+}
+
+// setBackSource is a source whose clock may be set back.
+type setBackSource struct {
+	source.Source
+	by *atomic.Int64
+}
+
+func (s setBackSource) Query(raw json.RawMessage) (source.Query, error) {
+	q, err := s.Source.Query(raw)
+	if err != nil {
+		return nil, err
+	}
+	return setBackQuery{q, s.by}, nil
+}
+
+type setBackQuery struct {
+	source.Query
+	by *atomic.Int64
+}
+
+func (q setBackQuery) Settled(ctx context.Context) (int64, error) {
+	settled, err := q.Query.Settled(ctx)
+	return settled - q.by.Load(), err
 }
 
 var errDown = errors.New("connection refused")
 
 // server is Grafana's back end with the plugin's process.
 type server struct {
-	t      testing.TB
-	start  func() handlers // a new plugin process
-	seed   uint64
-	mu     sync.Mutex
-	up     bool
-	plugin handlers        // nil while the process is down
-	alive  context.Context // of the plugin's process
-	kill   context.CancelFunc
+	t       testing.TB
+	start   func() handlers // a new plugin process
+	setBack *atomic.Int64   // by how many ms its clock is
+	seed    uint64
+	mu      sync.Mutex
+	up      bool
+	plugin  handlers        // nil while the process is down
+	alive   context.Context // of the plugin's process
+	kill    context.CancelFunc
 	// settings are the data source's, as of now.
 	settings backend.DataSourceInstanceSettings
 	streams  map[string]*serverStream
@@ -123,7 +157,7 @@ type serverStream struct {
 
 func newServer(t testing.TB, seed uint64, start func() handlers) *server {
 	s := &server{
-		t: t, start: start, seed: seed, up: true,
+		t: t, start: start, setBack: new(atomic.Int64), seed: seed, up: true,
 		settings: backend.DataSourceInstanceSettings{ID: 1, UID: "uid", Type: ID, JSONData: onSignal(`{}`), Updated: time.Now()},
 		streams:  map[string]*serverStream{}, hub: map[string]map[*socket]bool{},
 	}
