@@ -121,6 +121,29 @@ describe('whether a stream is asked for', () => {
 });
 
 describe('a live request', () => {
+  it.each([
+    ['live', true],
+    ['plain', false],
+  ])('sends none of the fields of the wire that a dashboard has saved: %s', (_, live) => {
+    const saved = { refId: 'A', datasource: REF, legend: 'x', live: true, nonce: 5, resync: 'hole' };
+    const range = live ? relative('now-5m', 'now') : relative('now-5m', 'now-1m');
+    newDataSource()
+      .query(request({ targets: [saved], range }))
+      .subscribe()
+      .unsubscribe();
+    expect(sent()[0]!.targets).toEqual([
+      { refId: 'A', datasource: REF, legend: 'x', ...(live && { live: true, nonce: 0, resync: undefined }) },
+    ]);
+  });
+
+  it('makes up no id for a request that has none', () => {
+    newDataSource()
+      .query({ ...request(), requestId: undefined } as unknown as Request)
+      .subscribe()
+      .unsubscribe();
+    expect(sent()[0]!.requestId).toBeUndefined();
+  });
+
   it('takes the range anew', () => {
     newDataSource().query(request()).subscribe();
     const { range, intervalMs } = sent()[0]!;

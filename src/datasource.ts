@@ -20,7 +20,7 @@ import {
   StreamingFrameAction,
   StreamOptionsProvider,
 } from '@grafana/runtime';
-import { escapeRegExp } from 'lodash';
+import { escapeRegExp, omit } from 'lodash';
 import { combineLatest, connect, defer, EMPTY, filter, map, merge, Observable, switchMap, take, takeWhile } from 'rxjs';
 import { epochOf, guard, noted } from './guard';
 import { isCompared } from './scenes';
@@ -39,15 +39,17 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
    * for all of them: answers of their own would change the order of the series. All other requests are Grafana's.
    */
   override query(request: DataQueryRequest<Query>): Observable<DataQueryResponse> {
+    // Only the guard may say what it says on the wire, whatever a dashboard has saved.
+    const targets = request.targets.map((target) => omit(target, ['live', 'nonce', 'resync']) as Query);
     if (!isLive(request)) {
-      return super.query(request);
+      return super.query({ ...request, targets });
     }
-    const answers = request.targets.map((target) => {
+    const answers = targets.map((target) => {
       const query = (ask?: Ask) =>
         super.query({
           ...request,
           // Grafana cancels a request when another one starts under the same id.
-          requestId: `${request.requestId}-${target.refId}`,
+          requestId: request.requestId && `${request.requestId}-${target.refId}`,
           // Taken anew: what Grafana hands over can be old (in the panel editor) and becomes so while the guard runs.
           range: rangeUtil.convertRawToRange(request.range.raw, request.timezone),
           targets: [{ ...target, ...ask }],
@@ -144,7 +146,7 @@ function isLive(request: DataQueryRequest<Query>): boolean {
     config.liveEnabled &&
     !config.publicDashboardAccessToken &&
     // Mixed panels, time comparisons and expressions wait until every query has completed.
-    !request.requestId.startsWith('mixed-') &&
+    !(request.requestId as string | undefined)?.startsWith('mixed-') && // not every caller gives one
     !isCompared(request) &&
     !request.targets.some((target) => isExpressionReference(target.datasource))
   );
