@@ -402,7 +402,7 @@ func findGrafana() (home, binary string, err error) {
 			}
 		}
 	}
-	return "", "", fmt.Errorf("no Grafana found in %s: install one (12.4 or newer), or set GRAFANA_HOME to the folder "+
+	return "", "", fmt.Errorf("no Grafana found in %s: install one (12.0 or newer), or set GRAFANA_HOME to the folder "+
 		"that has its bin, conf and public, or use docker compose up --build", strings.Join(homes, ", "))
 }
 
