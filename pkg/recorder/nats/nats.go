@@ -1,0 +1,204 @@
+// Package nats is the recorder's input from NATS: subjects as they are published,
+// or a stream of JetStream.
+//
+// From a stream nothing is lost that the stream still holds: a durable consumer
+// remembers what was acknowledged, which is what the store has committed, and
+// samples have the stream's own time, so that what comes twice is recorded once.
+// What the stream has dropped before it could be read is counted. A stream or
+// consumer that is gone is said, and made use of again once it is there.
+//
+// Subjects alone are recorded while there is a connection, stamped on arrival.
+//
+// The package never blocks the store: what comes faster than it can be stored a
+// stream keeps, and of subjects alone the newest is dropped and counted.
+package nats
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
+
+	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/message"
+)
+
+// Config is the settings of the input.
+type Config struct {
+	Name string `json:"name"`
+	// URL is that of a server, or of several of one cluster with commas between
+	// them. The schemes are nats and tls, or ws and wss.
+	URL  string `json:"url"`
+	User string `json:"user,omitempty"`
+	// Subjects may have wildcards. With a stream, none means all of its subjects.
+	Subjects []string `json:"subjects,omitempty"`
+	// Stream is the name of a stream of JetStream, empty for subjects alone.
+	Stream string `json:"stream,omitempty"`
+	// ServerName is the name in the server's certificate, if it is not the host
+	// of the URL. SkipVerify trusts any certificate.
+	ServerName string        `json:"serverName,omitempty"`
+	SkipVerify bool          `json:"skipVerify,omitempty"`
+	Rules      message.Rules `json:"rules"`
+}
+
+// Input is the NATS input.
+type Input struct {
+	name     string
+	version  string // of the settings
+	servers  []string
+	hosts    string // for people
+	subjects []string
+	stream   string
+	login    []nats.Option
+	rules    message.Rules
+}
+
+// New checks the settings. secret returns the secrets of the input, empty if not
+// set: password, token, credentials (what a .creds file holds), and in PEM
+// caCert, clientCert and clientKey.
+func New(c Config, secret func(key string) string) (recorder.Input, error) {
+	in := &Input{name: c.Name, stream: c.Stream, rules: c.Rules}
+	var hosts []string
+	for text := range strings.SplitSeq(c.URL, ",") {
+		u, err := parseURL(text)
+		if err != nil {
+			return nil, fmt.Errorf("url: %w", err)
+		}
+		in.servers, hosts = append(in.servers, u.String()), append(hosts, u.Host)
+		if isWebSocket(u.Scheme) != strings.HasPrefix(in.servers[0], "ws") {
+			return nil, errors.New("url: either all servers are reached by ws:// and wss://, or none is")
+		}
+	}
+	in.hosts = strings.Join(hosts, ", ")
+	for _, s := range c.Subjects {
+		if err := checkSubject(s); err != nil {
+			return nil, fmt.Errorf("subjects: %w", err)
+		}
+	}
+	in.subjects = reduce(c.Subjects)
+	switch {
+	case len(in.subjects) == 0 && c.Stream == "":
+		return nil, errors.New("subjects: give at least one, such as plant.>, or the name of a stream")
+	case strings.ContainsAny(c.Stream, " \t\r\n.*>/\\"):
+		return nil, errors.New("stream: the name of a stream has no spaces and none of . * > / \\: subjects have a field of their own")
+	}
+	if err := c.Rules.Check(); err != nil {
+		return nil, err
+	}
+	if err := in.logins(c, secret); err != nil {
+		return nil, err
+	}
+	if err := in.tls(c, secret); err != nil {
+		return nil, err
+	}
+	digest := sha256.New()
+	if err := json.NewEncoder(digest).Encode([]any{c, secret("password"), secret("token"), secret("credentials"),
+		secret("caCert"), secret("clientCert"), secret("clientKey")}); err != nil {
+		return nil, err
+	}
+	in.version = hex.EncodeToString(digest.Sum(nil))
+	return in, nil
+}
+
+// Name implements recorder.Input.
+func (in *Input) Name() string { return in.name }
+
+// Version implements recorder.Input.
+func (in *Input) Version() string { return in.version }
+
+var ports = map[string]string{"nats": "4222", "tls": "4222", "ws": "80", "wss": "443"}
+
+func isWebSocket(scheme string) bool { return strings.HasPrefix(scheme, "ws") }
+
+// parseURL reads a URL. Its errors do not repeat it: it may have secrets.
+func parseURL(text string) (*url.URL, error) {
+	text = strings.TrimSpace(text)
+	u, err := url.Parse(text)
+	switch {
+	case text == "":
+		return nil, errors.New("is missing: write it as in nats://server.example:4222")
+	case err != nil:
+		return nil, errors.New("is no URL: write it as in nats://server.example:4222")
+	case ports[u.Scheme] == "":
+		return nil, errors.New("must begin with nats:// or tls://, ws:// or wss://")
+	case u.User != nil:
+		return nil, errors.New("must not have a user, password or token: they have fields of their own, where they are kept secret")
+	case u.Hostname() == "":
+		return nil, errors.New("has no host: write it as in nats://server.example:4222")
+	}
+	if u.Port() == "" {
+		u.Host += ":" + ports[u.Scheme]
+	}
+	return u, nil
+}
+
+// logins sets how the input shows who it is.
+func (in *Input) logins(c Config, secret func(string) string) error {
+	password, token, credentials := secret("password"), secret("token"), secret("credentials")
+	ways := 0
+	for _, is := range []bool{c.User != "", token != "", credentials != ""} {
+		if is {
+			ways++
+		}
+	}
+	switch {
+	case ways > 1:
+		return errors.New("user, token and credentials: give only one of them")
+	case password != "" && c.User == "":
+		return errors.New("user: a password needs a user")
+	case c.User != "":
+		in.login = append(in.login, nats.UserInfo(c.User, password))
+	case token != "":
+		in.login = append(in.login, nats.Token(token))
+	case credentials != "":
+		const want = "must be what a .creds file holds, with a JWT and a seed between their lines of dashes"
+		if _, err := nkeys.ParseDecoratedJWT([]byte(credentials)); err != nil || !strings.Contains(credentials, "-----") {
+			return errors.New("credentials: " + want)
+		}
+		key, err := nkeys.ParseDecoratedNKey([]byte(credentials))
+		if err != nil {
+			return errors.New("credentials: " + want)
+		}
+		key.Wipe()
+		in.login = append(in.login, nats.UserCredentialBytes([]byte(credentials)))
+	}
+	return nil
+}
+
+func (in *Input) tls(c Config, secret func(string) string) error {
+	ca, cert, key := secret("caCert"), secret("clientCert"), secret("clientKey")
+	secure := ca != "" || cert != "" || key != "" || c.ServerName != "" || c.SkipVerify
+	if strings.HasPrefix(in.servers[0], "ws:") && secure {
+		return errors.New("url: ws:// does not encrypt, so it has no use for certificates: begin with wss://")
+	}
+	if !secure && !strings.HasPrefix(in.servers[0], "tls:") && !strings.HasPrefix(in.servers[0], "wss:") {
+		return nil // unless the server asks for it
+	}
+	t := &tls.Config{ServerName: c.ServerName, InsecureSkipVerify: c.SkipVerify, MinVersion: tls.VersionTLS12} //nolint:gosec // the user asks for it
+	if ca != "" {
+		t.RootCAs = x509.NewCertPool()
+		if !t.RootCAs.AppendCertsFromPEM([]byte(ca)) {
+			return errors.New("caCert: has no certificate in PEM, which begins with -----BEGIN CERTIFICATE-----")
+		}
+	}
+	if (cert == "") != (key == "") {
+		return errors.New("clientCert and clientKey: one needs the other")
+	}
+	if cert != "" {
+		pair, err := tls.X509KeyPair([]byte(cert), []byte(key))
+		if err != nil {
+			return fmt.Errorf("clientCert and clientKey: %w", err)
+		}
+		t.Certificates = []tls.Certificate{pair}
+	}
+	in.login = append(in.login, nats.Secure(t))
+	return nil
+}

@@ -1,0 +1,240 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+)
+
+const (
+	// remembered is how long a server keeps the consumer of an input that is away.
+	remembered = 7 * 24 * time.Hour
+	// ackWait is when what was not acknowledged is sent again.
+	ackWait = 10 * time.Second
+	// pending is how many messages may wait to be acknowledged, which is after a
+	// tenth of a second.
+	pending = 50_000
+	// ahead is how many messages, and bytes, are asked for at a time.
+	ahead      = 10_000
+	aheadBytes = 32 << 20
+)
+
+// Why messages are not recorded, besides what package message has.
+const (
+	gone   = "dropped by the stream before it could be read"
+	remade = "the stream was made anew"
+)
+
+// streams records the stream until ctx ends or the connection is closed for good.
+func (r *run) streams(ctx context.Context, nc *nats.Conn, decoded <-chan struct{}) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		r.say(r.why(err))
+		return
+	}
+	acks := make(chan jetstream.Msg, pending)
+	acked := make(chan struct{})
+	ended := make(chan struct{})
+	go func() {
+		defer close(acked)
+		for {
+			select {
+			case m := <-acks:
+				_ = m.Ack() // else it comes again
+			case <-ended:
+				for len(acks) > 0 {
+					_ = (<-acks).Ack()
+				}
+				return
+			}
+		}
+	}()
+	c := consumer{run: r, js: js, acks: acks}
+	for attempt := 0; ctx.Err() == nil && !nc.IsClosed(); attempt++ {
+		begin := time.Now()
+		err := c.consume(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		if err != nil && nc.IsConnected() {
+			r.say(r.why(err))
+		}
+		if err == nil || time.Since(begin) > longestWait {
+			attempt = -1
+			continue
+		}
+		select {
+		case <-time.After(wait(attempt)):
+		case <-r.again:
+		case <-ctx.Done():
+		}
+	}
+	if ctx.Err() != nil {
+		<-decoded
+	}
+	close(ended)
+	select {
+	case <-acked:
+		if ctx.Err() != nil {
+			_ = nc.FlushTimeout(goodbye)
+		}
+	case <-time.After(goodbye):
+	}
+}
+
+// consumer reads a stream.
+type consumer struct {
+	*run
+	js   jetstream.JetStream
+	acks chan jetstream.Msg
+	// created is when the stream was, of the one that was read last, and read up
+	// to which number it has been read, or was found to have been dropped.
+	created time.Time
+	read    uint64
+}
+
+// consume reads the stream until ctx ends or something is wrong. It returns nil
+// if there is a new connection.
+func (c *consumer) consume(ctx context.Context) error {
+	const tries = patience
+	asking, cancel := context.WithTimeout(ctx, tries)
+	defer cancel()
+	select {
+	case <-c.again: // this is how it is used
+	default:
+	}
+	stream, err := c.js.Stream(asking, c.in.stream)
+	if err != nil {
+		return err
+	}
+	cons, err := c.durable(asking, stream)
+	if err != nil {
+		return err
+	}
+	failed := make(chan error, 1)
+	got, err := cons.Consume(c.received,
+		jetstream.PullMaxMessagesWithBytesLimit(ahead, aheadBytes), jetstream.PullHeartbeat(patience), jetstream.PullExpiry(3*patience),
+		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+			if errors.Is(err, jetstream.ErrConsumerLeadershipChanged) {
+				return
+			}
+			select {
+			case failed <- err:
+			default:
+			}
+		}))
+	if err != nil {
+		return err
+	}
+	defer got.Stop()
+	c.say("")
+	select {
+	case err := <-failed:
+		// Why is for the next attempt to find out.
+		if errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrNoHeartbeat) || errors.Is(err, nats.ErrNoResponders) {
+			return plain("the stream " + c.in.stream + " does not answer any more")
+		}
+		return err
+	case <-c.again:
+		return nil
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// received handles a message. It may block while the store cannot commit: the
+// stream keeps what is not asked for.
+func (c *consumer) received(m jetstream.Msg) {
+	info, err := m.Metadata()
+	if err != nil {
+		return // not one of the stream's
+	}
+	c.decoder.Add(m.Subject(), m.Data(), info.Timestamp, true, func() {
+		select {
+		case c.acks <- m:
+		default: // it comes again, and is known by its time
+		}
+	})
+}
+
+// durable returns the input's own consumer of the stream.
+func (c *consumer) durable(ctx context.Context, stream jetstream.Stream) (jetstream.Consumer, error) {
+	want := jetstream.ConsumerConfig{
+		Durable: c.sink.Identity(), Description: "Continuum input " + c.in.name,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxAckPending: pending, InactiveThreshold: remembered,
+	}
+	if len(c.in.subjects) == 1 {
+		want.FilterSubject = c.in.subjects[0] // all servers know it
+	} else {
+		want.FilterSubjects = c.in.subjects
+	}
+	now := stream.CachedInfo()
+	if !c.created.IsZero() && !now.Created.Equal(c.created) {
+		c.count(remade, 1, c.in.stream)
+		c.read = 0
+	}
+	old, err := stream.Consumer(ctx, want.Durable)
+	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return nil, err
+	}
+	anew := false
+	if err == nil {
+		info := old.CachedInfo()
+		switch {
+		case info.Delivered.Stream > now.State.LastSeq:
+			c.count(remade, 1, c.in.stream) // or restored from an older copy
+			anew = true
+		case info.Config.FilterSubject != want.FilterSubject, !slices.Equal(info.Config.FilterSubjects, want.FilterSubjects):
+			anew = true // it would not go back for subjects that it did not have
+		default:
+			c.gap(info, now)
+		}
+	}
+	if !anew {
+		cons, err := stream.CreateOrUpdateConsumer(ctx, want)
+		if err == nil {
+			c.created = now.Created
+		}
+		if old == nil || err == nil || !errors.As(err, new(*jetstream.APIError)) {
+			return cons, err
+		}
+		// It cannot become what it has to be now.
+	}
+	if err := stream.DeleteConsumer(ctx, want.Durable); err != nil {
+		return nil, err
+	}
+	c.read = 0
+	cons, err := stream.CreateConsumer(ctx, want)
+	if err == nil {
+		c.created = now.Created
+	}
+	return cons, err
+}
+
+// gap counts what the stream has dropped since the consumer read it last.
+func (c *consumer) gap(info *jetstream.ConsumerInfo, now *jetstream.StreamInfo) {
+	c.read = max(c.read, info.AckFloor.Stream)
+	if info.NumAckPending == 0 {
+		c.read = max(c.read, info.Delivered.Stream)
+	}
+	if now.State.FirstSeq <= c.read+1 {
+		return
+	}
+	example := fmt.Sprintf("%s: numbers %d to %d", c.in.stream, c.read+1, now.State.FirstSeq-1)
+	if len(c.in.subjects) > 0 {
+		example += ", those of other subjects too"
+	}
+	c.count(gone, now.State.FirstSeq-1-c.read, example)
+	c.read = now.State.FirstSeq - 1
+}
+
+func (c *consumer) count(reason string, n uint64, example string) {
+	c.sink.Report(recorder.Report{Skipped: map[string]recorder.Skipped{reason: {Count: n, Example: example}}})
+}
