@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/continuum-live/continuum-datasource/pkg/internal/broker"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/inputtest"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/message"
@@ -73,7 +74,7 @@ func messages(t testing.TB, r *inputtest.Recording, n uint64) recorder.InputStat
 
 func TestRetained(t *testing.T) {
 	each(t, func(t *testing.T, version string) {
-		m := startMosquitto(t)
+		m := broker.StartMosquitto(t)
 		m.Send(t, "plant/t", "1", true)
 		m.Send(t, "plant/u", "2", true)
 		proxy := inputtest.NewProxy(t, m.Address())
@@ -116,9 +117,9 @@ func Record(t testing.TB, dir string, in ...recorder.Input) *inputtest.Recording
 }
 
 func TestOverlappingTopics(t *testing.T) {
-	for name, b := range map[string]func(testing.TB) broker{
-		"mosquitto": func(t testing.TB) broker { return startMosquitto(t) },
-		"mochi":     func(t testing.TB) broker { return startInProcess(t) },
+	for name, b := range map[string]func(testing.TB) broker.Broker{
+		"mosquitto": func(t testing.TB) broker.Broker { return broker.StartMosquitto(t) },
+		"mochi":     func(t testing.TB) broker.Broker { return broker.StartMochi(t) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, version string) {
@@ -143,7 +144,7 @@ func TestOverlappingTopics(t *testing.T) {
 // When topics are taken away, the session still has them.
 func TestTopicsTakenAway(t *testing.T) {
 	each(t, func(t *testing.T, version string) {
-		m := startMosquitto(t)
+		m := broker.StartMosquitto(t)
 		in := func(topics ...string) recorder.Input {
 			return newInput(t, Config{URL: "tcp://" + m.Address(), Version: version, Topics: topics}, none)
 		}
@@ -178,7 +179,7 @@ func TestRedelivered(t *testing.T) {
 	each(t, func(t *testing.T, version string) {
 		for _, qos := range []int{1, 2} {
 			t.Run(fmt.Sprint("QoS ", qos), func(t *testing.T) {
-				m := startMosquitto(t)
+				m := broker.StartMosquitto(t)
 				proxy := inputtest.NewProxy(t, m.Address())
 				defer proxy.Close()
 				r := Record(t, t.TempDir(), newInput(t, Config{URL: "tcp://" + proxy.Address(), Version: version, QoS: &qos, Topics: []string{"#"}}, none))
@@ -204,7 +205,7 @@ func TestRedelivered(t *testing.T) {
 func TestQoS(t *testing.T) {
 	each(t, func(t *testing.T, version string) {
 		for qos := range 3 {
-			m := startMosquitto(t)
+			m := broker.StartMosquitto(t)
 			r := Record(t, t.TempDir(), newInput(t, Config{URL: "tcp://" + m.Address(), Version: version, QoS: &qos, Topics: []string{"#"}}, none))
 			r.Connected(t, "plant")
 			for i := range 100 {
@@ -222,7 +223,7 @@ func TestQoS(t *testing.T) {
 }
 
 func TestOneTopicTwice(t *testing.T) {
-	m := startMosquitto(t)
+	m := broker.StartMosquitto(t)
 	in := func(name string) recorder.Input {
 		return newInput(t, Config{Name: name, URL: "tcp://" + m.Address(), Topics: []string{"plant/t"},
 			Rules: message.Rules{Labels: map[string]string{"input": name, "topic": ""}}}, none)
@@ -252,7 +253,7 @@ func TestOneTopicTwice(t *testing.T) {
 
 func TestRefusedTopic(t *testing.T) {
 	each(t, func(t *testing.T, version string) {
-		m := startInProcess(t)
+		m := broker.StartMochi(t)
 		r := Record(t, t.TempDir(), newInput(t, Config{URL: "tcp://" + m.Address(), Version: version, Topics: []string{"secret/x", "plant/t"}}, none))
 		defer r.Close(t)
 		trouble := r.Troubled(t, "plant")
@@ -266,9 +267,9 @@ func TestRefusedTopic(t *testing.T) {
 }
 
 func TestClientIDTakenOver(t *testing.T) {
-	for name, b := range map[string]func(testing.TB) broker{
-		"mosquitto": func(t testing.TB) broker { return startMosquitto(t) },
-		"mochi":     func(t testing.TB) broker { return startInProcess(t) },
+	for name, b := range map[string]func(testing.TB) broker.Broker{
+		"mosquitto": func(t testing.TB) broker.Broker { return broker.StartMosquitto(t) },
+		"mochi":     func(t testing.TB) broker.Broker { return broker.StartMochi(t) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, version string) {
@@ -296,7 +297,7 @@ func TestClientIDTakenOver(t *testing.T) {
 // The broker forgets the session when it is killed. The input subscribes again.
 func TestBrokerKilled(t *testing.T) {
 	each(t, func(t *testing.T, version string) {
-		m := startMosquitto(t, "autosave_interval 1000", "persistence false")
+		m := broker.StartMosquitto(t, "autosave_interval 1000", "persistence false")
 		r := Record(t, t.TempDir(), newInput(t, Config{URL: "tcp://" + m.Address(), Version: version, Topics: []string{"#"}}, none))
 		defer r.Close(t)
 		want := `{__name__="a", topic="a"}`
@@ -305,7 +306,7 @@ func TestBrokerKilled(t *testing.T) {
 			m.Send(t, "a", fmt.Sprint(i), false)
 			want += fmt.Sprint(" ", i)
 			expect(t, r, want)
-			m.kill(t, syscall.SIGKILL)
+			m.Kill(t, syscall.SIGKILL)
 			r.Troubled(t, "plant")
 			m.Start(t)
 		}
@@ -369,7 +370,7 @@ func TestTLSAndWebSocket(t *testing.T) {
 		return append([]string{"listener " + port + " 127.0.0.1", "cafile " + file("ca.pem", certs.ca),
 			"certfile " + file("cert.pem", certs.serverCert), "keyfile " + file("key.pem", certs.serverKey), "require_certificate true"}, more...)
 	}
-	m := startMosquitto(t, append(listener(tlsAddress), listener(wssAddress, "protocol websockets")...)...)
+	m := broker.StartMosquitto(t, append(listener(tlsAddress), listener(wssAddress, "protocol websockets")...)...)
 	all := map[string]string{"caCert": string(certs.ca), "clientCert": string(certs.clientCert), "clientKey": string(certs.clientKey)}
 	without := func(keys ...string) map[string]string {
 		some := maps.Clone(all)
@@ -387,7 +388,7 @@ func TestTLSAndWebSocket(t *testing.T) {
 		trouble    string
 	}{
 		{"TLS", "ssl://" + tlsAddress, "broker.example", false, all, ""},
-		{"WebSocket", "ws://" + m.websocket + "/mqtt", "", false, nil, ""},
+		{"WebSocket", "ws://" + m.WebSocket + "/mqtt", "", false, nil, ""},
 		{"WebSocket with TLS", "wss://" + wssAddress, "broker.example", false, all, ""},
 		{"any certificate", "mqtts://" + tlsAddress, "", true, without("caCert"), ""},
 		{"no CA", "ssl://" + tlsAddress, "broker.example", false, without("caCert"), "signed by an authority that is not known"},

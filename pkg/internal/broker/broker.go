@@ -1,4 +1,6 @@
-package mqtt
+// Package broker runs MQTT brokers for tests: mosquitto, which has to be
+// installed, and mochi in this process.
+package broker
 
 import (
 	"bytes"
@@ -23,8 +25,8 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/inputtest"
 )
 
-// broker is a broker for tests.
-type broker interface {
+// Broker is a broker for tests.
+type Broker interface {
 	inputtest.Server
 	// Send publishes a message with QoS 1 and waits until the broker has it.
 	Send(t testing.TB, topic, payload string, retain bool)
@@ -88,21 +90,24 @@ func (s *sender) send(t testing.TB, address, topic, payload string, retain bool)
 	}
 }
 
-func numbered(n int, at time.Time) string {
+// Numbered is the payload of a number and its time.
+func Numbered(n int, at time.Time) string {
 	return fmt.Sprintf(`{"t":%d,"n":%d}`, at.UnixMilli(), n)
 }
 
-// mosquitto is Debian's broker.
-type mosquitto struct {
+// Mosquitto is Debian's broker.
+type Mosquitto struct {
 	sender
-	address, websocket string
-	config             string
-	process            *exec.Cmd
-	output             bytes.Buffer
+	// WebSocket is the address of the listener for WebSockets.
+	WebSocket string
+	address   string
+	config    string
+	process   *exec.Cmd
+	output    bytes.Buffer
 }
 
-// startMosquitto starts the broker with more lines of configuration.
-func startMosquitto(t testing.TB, more ...string) *mosquitto {
+// StartMosquitto starts the broker with more lines of configuration.
+func StartMosquitto(t testing.TB, more ...string) *Mosquitto {
 	t.Helper()
 	program, err := exec.LookPath("mosquitto")
 	if err != nil {
@@ -111,13 +116,13 @@ func startMosquitto(t testing.TB, more ...string) *mosquitto {
 		}
 	}
 	dir := t.TempDir()
-	m := &mosquitto{address: inputtest.Nobody(t), websocket: inputtest.Nobody(t), config: filepath.Join(dir, "mosquitto.conf")}
+	m := &Mosquitto{address: inputtest.Nobody(t), WebSocket: inputtest.Nobody(t), config: filepath.Join(dir, "mosquitto.conf")}
 	passwords := filepath.Join(dir, "passwords")
 	if err := os.WriteFile(passwords, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	host, port, _ := net.SplitHostPort(m.address)
-	_, wsPort, _ := net.SplitHostPort(m.websocket)
+	_, wsPort, _ := net.SplitHostPort(m.WebSocket)
 	lines := append([]string{
 		"user root", "persistence true", "persistence_location " + dir + "/", "autosave_interval 1",
 		"max_queued_messages 0", "allow_anonymous true", "password_file " + passwords,
@@ -130,7 +135,7 @@ func startMosquitto(t testing.TB, more ...string) *mosquitto {
 	m.process = exec.Command(program)
 	m.Start(t)
 	t.Cleanup(func() {
-		m.kill(t, syscall.SIGKILL)
+		m.Kill(t, syscall.SIGKILL)
 		if t.Failed() {
 			t.Log(m.output.String())
 		}
@@ -138,9 +143,11 @@ func startMosquitto(t testing.TB, more ...string) *mosquitto {
 	return m
 }
 
-func (m *mosquitto) Address() string { return m.address }
+// Address implements inputtest.Server.
+func (m *Mosquitto) Address() string { return m.address }
 
-func (m *mosquitto) Start(t testing.TB) {
+// Start implements inputtest.Server.
+func (m *Mosquitto) Start(t testing.TB) {
 	t.Helper()
 	m.process = exec.Command(m.process.Path, "-c", m.config)
 	m.process.Stdout, m.process.Stderr = &m.output, &m.output
@@ -156,7 +163,8 @@ func (m *mosquitto) Start(t testing.TB) {
 	})
 }
 
-func (m *mosquitto) kill(t testing.TB, signal syscall.Signal) {
+// Kill sends the broker a signal and waits until it has ended.
+func (m *Mosquitto) Kill(t testing.TB, signal syscall.Signal) {
 	t.Helper()
 	m.close()
 	if err := m.process.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
@@ -165,68 +173,78 @@ func (m *mosquitto) kill(t testing.TB, signal syscall.Signal) {
 	_ = m.process.Wait() // it was killed
 }
 
-func (m *mosquitto) Stop(t testing.TB) { m.kill(t, syscall.SIGTERM) }
+// Stop implements inputtest.Server.
+func (m *Mosquitto) Stop(t testing.TB) { m.Kill(t, syscall.SIGTERM) }
 
-func (m *mosquitto) Publish(t testing.TB, n int, at time.Time) {
+// Publish implements inputtest.Server.
+func (m *Mosquitto) Publish(t testing.TB, n int, at time.Time) {
 	t.Helper()
-	m.Send(t, "plant/1/n", numbered(n, at), false)
+	m.Send(t, "plant/1/n", Numbered(n, at), false)
 }
 
-func (m *mosquitto) Send(t testing.TB, topic, payload string, retain bool) {
+// Send implements Broker.
+func (m *Mosquitto) Send(t testing.TB, topic, payload string, retain bool) {
 	t.Helper()
 	m.send(t, m.address, topic, payload, retain)
 }
 
-// inProcess is mochi's broker in this process. It remembers nothing when it is
+// Mochi is mochi's broker in this process. It remembers nothing when it is
 // stopped.
-type inProcess struct {
+type Mochi struct {
 	sender
 	address string
-	server  *mochi.Server
+	// Server is the broker itself.
+	Server *mochi.Server
 }
 
-func startInProcess(t testing.TB) *inProcess {
+// StartMochi starts the broker.
+func StartMochi(t testing.TB) *Mochi {
 	t.Helper()
-	m := &inProcess{address: inputtest.Nobody(t)}
+	m := &Mochi{address: inputtest.Nobody(t)}
 	m.Start(t)
 	t.Cleanup(func() { m.Stop(t) })
 	return m
 }
 
-func (m *inProcess) Address() string { return m.address }
+// Address implements inputtest.Server.
+func (m *Mochi) Address() string { return m.address }
 
-func (m *inProcess) Start(t testing.TB) {
+// Start implements inputtest.Server.
+func (m *Mochi) Start(t testing.TB) {
 	t.Helper()
-	m.server = mochi.New(&mochi.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), InlineClient: true})
+	m.Server = mochi.New(&mochi.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), InlineClient: true})
 	ledger := &auth.Ledger{
 		Auth: auth.AuthRules{{Username: "nobody", Allow: false}, {Allow: true}},
 		ACL:  auth.ACLRules{{Filters: auth.Filters{"secret/#": auth.Deny}}, {Filters: auth.Filters{"#": auth.ReadWrite}}},
 	}
-	if err := m.server.AddHook(new(auth.Hook), &auth.Options{Ledger: ledger}); err != nil {
+	if err := m.Server.AddHook(new(auth.Hook), &auth.Options{Ledger: ledger}); err != nil {
 		t.Fatal(err)
 	}
 	inputtest.Eventually(t, func() error {
-		return m.server.AddListener(listeners.NewTCP(listeners.Config{ID: "tcp", Address: m.address}))
+		return m.Server.AddListener(listeners.NewTCP(listeners.Config{ID: "tcp", Address: m.address}))
 	})
-	if err := m.server.Serve(); err != nil {
+	if err := m.Server.Serve(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (m *inProcess) Stop(t testing.TB) {
+// Stop implements inputtest.Server.
+func (m *Mochi) Stop(t testing.TB) {
 	t.Helper()
 	m.close()
-	if err := m.server.Close(); err != nil {
+	if err := m.Server.Close(); err != nil {
 		t.Error(err)
 	}
 }
 
-func (m *inProcess) Publish(t testing.TB, n int, at time.Time) {
+// Publish implements inputtest.Server.
+func (m *Mochi) Publish(t testing.TB, n int, at time.Time) {
 	t.Helper()
-	m.Send(t, "plant/1/n", numbered(n, at), false)
+	m.Send(t, "plant/1/n", Numbered(n, at), false)
 }
 
-func (m *inProcess) Send(t testing.TB, topic, payload string, retain bool) {
+// Send implements Broker.
+func (m *Mochi) Send(t testing.TB, topic, payload string, retain bool) {
 	t.Helper()
 	m.send(t, m.address, topic, payload, retain)
 }
