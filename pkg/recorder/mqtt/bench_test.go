@@ -91,12 +91,12 @@ func BenchmarkFromBroker(b *testing.B) {
 				}
 				for n++; n-got >= window; {
 					if got = count(); n-got >= window {
-						time.Sleep(100 * time.Microsecond)
+						time.Sleep(500 * time.Microsecond)
 					}
 				}
 			}
 			for n != count() {
-				time.Sleep(100 * time.Microsecond)
+				time.Sleep(500 * time.Microsecond)
 			}
 			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "messages/s")
 		})
