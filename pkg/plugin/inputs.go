@@ -10,12 +10,14 @@ import (
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/mqtt"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/nats"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/push"
 )
 
 // inputTypes make inputs of their settings and secrets.
 var inputTypes = map[string]func(json.RawMessage, func(string) string) (recorder.Input, error){
 	"mqtt": inputOf(mqtt.New),
+	"nats": inputOf(nats.New),
 	"push": inputOf(push.New),
 }
 
