@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"math"
 	"net/http"
@@ -61,6 +62,7 @@ func newTrouble(t testing.TB, server string) *trouble {
 		t.Fatal(err)
 	}
 	forward := httputil.NewSingleHostReverseProxy(target)
+	forward.ErrorLog = log.New(io.Discard, "", 0)
 	forward.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
 	p := &trouble{}
 	p.mode.Store("")
@@ -186,6 +188,9 @@ func TestRemoteWindowIsExact(t *testing.T) {
 			}
 			scrapes.Store(false)
 			time.Sleep(1500 * time.Millisecond)
+			if v, ok := s.(*victoria.Server); ok {
+				v.Flush()
+			}
 			s.Kill()
 			time.Sleep(time.Second)
 			s.Restart()
@@ -193,8 +198,7 @@ func TestRemoteWindowIsExact(t *testing.T) {
 			time.Sleep(6 * time.Second)
 			close(end)
 			<-ended
-			// The last rows come, and nothing changes any more. A join brings what
-			// the last overlap changed.
+			// The last rows come, and nothing changes any more.
 			time.Sleep(8 * time.Second)
 
 			for i, v := range viewers {

@@ -3,7 +3,6 @@ package victoria
 import (
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -35,7 +34,7 @@ func TestRestart(t *testing.T) {
 			t.Fatal("the sample is not to be seen")
 		}
 	}
-	s.stop(os.Interrupt)
+	s.Flush()
 	s.Restart()
 	if s.URL != url || !strings.Contains(stored(), `"values":[7]`) {
 		t.Errorf("after a restart, %s has %s", s.URL, stored())
