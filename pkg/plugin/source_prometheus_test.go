@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -205,6 +206,9 @@ func TestRemoteWindowIsExact(t *testing.T) {
 				fresh := r.ask(t, fmt.Sprintf(`{"expr":%q,"live":true}`, exprs[i]), 40*time.Second)
 				v.stopped()
 				same(t, exprs[i], v, fresh)
+				if !strings.Contains(exprs[i], "$") {
+					answered(t, address, exprs[i], fresh)
+				}
 				select {
 				case <-v.resync:
 					t.Errorf("%s: told to ask afresh", exprs[i])
@@ -212,6 +216,56 @@ func TestRemoteWindowIsExact(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// answered holds an answer against what the server itself says.
+func answered(t *testing.T, server, expr string, frame *data.Frame) {
+	t.Helper()
+	at := func(i int) time.Time { return frame.Fields[0].At(i).(time.Time) }
+	rsp, err := http.PostForm(server+"/api/v1/query_range", url.Values{"query": {expr}, "step": {"1"},
+		"start": {at(0).Format(time.RFC3339)}, "end": {at(frame.Rows() - 1).Format(time.RFC3339)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rsp.Body.Close()
+	var plain struct {
+		Data struct {
+			Result []struct {
+				Metric map[string]string
+				Values [][2]any
+			}
+		}
+	}
+	if err := json.NewDecoder(rsp.Body).Decode(&plain); err != nil {
+		t.Fatal(err)
+	}
+	if len(plain.Data.Result) != len(frame.Fields)-1 {
+		t.Errorf("%s: %d series, and %d from the server", expr, len(frame.Fields)-1, len(plain.Data.Result))
+	}
+	for _, series := range plain.Data.Result {
+		want := make(map[int64]string)
+		for _, v := range series.Values {
+			want[int64(v[0].(float64))] = v[1].(string)
+		}
+		for _, f := range frame.Fields[1:] {
+			if jsonOf(t, f.Labels) != jsonOf(t, series.Metric) {
+				continue
+			}
+			for i := range f.Len() {
+				got := ""
+				if v := f.At(i).(*float64); v != nil {
+					got = strconv.FormatFloat(*v, 'f', -1, 64)
+				}
+				if w := want[at(i).Unix()]; got != w {
+					t.Errorf("%s: row %v of %s is %q, and %q from the server", expr, at(i), f.Name, got, w)
+				}
+			}
+			want = nil
+		}
+		if want != nil {
+			t.Errorf("%s: there is no %v", expr, series.Metric)
+		}
 	}
 }
 

@@ -51,8 +51,8 @@ func scraped(at int64) []remotewrite.Sample {
 			remotewrite.Sample{Labels: labels("level_bytes"), T: at, V: math.Floor(100 * math.Sin(float64(at/1000%1000)/50+float64(i)))},
 			remotewrite.Sample{Labels: labels("work_total"), T: at, V: float64(at/1000%100_000) * float64(i+1)})
 	}
-	if s := at / 1000; s%40 < 20 || s%7 == 0 {
-		samples = append(samples, remotewrite.Sample{Labels: map[string]string{"__name__": "uneven_total"}, T: at, V: float64(s % 100_000)})
+	if s := at / 1000; s%240 < 20 || s%15 == 0 {
+		samples = append(samples, remotewrite.Sample{Labels: map[string]string{"__name__": "uneven_total"}, T: at, V: float64(s % 100_000 * (s % 100_000))})
 	}
 	return samples
 }
@@ -115,12 +115,12 @@ func TestRemoteConforms(t *testing.T) {
 		t.Run(server.name, func(t *testing.T) {
 			url := server.start(t)
 			now := time.Now().UnixMilli() / 1000 * 1000
-			feed(t, url, now-10*60_000, now)
+			feed(t, url, now-15*60_000, now)
 			goOn(t, url, now)
 			s := Source{Engine: newRemote(t, url), Interval: time.Second, Lookback: 5 * time.Minute}
 			settle(t, s, now)
 			exprs := []string{
-				"rate(uneven_total[30s])", // the one on which VictoriaMetrics fails
+				"rate(uneven_total[1m])", // the one on which VictoriaMetrics fails
 				"level_bytes", "sum(level_bytes)", "sum by (zone) (level_bytes * 2)", "rate(work_total[10s])", "max_over_time(sum(level_bytes)[10s:1s])",
 				"rate(work_total[$__rate_interval])", "level_bytes offset 7s", "topk(3, level_bytes)", "level_bytes > -200", "time()", "1",
 			}
@@ -129,9 +129,13 @@ func TestRemoteConforms(t *testing.T) {
 				if i > 1 { // it takes seconds each time
 					between = nil
 				}
+				rows, steps, except := int64(60), []int64{1000, 1001, 2500}, map[string]string(nil)
+				if i == 0 { // the samples get denser and rarer on the way
+					rows, steps, except = 400, []int64{1000}, server.except
+				}
 				t.Run(expr, func(t *testing.T) {
 					raw, _ := json.Marshal(map[string]string{"expr": expr})
-					sourcetest.Run(t, sourcetest.Subject{Source: s, Query: raw, Steps: []int64{1000, 1001, 2500}, Rows: 60, Except: server.except, Between: between})
+					sourcetest.Run(t, sourcetest.Subject{Source: s, Query: raw, Steps: steps, Rows: rows, Except: except, Between: between})
 				})
 			}
 		})
