@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 
@@ -31,7 +32,10 @@ type Plugin struct {
 const maxMessage = 1 << 30
 
 // Start starts the binary. What it logs is dropped.
-func Start(binary string) (*Plugin, error) {
+func Start(binary string) (*Plugin, error) { return StartLogging(binary, io.Discard) }
+
+// StartLogging starts the binary, whose log goes to the writer.
+func StartLogging(binary string, log io.Writer) (*Plugin, error) {
 	client := goplugin.NewClient(&goplugin.ClientConfig{
 		// The constants and the version are those of the SDK's grpcplugin.Serve.
 		HandshakeConfig: goplugin.HandshakeConfig{
@@ -45,6 +49,7 @@ func Start(binary string) (*Plugin, error) {
 			"diagnostics": &grpcplugin.DiagnosticsGRPCPlugin{},
 		}},
 		Cmd:              exec.Command(binary),
+		Stderr:           log,
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
 		GRPCDialOptions:  []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage))},
 		Logger:           hclog.NewNullLogger(),

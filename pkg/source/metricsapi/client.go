@@ -69,9 +69,7 @@ func replacer(secrets []string) *strings.Replacer {
 		if err != nil {
 			panic(err) // a string
 		}
-		for _, form := range []string{s, quoted[1 : len(quoted)-1], string(asJSON[1 : len(asJSON)-1]), url.QueryEscape(s), url.PathEscape(s)} {
-			forms = append(forms, form)
-		}
+		forms = append(forms, s, quoted[1:len(quoted)-1], string(asJSON[1:len(asJSON)-1]), url.QueryEscape(s), url.PathEscape(s))
 	}
 	// The first that fits is taken, and a secret may be part of another.
 	slices.SortFunc(forms, func(a, b string) int { return len(b) - len(a) })

@@ -78,7 +78,7 @@ func TestConformance(t *testing.T) {
 						Source:  s,
 						Query:   json.RawMessage(fmt.Sprintf(`{"metricName":"m","aggregation":%q}`, how)),
 						Steps:   []int64{1000, 2500, 15_000},
-						Rows:    60,
+						Rows:    24,
 						Between: func() { time.Sleep(17 * time.Second) },
 					})
 					if err != nil {
