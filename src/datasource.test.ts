@@ -360,3 +360,44 @@ describe('a data source that is asked in PromQL', () => {
     );
   });
 });
+
+describe('a data source that asks a metrics API', () => {
+  const api = () => newDataSource({ source: 'metrics-api' });
+
+  it('has no query until a metric is named', () => {
+    expect(api().getDefaultQuery()).toEqual({ withStreaming: true, metricName: '' });
+    expect(api().filterQuery({ refId: 'A', metricName: ' ' })).toBe(false);
+    expect(api().filterQuery({ refId: 'A', metricName: 'm' })).toBe(true);
+    expect(api().filterQuery({ refId: 'A', metricName: 'm', hide: true })).toBe(false);
+    expect(api().getQueryDisplayText({ refId: 'A', metricName: 'm', aggregation: 'avg' })).toBe('avg of m');
+  });
+
+  it('replaces variables in every field, and makes a number of the step', () => {
+    const values: Record<string, string> = { room: 'hall', how: 'max', step: '250' };
+    setTemplateSrv({
+      replace: (text: string) => text.replace(/\$(\w+)/g, (all, name: string) => values[name] ?? all),
+    } as unknown as TemplateSrv);
+    const query = {
+      refId: 'A',
+      metricName: 'temperature_$room',
+      queryText: 'room=$room',
+      aggregation: '$how',
+      minStep: '$step',
+      legend: '$room {{site}}',
+    };
+    expect(api().applyTemplateVariables(query, {})).toEqual({
+      refId: 'A',
+      metricName: 'temperature_hall',
+      queryText: 'room=hall',
+      aggregation: 'max',
+      minStep: 250,
+      legend: 'hall {{site}}',
+    });
+    expect(api().applyTemplateVariables({ refId: 'A', metricName: 'm', minStep: '$unknown' }, {})).toEqual({
+      refId: 'A',
+      metricName: 'm',
+      aggregation: 'last',
+      minStep: '$unknown',
+    });
+  });
+});

@@ -24,7 +24,7 @@ import { escapeRegExp, omit } from 'lodash';
 import { combineLatest, connect, defer, EMPTY, filter, map, merge, Observable, switchMap, take, takeWhile } from 'rxjs';
 import { epochOf, guard, noted } from './guard';
 import { isCompared } from './scenes';
-import { Ask, DEFAULT_QUERY, DEFAULT_SOURCE, Options, Query, SourceName, Terms } from './types';
+import { Ask, DEFAULT_METRIC_QUERY, DEFAULT_QUERY, DEFAULT_SOURCE, Options, Query, SourceName, Terms } from './types';
 
 export class DataSource extends DataSourceWithBackend<Query, Options> {
   readonly source: SourceName;
@@ -82,14 +82,24 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
   };
 
   override getDefaultQuery(): Partial<Query> {
+    if (this.source === 'metrics-api') {
+      return { withStreaming: true, metricName: '' };
+    }
     return this.source === 'signal' ? DEFAULT_QUERY : { withStreaming: true, expr: '' };
   }
 
   override filterQuery(query: Query): boolean {
+    if (this.source === 'metrics-api') {
+      return !query.hide && Boolean(query.metricName?.trim());
+    }
     return !query.hide && (this.source === 'signal' || Boolean(query.expr?.trim()));
   }
 
   override getQueryDisplayText(query: Query): string {
+    if (this.source === 'metrics-api') {
+      const { aggregation, metricName } = { ...DEFAULT_METRIC_QUERY, ...query };
+      return `${aggregation} of ${metricName}`;
+    }
     if (this.source !== 'signal') {
       return query.expr ?? '';
     }
@@ -101,6 +111,17 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
     const text = (value: string) => getTemplateSrv().replace(value, scopedVars);
     const number = (value: number | string) => toNumber(typeof value === 'string' ? text(value) : value);
     const legend = query.legend && { legend: text(query.legend) };
+    if (this.source === 'metrics-api') {
+      const { metricName, queryText, aggregation, minStep } = { ...DEFAULT_METRIC_QUERY, ...query };
+      return {
+        ...query,
+        metricName: text(metricName),
+        ...(queryText && { queryText: text(queryText) }),
+        aggregation: text(aggregation),
+        minStep: number(minStep),
+        ...legend,
+      };
+    }
     if (this.source !== 'signal') {
       return { ...query, ...legend, expr: getTemplateSrv().replace(query.expr, { ...scopedVars, ...LATER }, inPromQL) };
     }

@@ -13,9 +13,20 @@ interface Fields {
   legend?: string;
 }
 
+export const AGGREGATIONS = ['last', 'avg', 'min', 'max', 'sum', 'count'];
+
+/** What a query of a metrics API says. */
+interface MetricFields {
+  metricName: string;
+  queryText?: string;
+  aggregation: string;
+  /** In milliseconds. */
+  minStep: number | string;
+}
+
 /** A query as saved: fields may be missing, if only because they are newer than the dashboard. */
-export interface Query extends DataQuery, Partial<Fields> {
-  /** PromQL, for a data source that is asked in it. All other fields but the streaming and the legend are the signal's. */
+export interface Query extends DataQuery, Partial<Fields>, Partial<MetricFields> {
+  /** PromQL, for a data source that is asked in it. */
   expr?: string;
 }
 
@@ -26,6 +37,8 @@ export const DEFAULT_QUERY: Fields = {
   upperLimit: 100,
   tickInterval: 1000,
 };
+
+export const DEFAULT_METRIC_QUERY: MetricFields = { metricName: '', aggregation: 'last', minStep: 1000 };
 
 /** Why the guard asks again. The back end counts them by these names. */
 export type Resync = 'hole' | 'short' | 'fields' | 'silence' | 'refused' | 'failure';

@@ -6,6 +6,7 @@ import { DataSource } from '../datasource';
 import { DEFAULT_QUERY, Options, Query, SHAPES } from '../types';
 import { Draft, invalidFields, toDraft, toFields } from './draft';
 import { PromQLEditor } from './PromQLEditor';
+import { MetricsAPIEditor } from './query/MetricsAPIEditor';
 import { StreamingSwitch } from './StreamingSwitch';
 
 const shapes = SHAPES.map((value) => ({ value, label: value.charAt(0).toUpperCase() + value.slice(1) }));
@@ -38,7 +39,14 @@ type Props = QueryEditorProps<DataSource, Query, Options>;
 
 /** The editor of whatever the data source is asked in. */
 export function QueryEditor(props: Props) {
-  return props.datasource.source === 'signal' ? <SignalEditor {...props} /> : <PromQLEditor {...props} />;
+  switch (props.datasource.source) {
+    case 'signal':
+      return <SignalEditor {...props} />;
+    case 'metrics-api':
+      return <MetricsAPIEditor {...props} />;
+    default:
+      return <PromQLEditor {...props} />;
+  }
 }
 
 /**
