@@ -348,6 +348,7 @@ func startExamples(ctx context.Context) (env []string, wait func(), err error) {
 		listen                 string // flag
 	}{
 		{"plant", "CONTINUUM_MQTT", "tcp", "-listen"},
+		{"metrics-api", "CONTINUUM_METRICS_API", "http", "-listen"},
 	} {
 		l, err := net.Listen("tcp", "127.0.0.1:0") // any port that is free
 		if err != nil {

@@ -46,7 +46,7 @@ func buildExample(t *testing.T) *example {
 
 // start starts the service where it was before.
 func (e *example) start(t *testing.T) {
-	e.process = exec.Command(e.binary, "-address", e.address)
+	e.process = exec.Command(e.binary, "-listen", e.address)
 	e.process.Env = append(os.Environ(), "METRICS_API_KEY="+exampleKey)
 	e.process.Stderr = os.Stderr
 	out, err := e.process.StdoutPipe()

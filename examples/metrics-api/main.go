@@ -49,9 +49,9 @@ var metrics = map[string]metric{
 const maxPoints = 200_000
 
 func main() {
-	address := flag.String("address", "127.0.0.1:8090", "`host:port` to listen on")
+	listen := flag.String("listen", "127.0.0.1:8090", "`host:port` to listen on")
 	flag.Parse()
-	listener, err := net.Listen("tcp", *address)
+	listener, err := net.Listen("tcp", *listen)
 	if err != nil {
 		log.Fatal(err)
 	}
