@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 
@@ -26,6 +27,7 @@ type Plugin struct {
 	data        grpcplugin.DataClient
 	stream      grpcplugin.StreamClient
 	diagnostics grpcplugin.DiagnosticsClient
+	resource    grpcplugin.ResourceClient
 }
 
 // maxMessage is what Grafana lets a plugin answer with, in bytes.
@@ -47,6 +49,7 @@ func StartLogging(binary string, log io.Writer) (*Plugin, error) {
 			"data":        &grpcplugin.DataGRPCPlugin{},
 			"stream":      &grpcplugin.StreamGRPCPlugin{},
 			"diagnostics": &grpcplugin.DiagnosticsGRPCPlugin{},
+			"resource":    &grpcplugin.ResourceGRPCPlugin{},
 		}},
 		Cmd:              exec.Command(binary),
 		Stderr:           log,
@@ -68,10 +71,11 @@ func (p *Plugin) dispense() error {
 		return err
 	}
 	p.pid = p.client.ReattachConfig().Pid
-	var errs [3]error
+	var errs [4]error
 	p.data, errs[0] = dispense[grpcplugin.DataClient](protocol, "data")
 	p.stream, errs[1] = dispense[grpcplugin.StreamClient](protocol, "stream")
 	p.diagnostics, errs[2] = dispense[grpcplugin.DiagnosticsClient](protocol, "diagnostics")
+	p.resource, errs[3] = dispense[grpcplugin.ResourceClient](protocol, "resource")
 	return errors.Join(errs[:]...)
 }
 
@@ -131,6 +135,46 @@ func (p *Plugin) RunStream(ctx context.Context, req *backend.RunStreamRequest, p
 			return err
 		}
 		packet(m.GetData())
+	}
+}
+
+// Resource answers a request with what the plugin answers, as Grafana does below
+// /api/datasources/uid/<uid>/resources/. Headers and body go to the plugin as they
+// are, whatever they are compressed with.
+func (p *Plugin) Resource(pc backend.PluginContext, path string, w http.ResponseWriter, r *http.Request) error {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return err
+	}
+	req := &backend.CallResourceRequest{
+		PluginContext: pc, Path: path, Method: r.Method, URL: path, Headers: r.Header, Body: body,
+	}
+	if r.URL.RawQuery != "" {
+		req.URL += "?" + r.URL.RawQuery
+	}
+	s, err := p.resource.CallResource(r.Context(), backend.ToProto().CallResourceRequest(req))
+	if err != nil {
+		return err
+	}
+	for first := true; ; first = false {
+		m, err := s.Recv()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+		if first {
+			for name, values := range m.GetHeaders() {
+				for _, v := range values.GetValues() {
+					w.Header().Add(name, v)
+				}
+			}
+			w.WriteHeader(int(m.GetCode()))
+		}
+		if _, err := w.Write(m.GetBody()); err != nil {
+			return err
+		}
 	}
 }
 
