@@ -12,13 +12,15 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/mqtt"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/nats"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/push"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/websocket"
 )
 
 // inputTypes make inputs of their settings and secrets.
 var inputTypes = map[string]func(json.RawMessage, func(string) string) (recorder.Input, error){
-	"mqtt": inputOf(mqtt.New),
-	"nats": inputOf(nats.New),
-	"push": inputOf(push.New),
+	"mqtt":      inputOf(mqtt.New),
+	"nats":      inputOf(nats.New),
+	"push":      inputOf(push.New),
+	"websocket": inputOf(websocket.New),
 }
 
 func inputOf[C any](build func(C, func(string) string) (recorder.Input, error)) func(json.RawMessage, func(string) string) (recorder.Input, error) {
