@@ -271,10 +271,11 @@ func TestRefusals(t *testing.T) {
 func TestTooFast(t *testing.T) {
 	_, store := open(t, Config{SamplesPerSecond: 10})
 	sink := store.Sink("push")
+	now := time.Now().UnixMilli()
 	lines := func(first, n int) string {
 		var b strings.Builder
 		for i := range n {
-			fmt.Fprintf(&b, "m v=%d %d\n", i, time.Now().UnixMilli()-int64(first+i))
+			fmt.Fprintf(&b, "m v=%d %d\n", i, now-int64(first+i))
 		}
 		return b.String()
 	}
