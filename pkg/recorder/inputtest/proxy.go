@@ -122,7 +122,7 @@ func (p *Proxy) pass(to, from net.Conn, up bool) {
 			_, _ = io.Copy(io.Discard, from)
 			return
 		}
-		if n > 0 && !(up && p.muted.Load()) {
+		if n > 0 && (!up || !p.muted.Load()) {
 			if _, err := to.Write(buffer[:n]); err != nil {
 				return
 			}

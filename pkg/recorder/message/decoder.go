@@ -229,7 +229,8 @@ func (d *Decoder) add(from string, payload []byte, received time.Time, own bool)
 			return
 		}
 	}
-	at, arrived := int64(0), false
+	var at int64
+	arrived := false
 	switch {
 	case c.timed:
 		at = c.t

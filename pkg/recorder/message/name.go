@@ -166,8 +166,7 @@ func metricName(s string) string {
 	name := []byte(s)
 	usable := false
 	out := name[:0]
-	for i := 0; i < len(name); i++ {
-		c := name[i]
+	for _, c := range name {
 		switch {
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
 			usable = true
