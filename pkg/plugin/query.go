@@ -81,25 +81,30 @@ func (in *instance) QueryData(ctx context.Context, req *backend.QueryDataRequest
 // invalid is an error that the asker can mend.
 type invalid struct{ error }
 
+// errorResponse says whose error it is: the plugin's, unless its type says that it
+// is the asker's, or of what the source asks.
 func errorResponse(ctx context.Context, err error) backend.DataResponse {
-	status := backend.StatusBadGateway
+	status, from := backend.StatusBadGateway, backend.ErrorSourceDownstream
 	switch {
 	case errors.As(err, new(invalid)):
 		status = backend.StatusBadRequest
 	case errors.Is(err, context.DeadlineExceeded):
 		status = backend.StatusTimeout
 	case errors.Is(err, context.Canceled):
+	case errors.Is(err, source.ErrDownstream):
+		backend.Logger.FromContext(ctx).Warn("Query failed", "error", err)
 	default:
+		status, from = backend.StatusInternal, backend.ErrorSourcePlugin
 		backend.Logger.FromContext(ctx).Error("Query failed", "error", err)
 	}
-	return backend.ErrDataResponseWithSource(status, backend.ErrorSourceDownstream, err.Error())
+	return backend.ErrDataResponseWithSource(status, from, err.Error())
 }
 
 // query answers one query: settled rows, and a channel where one is wanted and
 // right.
 func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQuery) (data.Frames, error) {
 	if in.broken != nil {
-		return nil, in.broken // not the asker's to mend: who watches may wait for it
+		return nil, source.Downstream(in.broken) // whoever watches may wait until it is mended
 	}
 	var w wire
 	if err := json.Unmarshal(dq.JSON, &w); err != nil {

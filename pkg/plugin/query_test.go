@@ -2,7 +2,9 @@ package plugin
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -13,6 +15,8 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 	"github.com/grafana/grafana-plugin-sdk-go/experimental"
+
+	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
 // newInstance returns an instance with the given jsonData, and the context that
@@ -118,6 +122,50 @@ func TestQueryErrors(t *testing.T) {
 		}
 	}
 }
+
+// Of an error that is not the asker's it matters whose it is.
+func TestErrorSource(t *testing.T) {
+	for _, c := range []struct {
+		err    error
+		status backend.Status
+		source backend.ErrorSource
+	}{
+		{errors.New("disk full"), backend.StatusInternal, backend.ErrorSourcePlugin},
+		{source.ErrNotSettled, backend.StatusInternal, backend.ErrorSourcePlugin},
+		{fmt.Errorf("settled: %w", source.Downstream(errors.New("503"))), backend.StatusBadGateway, backend.ErrorSourceDownstream},
+		{fmt.Errorf("read: %w", context.DeadlineExceeded), backend.StatusTimeout, backend.ErrorSourceDownstream},
+		{context.Canceled, backend.StatusBadGateway, backend.ErrorSourceDownstream},
+	} {
+		in, pc := newInstance(t, `{}`)
+		in.source = failing{in.source, c.err}
+		a := askOne(t, in, pc, queryFor("A", `{}`, time.Minute, time.Second))
+		if a.Status != c.status || a.ErrorSource != c.source || a.Error.Error() != c.err.Error() {
+			t.Errorf("%v: status %d, source %s, error %v", c.err, a.Status, a.ErrorSource, a.Error)
+		}
+	}
+	in, pc := newInstance(t, `{"minStep":1}`)
+	if a := askOne(t, in, pc, queryFor("A", `{}`, time.Minute, time.Second)); a.ErrorSource != backend.ErrorSourceDownstream {
+		t.Errorf("settings that cannot be used: %+v", a)
+	}
+}
+
+// failing is a source whose queries fail.
+type failing struct {
+	source.Source
+	err error
+}
+
+func (f failing) Query(raw json.RawMessage) (source.Query, error) {
+	q, err := f.Source.Query(raw)
+	return failingQuery{q, f.err}, err
+}
+
+type failingQuery struct {
+	source.Query
+	err error
+}
+
+func (q failingQuery) Settled(context.Context) (int64, error) { return 0, q.err }
 
 func TestChannelOnlyWhereLiveIsRight(t *testing.T) {
 	const live = `{"live":true}`

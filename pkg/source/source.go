@@ -50,6 +50,20 @@ type Query interface {
 	Rows(ctx context.Context, step, after, through int64) (grid.Rows, error)
 }
 
+// ErrDownstream is what errors.Is finds in an error that is not this plugin's own:
+// the server that a source asks is away, refuses or answers nonsense, or the query
+// cannot be evaluated on the data that there are.
+var ErrDownstream = errors.New("not an error of this plugin")
+
+// Downstream returns err as an error that is not this plugin's own.
+func Downstream(err error) error { return downstream{err} }
+
+type downstream struct{ error }
+
+func (d downstream) Unwrap() error { return d.error }
+
+func (downstream) Is(target error) bool { return target == ErrDownstream }
+
 // ErrNotSettled says that rows were asked for that may still change.
 var ErrNotSettled = errors.New("the range goes beyond the settled time")
 

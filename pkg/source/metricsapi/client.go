@@ -23,6 +23,8 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/grafana/grafana-plugin-sdk-go/data"
+
+	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
 const (
@@ -106,6 +108,8 @@ type failure struct {
 func (f *failure) Error() string { return f.text }
 
 func (f *failure) Unwrap() error { return f.cause }
+
+func (*failure) Is(target error) bool { return target == source.ErrDownstream }
 
 // fail makes a failure of a text that may have secrets in it.
 func (c *client) fail(at step, again bool, format string, args ...any) *failure {

@@ -13,6 +13,7 @@ import (
 	upstream "github.com/prometheus/prometheus/promql"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
 // Limits of one evaluation. A sample takes 16 bytes of memory.
@@ -136,7 +137,11 @@ func (e Embedded) Range(ctx context.Context, expr string, lookback time.Duration
 	matrix, free, err := evaluate(ctx, s, expr, lookback, span{first, last, step})
 	defer free()
 	if err != nil {
-		return nil, fmt.Errorf("PromQL: %w", err)
+		err = fmt.Errorf("PromQL: %w", err)
+		if !errors.As(err, new(upstream.ErrStorage)) {
+			err = source.Downstream(err)
+		}
+		return nil, err
 	}
 	series := make([]Series, 0, len(matrix))
 	for _, m := range matrix {

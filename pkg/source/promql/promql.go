@@ -160,8 +160,8 @@ func (q query) Settled(ctx context.Context) (int64, error) {
 		return 0, err
 	}
 	if q.traits.fixed > settled {
-		return 0, fmt.Errorf("the query reads at %s, which is not over yet: choose an earlier time after @",
-			time.UnixMilli(q.traits.fixed).UTC().Format(time.RFC3339))
+		return 0, source.Downstream(fmt.Errorf("the query reads at %s, which is not over yet: choose an earlier time after @",
+			time.UnixMilli(q.traits.fixed).UTC().Format(time.RFC3339)))
 	}
 	return settled - q.traits.ahead, nil
 }
@@ -194,7 +194,7 @@ func (q query) Rows(ctx context.Context, step, after, through int64) (grid.Rows,
 		return grid.Rows{}, err
 	}
 	if len(series) > maxSeries {
-		return grid.Rows{}, fmt.Errorf("the query gives %d series, more than %d: narrow it down or aggregate", len(series), maxSeries)
+		return grid.Rows{}, source.Downstream(fmt.Errorf("the query gives %d series, more than %d: narrow it down or aggregate", len(series), maxSeries))
 	}
 	slices.SortFunc(series, func(a, b Series) int { return labels.Compare(a.Labels, b.Labels) })
 	for _, s := range series {

@@ -3,6 +3,7 @@ package promql
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -361,6 +362,11 @@ func TestFieldsAndLimits(t *testing.T) {
 		rows, err = f.query(t, `sum(level_bytes)`).Rows(t.Context(), 1000, now-2000, now)
 		if err != nil || rows.Series[0].Display != "sum(level_bytes)" || rows.Series[0].Name != "{}" {
 			t.Errorf("the series is %+v, %v", rows.Series, err)
+		}
+		for _, expr := range []string{`level_bytes / on (line) level_bytes`, `label_replace(level_bytes, "machine", "x", "", "")`} {
+			if _, err := f.query(t, expr).Rows(t.Context(), 1000, now-2000, now); !errors.Is(err, source.ErrDownstream) {
+				t.Errorf("%s cannot be evaluated, which is not this plugin's fault: %v", expr, err)
+			}
 		}
 		var many []recorder.Sample
 		for i := range maxSeries + 1 {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
 // RemoteConfig says where a server with Prometheus' HTTP API is and how it is
@@ -248,7 +249,7 @@ func (r *Remote) Range(ctx context.Context, expr string, lookback time.Duration,
 	return all, nil
 }
 
-var errTooManySeries = fmt.Errorf("the query gives more than %d series: narrow it down or aggregate", maxSeries)
+var errTooManySeries = source.Downstream(fmt.Errorf("the query gives more than %d series: narrow it down or aggregate", maxSeries))
 
 // incomplete returns an error if the server says that parts of its answer may be
 // missing, as it does when a store behind it is away. What it says about the

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
 // remoteClient is the api.Client through which Remote asks: it adds what servers
@@ -74,6 +76,8 @@ type failure struct {
 func (f failure) Error() string { return f.step + ": " + f.text }
 
 func (f failure) Unwrap() error { return f.cause }
+
+func (failure) Is(target error) bool { return target == source.ErrDownstream }
 
 // backoff are the pauses before further attempts.
 var backoff = [...]time.Duration{250 * time.Millisecond, 500 * time.Millisecond, time.Second}
