@@ -199,7 +199,7 @@ func keepsWhenCut(t *testing.T, s Suite) {
 		p.publish(t, 100)
 		proxy.Cut()
 		p.publish(t, 100)
-		r.Troubled(t, in.Name())
+		proxy.Accepted()
 	}
 	r.Wait(t, p.n)
 }

@@ -37,7 +37,8 @@ func NewProxy(t testing.TB, target string) *Proxy {
 // Address is where the proxy listens.
 func (p *Proxy) Address() string { return p.listener.Addr().String() }
 
-// Accepted waits until there is a connection.
+// Accepted waits until there is a connection, after Cut a new one. An input that
+// is back before anybody looks is in no trouble that could be waited for.
 func (p *Proxy) Accepted() { <-p.accepted }
 
 // Mute keeps from the server what clients send, until Cut.
@@ -48,6 +49,10 @@ func (p *Proxy) Cut() {
 	defer p.muted.Store(false)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	select {
+	case <-p.accepted:
+	default:
+	}
 	for c := range p.conns {
 		_ = c.Close()
 	}

@@ -89,7 +89,7 @@ func TestRetained(t *testing.T) {
 		// They do not come again with each connection.
 		for range 3 {
 			proxy.Cut()
-			r.Troubled(t, "plant")
+			proxy.Accepted()
 			r.Connected(t, "plant")
 		}
 		m.Send(t, "plant/t", "3", true)
@@ -192,7 +192,7 @@ func TestRedelivered(t *testing.T) {
 				m.Send(t, "b", "3", false)
 				expect(t, r, `{__name__="a", topic="a"} 1 2`, `{__name__="b", topic="b"} 3`)
 				proxy.Cut()
-				r.Troubled(t, "plant")
+				proxy.Accepted()
 				r.Connected(t, "plant")
 				m.Send(t, "b", "4", false)
 				expect(t, r, `{__name__="a", topic="a"} 1 2`, `{__name__="b", topic="b"} 3 4`)
