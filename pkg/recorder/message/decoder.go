@@ -258,7 +258,11 @@ func (d *Decoder) add(from string, payload []byte, received time.Time, own bool)
 		case !arrived:
 			d.own(stamp, received)
 		case stamp == s.last:
-			d.skip(sameTime, 1, from, text(s.Labels), strconv.FormatFloat(v.v, 'g', -1, 64))
+			var which, value string
+			if _, ok := d.examples[sameTime]; !ok { // there may be very many
+				which, value = text(s.Labels), strconv.FormatFloat(v.v, 'g', -1, 64)
+			}
+			d.skip(sameTime, 1, from, which, value)
 			continue
 		default:
 			s.last = stamp
