@@ -5,7 +5,6 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"math"
@@ -91,23 +90,21 @@ func samples(t testing.TB, s *recorder.Store) map[string]float64 {
 }
 
 // post sends a request and returns the answer.
-func post(sink *recorder.Sink, format, query, body string, header ...string) *http.Response {
+func post(sink *recorder.Sink, format, query, body string, header ...string) answered {
 	req := httptest.NewRequest(http.MethodPost, "/push/"+format+query, strings.NewReader(body))
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
 	w := httptest.NewRecorder()
 	Handler(sink, format).ServeHTTP(w, req)
-	return w.Result()
+	return answered{w.Code, http.StatusText(w.Code), w.Body.String(), w.Header()}
 }
 
-func read(t testing.TB, rsp *http.Response) string {
-	t.Helper()
-	b, err := io.ReadAll(rsp.Body)
-	if err != nil || rsp.Body.Close() != nil {
-		t.Fatal(err)
-	}
-	return string(b)
+// answered is what a client gets.
+type answered struct {
+	StatusCode   int
+	Status, Body string
+	Header       http.Header
 }
 
 func zipped(s string) string {
@@ -128,7 +125,7 @@ func TestTelegraf(t *testing.T) {
 	now := time.Now().UnixMilli()
 	body := fmt.Sprintf("cpu,cpu=cpu-total,host=a usage_idle=97.5,usage_user=1i %d000000\nsystem,host=a uptime_format=\" 1:02\",n_users=3u %d000000\n", now-20, now-10)
 	rsp := post(sink, Influx, "", zipped(body), telegraf...)
-	if text := read(t, rsp); rsp.StatusCode != http.StatusNoContent || text != "" {
+	if text := rsp.Body; rsp.StatusCode != http.StatusNoContent || text != "" {
 		t.Fatalf("%s: %s", rsp.Status, text)
 	}
 	want := map[string]float64{
@@ -187,7 +184,7 @@ good v=3 %[5]d
 `, now, now+1, now-2*3600_000, now+60_000, now+2)
 	rsp := post(sink, Influx, "?precision=ms", body)
 	var a answer
-	if err := json.Unmarshal([]byte(read(t, rsp)), &a); err != nil {
+	if err := json.Unmarshal([]byte(rsp.Body), &a); err != nil {
 		t.Fatal(err)
 	}
 	if rsp.StatusCode != http.StatusBadRequest || a.Code != "invalid" || !strings.HasPrefix(a.Error, "partial write: 3 samples are stored: line 2: ") || a.Error != a.Message {
@@ -252,7 +249,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			rsp := post(test.sink, test.format, test.query, test.body, test.header...)
-			if text := read(t, rsp); rsp.StatusCode != test.status || !strings.Contains(strings.ReplaceAll(text, `\"`, `"`), test.text) {
+			if text := rsp.Body; rsp.StatusCode != test.status || !strings.Contains(strings.ReplaceAll(text, `\"`, `"`), test.text) {
 				t.Errorf("%s: %s", rsp.Status, text)
 			}
 			if (rsp.Header.Get("Retry-After") != "") != (test.status == 503) {
@@ -281,11 +278,11 @@ func TestTooFast(t *testing.T) {
 	}
 	// However large one request is, it is taken: else it would never be.
 	if rsp := post(sink, Influx, "?precision=ms", lines(0, 25)); rsp.StatusCode != http.StatusNoContent {
-		t.Errorf("%s: %s", rsp.Status, read(t, rsp))
+		t.Errorf("%s: %s", rsp.Status, rsp.Body)
 	}
 	rsp := post(sink, Influx, "?precision=ms", lines(100, 1))
 	if rsp.StatusCode != http.StatusTooManyRequests || rsp.Header.Get("Retry-After") != "2" {
-		t.Errorf("%s, after %s: %s", rsp.Status, rsp.Header.Get("Retry-After"), read(t, rsp))
+		t.Errorf("%s, after %s: %s", rsp.Status, rsp.Header.Get("Retry-After"), rsp.Body)
 	}
 	if rsp := post(sink, Prometheus, "", message1(prompb.TimeSeries{Labels: []prompb.Label{{Name: "__name__", Value: "m"}}, Samples: []prompb.Sample{{Timestamp: 1}}})); rsp.StatusCode != http.StatusTooManyRequests || rsp.Header.Get("Retry-After") == "" {
 		t.Errorf("remote write: %s", rsp.Status)
@@ -375,7 +372,7 @@ func TestRemoteWrite1(t *testing.T) {
 	)
 	for range 2 { // sent again
 		if rsp := post(sink, Prometheus, "", good, header1...); rsp.StatusCode != http.StatusNoContent {
-			t.Fatalf("%s: %s", rsp.Status, read(t, rsp))
+			t.Fatalf("%s: %s", rsp.Status, rsp.Body)
 		}
 	}
 	got := samples(t, store)
@@ -395,7 +392,7 @@ func TestRemoteWrite1(t *testing.T) {
 		prompb.TimeSeries{Labels: name("m", "a", strings.Repeat("x", maxLabels)), Samples: []prompb.Sample{{Timestamp: now}}},
 		prompb.TimeSeries{Labels: name("last"), Samples: []prompb.Sample{{Timestamp: now}}},
 	), header1...)
-	told := read(t, rsp)
+	told := rsp.Body
 	if rsp.StatusCode != http.StatusBadRequest || !strings.HasPrefix(told, "partial write: 2 samples are stored: ") || rsp.Header.Get("X-Prometheus-Remote-Write-Samples-Written") != "" {
 		t.Errorf("%s: %s", rsp.Status, told)
 	}
@@ -425,7 +422,7 @@ func TestRemoteWrite2(t *testing.T) {
 	sink := store.Sink("push")
 	now := time.Now().UnixMilli()
 	symbols := []string{"", "__name__", "m", "a", "b", "helps", "s", "h"}
-	send := func(series ...writev2.TimeSeries) *http.Response {
+	send := func(series ...writev2.TimeSeries) answered {
 		b, err := (&writev2.Request{Symbols: symbols, Timeseries: series}).Marshal()
 		if err != nil {
 			t.Fatal(err)
@@ -438,7 +435,7 @@ func TestRemoteWrite2(t *testing.T) {
 		Exemplars: []writev2.Exemplar{{Value: 1}}, Metadata: writev2.Metadata{Type: writev2.Metadata_METRIC_TYPE_GAUGE, HelpRef: 5, UnitRef: 6}})
 	if rsp.StatusCode != http.StatusNoContent || rsp.Header.Get("X-Prometheus-Remote-Write-Samples-Written") != "1" ||
 		rsp.Header.Get("X-Prometheus-Remote-Write-Histograms-Written") != "0" || rsp.Header.Get("X-Prometheus-Remote-Write-Exemplars-Written") != "0" {
-		t.Errorf("%s %v: %s", rsp.Status, rsp.Header, read(t, rsp))
+		t.Errorf("%s %v: %s", rsp.Status, rsp.Header, rsp.Body)
 	}
 	if got := store.Metadata()["m"]; got != (recorder.Metadata{Type: model.MetricTypeGauge, Unit: "s", Help: "helps"}) {
 		t.Errorf("%+v", got)
@@ -450,7 +447,7 @@ func TestRemoteWrite2(t *testing.T) {
 		writev2.TimeSeries{LabelsRefs: []uint32{1, 7}, Histograms: []writev2.Histogram{{Timestamp: now}}},
 		writev2.TimeSeries{LabelsRefs: []uint32{1, 7}, Samples: []writev2.Sample{{Timestamp: now}}},
 	)
-	if told := read(t, rsp); rsp.StatusCode != http.StatusBadRequest || rsp.Header.Get("X-Prometheus-Remote-Write-Samples-Written") != "2" ||
+	if told := rsp.Body; rsp.StatusCode != http.StatusBadRequest || rsp.Header.Get("X-Prometheus-Remote-Write-Samples-Written") != "2" ||
 		!strings.HasPrefix(told, "partial write: 2 samples are stored: ") {
 		t.Errorf("%s %v: %s", rsp.Status, rsp.Header, told)
 	}
@@ -477,7 +474,7 @@ func TestUnavailable(t *testing.T) {
 			body = message1(prompb.TimeSeries{Labels: name("m"), Samples: []prompb.Sample{{Timestamp: time.Now().UnixMilli()}}})
 		}
 		rsp := post(sink, format, "", body)
-		if text := read(t, rsp); rsp.StatusCode != http.StatusServiceUnavailable || rsp.Header.Get("Retry-After") == "" || !strings.Contains(text, "nothing can be stored now") {
+		if text := rsp.Body; rsp.StatusCode != http.StatusServiceUnavailable || rsp.Header.Get("Retry-After") == "" || !strings.Contains(text, "nothing can be stored now") {
 			t.Errorf("%s: %s: %s", format, rsp.Status, text)
 		}
 	}
@@ -521,7 +518,7 @@ func FuzzRemoteWrite(f *testing.F) {
 		}
 		rsp := post(sink, Prometheus, "", string(snappy.Encode(nil, message)), "Content-Type", kind)
 		if rsp.StatusCode != http.StatusNoContent && rsp.StatusCode != http.StatusBadRequest && rsp.StatusCode != http.StatusTooManyRequests {
-			t.Errorf("%s: %s", rsp.Status, read(t, rsp))
+			t.Errorf("%s: %s", rsp.Status, rsp.Body)
 		}
 	})
 }
@@ -540,7 +537,7 @@ func BenchmarkInflux(b *testing.B) {
 		n++
 		b.StartTimer()
 		if rsp := post(sink, Influx, "?precision=ms", body.String()); rsp.StatusCode != http.StatusNoContent {
-			b.Fatal(read(b, rsp))
+			b.Fatal(rsp.Body)
 		}
 	}
 	b.ReportMetric(float64(3000*n)/b.Elapsed().Seconds(), "samples/s")
