@@ -205,6 +205,32 @@ func TestSettledNeverGoesBack(t *testing.T) {
 	})
 }
 
+// What docs/metrics-api.md promises of a point that comes later than the delay:
+// whoever asks again sees it, and settled time does not care.
+func TestPointLaterThanTheDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Hour)
+		now := time.Now().UnixMilli()
+		s, _ := asking(t, Config{Delay: time.Second}, &metricsapitest.Service{Period: time.Second, Late: func(n int64) time.Duration {
+			if n*1000 == now-2000 {
+				return 5 * time.Second
+			}
+			return 0
+		}})
+		q := parse(t, s, `{"metricName":"m","aggregation":"count"}`)
+		for _, want := range []string{"[1 NaN 1]", "[1 1 1]"} {
+			rows, err := q.Rows(t.Context(), 1000, now-4000, now-1000)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := fmt.Sprint(rows.Series[0].Values); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+			time.Sleep(10 * time.Second)
+		}
+	})
+}
+
 func TestNoPointYet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := asking(t, Config{}, &metricsapitest.Service{Period: time.Second, Since: time.Now().Add(time.Minute)})
