@@ -91,6 +91,7 @@ export interface RecorderOptions {
   retention?: number;
   maxBytes?: number;
   outOfOrder?: number;
+  interval?: number;
   lookback?: number;
   maxWait?: number;
   idleStop?: number;

@@ -40,6 +40,9 @@ type recorderSettings struct {
 	MaxBytes int64 `json:"maxBytes"`
 	// OutOfOrder is how far behind the newest sample others are still taken.
 	OutOfOrder int64 `json:"outOfOrder"`
+	// Interval is how far apart the samples of a series usually are. Rows are
+	// never closer.
+	Interval int64 `json:"interval"`
 	// Lookback is how long a series keeps its last value.
 	Lookback int64 `json:"lookback"`
 	// MaxWait is how long rows wait for an input that is behind.
@@ -85,6 +88,7 @@ func parseSettings(raw json.RawMessage) (settings, error) {
 	setDefault(&s.Recorder.MaxWait, 2000)
 	setDefault(&s.Recorder.IdleStop, max(30*day, s.Recorder.Retention))
 	setDefault(&s.Recorder.HostInterval, 1000)
+	setDefault(&s.Recorder.Interval, s.Recorder.HostInterval)
 	s.Prometheus.complete()
 	if s.Source == sourceRecorder {
 		if err := s.Recorder.check(); err != nil {
@@ -112,7 +116,8 @@ func (s recorderSettings) check() error {
 		bounds{"retention", s.Retention, hour, 3650 * day, "ms"},
 		bounds{"maximum size of the store", s.MaxBytes, 64 << 20, 1 << 50, "bytes"},
 		bounds{"out-of-order window", s.OutOfOrder, 0, s.Retention, "ms"},
-		bounds{"lookback", s.Lookback, s.HostInterval, 30 * day, "ms"},
+		bounds{"sample interval", s.Interval, signal.MinTick, hour, "ms"},
+		bounds{"lookback", s.Lookback, s.Interval, 30 * day, "ms"},
 		bounds{"wait for late inputs", s.MaxWait, 1, hour, "ms"},
 		bounds{"time after which recording stops when unused", s.IdleStop, s.Retention, 3650 * day, "ms"},
 		bounds{"interval of the host input", s.HostInterval, 250, hour, "ms"},
@@ -149,7 +154,7 @@ func setDefault[T comparable](field *T, value T) {
 func (s settings) revision() string {
 	revision := fmt.Sprintf("%s/%d", s.Source, s.MinStep)
 	if s.Source == sourceRecorder {
-		revision += fmt.Sprintf("/%d/%d", s.Recorder.Lookback, s.Recorder.HostInterval)
+		revision += fmt.Sprintf("/%d/%d", s.Recorder.Lookback, s.Recorder.Interval)
 	}
 	if s.remote != "" {
 		revision += "/" + s.remote

@@ -48,7 +48,7 @@ func (in *instance) record(secrets map[string]string) (source.Source, error) {
 	go func() { _, _ = in.recorder.Store(context.Background(), in.store()) }()
 	return promql.Source{
 		Engine:   promql.Embedded{Store: func(ctx context.Context) (*recorder.Store, error) { return in.recorder.Store(ctx, in.store()) }},
-		Interval: ms(s.HostInterval),
+		Interval: ms(s.Interval),
 		Lookback: ms(s.Lookback),
 	}, nil
 }

@@ -28,7 +28,7 @@ export function RecorderSection({ settings, onChange, saved }: Props) {
 }
 
 function StorageSection({ settings, onChange, saved }: Props) {
-  const { retention, maxBytes, outOfOrder, lookback, maxWait, idleStop, hostInterval } =
+  const { retention, maxBytes, outOfOrder, interval, lookback, maxWait, idleStop, hostInterval } =
     settings.jsonData.recorder ?? {};
   const disabled = settings.readOnly;
   const save = (change: RecorderOptions) => onChange(withRecorder(settings, change));
@@ -58,10 +58,20 @@ function StorageSection({ settings, onChange, saved }: Props) {
           onChange={(value) => save({ maxBytes: value })}
         />
         <DurationField
+          label="Sample interval"
+          description="The usual time between two samples of a series. Rows are never closer."
+          value={interval}
+          least={10}
+          most={HOUR}
+          fallback={hostInterval ?? SECOND}
+          disabled={disabled}
+          onChange={(value) => save({ interval: value })}
+        />
+        <DurationField
           label="Lookback"
           description="How long a series keeps its last value. Raise it for sensors that speak rarely."
           value={lookback}
-          least={hostInterval ?? SECOND}
+          least={interval ?? hostInterval ?? SECOND}
           most={30 * DAY}
           fallback={5 * MINUTE}
           disabled={disabled}
