@@ -340,8 +340,12 @@ describe('a query', () => {
 describe('a data source that is asked in PromQL', () => {
   const machine = () => newDataSource({}); // the recorder is the default
 
-  it('has no query until an expression is entered', () => {
-    expect(machine().getDefaultQuery()).toEqual({ withStreaming: true, expr: '' });
+  it('begins with what every machine has, where there is one, and else has no query until one is entered', () => {
+    const starter = { withStreaming: true, expr: expect.stringContaining('node_cpu_seconds_total') as string };
+    expect(machine().getDefaultQuery()).toEqual(starter);
+    for (const settings of [{ recorder: { noHost: true } }, { source: 'prometheus' } as const]) {
+      expect(newDataSource(settings).getDefaultQuery()).toEqual({ withStreaming: true, expr: '' });
+    }
     expect(machine().filterQuery({ refId: 'A', expr: ' ' })).toBe(false);
     expect(machine().filterQuery({ refId: 'A', expr: 'up' })).toBe(true);
     expect(machine().filterQuery({ refId: 'A', expr: 'up', hide: true })).toBe(false);

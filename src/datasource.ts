@@ -1,13 +1,18 @@
 import {
+  AdHocVariableFilter,
   DataFrame,
   DataQueryRequest,
   DataQueryResponse,
+  DataSourceApi,
+  DataSourceGetTagKeysOptions,
+  DataSourceGetTagValuesOptions,
   DataSourceInstanceSettings,
   isLiveChannelStatusEvent,
   LiveChannelAddress,
   LiveChannelConnectionState,
   LiveChannelScope,
   LoadingState,
+  MetricFindValue,
   rangeUtil,
   ScopedVars,
 } from '@grafana/data';
@@ -20,18 +25,44 @@ import {
   StreamingFrameAction,
   StreamOptionsProvider,
 } from '@grafana/runtime';
-import { escapeRegExp, omit } from 'lodash';
+import { DataQuery } from '@grafana/schema';
+import { omit } from 'lodash';
 import { combineLatest, connect, defer, EMPTY, filter, map, merge, Observable, switchMap, take, takeWhile } from 'rxjs';
 import { epochOf, guard, noted } from './guard';
+import { Names } from './names';
+import { inPromQL, matcherOf, selector, withFilters } from './promql';
 import { isCompared } from './scenes';
 import { Ask, DEFAULT_METRIC_QUERY, DEFAULT_QUERY, DEFAULT_SOURCE, Options, Query, SourceName, Terms } from './types';
+import { variablesOf } from './variables';
 
 export class DataSource extends DataSourceWithBackend<Query, Options> {
   readonly source: SourceName;
+  /** How far apart samples usually are, in milliseconds. */
+  readonly sampleInterval: number;
+  /** Whether a new query can ask for the metrics of Grafana's own machine. */
+  private readonly hasHost: boolean;
 
   constructor(settings: DataSourceInstanceSettings<Options>) {
     super(settings);
-    this.source = settings.jsonData.source ?? DEFAULT_SOURCE;
+    const { source = DEFAULT_SOURCE, recorder, prometheus } = settings.jsonData;
+    this.source = source;
+    this.sampleInterval =
+      source === 'prometheus'
+        ? (prometheus?.interval ?? 15_000)
+        : (recorder?.interval ?? recorder?.hostInterval ?? 1000);
+    this.hasHost = source === 'recorder' && !recorder?.noHost;
+    if (this.isPromQL) {
+      // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment -- one class of the union
+      this.variables = variablesOf(this);
+      // Grafana offers filters and the import of queries where these are.
+      this.getTagKeys = (options) => this.tagKeys(options);
+      this.getTagValues = (options) => this.tagValues(options);
+      this.importQueries = (queries, origin) => Promise.resolve(fromPrometheus(queries, origin));
+    }
+  }
+
+  get isPromQL(): boolean {
+    return this.source === 'recorder' || this.source === 'prometheus';
   }
 
   /**
@@ -85,7 +116,7 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
     if (this.source === 'metrics-api') {
       return { withStreaming: true, metricName: '' };
     }
-    return this.source === 'signal' ? DEFAULT_QUERY : { withStreaming: true, expr: '' };
+    return this.source === 'signal' ? DEFAULT_QUERY : { withStreaming: true, expr: this.hasHost ? STARTER : '' };
   }
 
   override filterQuery(query: Query): boolean {
@@ -107,7 +138,7 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
     return `${shape} from ${lowerLimit} to ${upperLimit} every ${tickInterval} ms`;
   }
 
-  override applyTemplateVariables(query: Query, scopedVars: ScopedVars): Query {
+  override applyTemplateVariables(query: Query, scopedVars: ScopedVars, filters: AdHocVariableFilter[] = []): Query {
     const text = (value: string) => getTemplateSrv().replace(value, scopedVars);
     const number = (value: number | string) => toNumber(typeof value === 'string' ? text(value) : value);
     const legend = query.legend && { legend: text(query.legend) };
@@ -123,7 +154,8 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
       };
     }
     if (this.source !== 'signal') {
-      return { ...query, ...legend, expr: getTemplateSrv().replace(query.expr, { ...scopedVars, ...LATER }, inPromQL) };
+      const expr = getTemplateSrv().replace(query.expr, { ...scopedVars, ...LATER }, inPromQL);
+      return { ...query, ...legend, expr: withFilters(expr, filters) };
     }
     const q = { ...DEFAULT_QUERY, ...query };
     return {
@@ -135,6 +167,32 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
       ...legend,
     };
   }
+
+  private async tagKeys({ filters, timeRange }: Partial<DataSourceGetTagKeysOptions> = {}): Promise<MetricFindValue[]> {
+    return asTags(await new Names(this, timeRange).labels(selectorOf(filters)));
+  }
+
+  private async tagValues({ key, filters, timeRange }: DataSourceGetTagValuesOptions): Promise<MetricFindValue[]> {
+    const others = filters.filter((filter) => filter.key !== key);
+    return asTags(await new Names(this, timeRange).values(key, selectorOf(others)));
+  }
+}
+
+const asTags = (texts: string[]) => texts.map((text): MetricFindValue => ({ text }));
+const selectorOf = (filters: AdHocVariableFilter[] = []) => selector('', filters.map(matcherOf)) || undefined;
+
+/** What every machine has, so that a new query shows something at once. */
+const STARTER = 'sum by (mode) (rate(node_cpu_seconds_total{mode!="idle"}[$__rate_interval]))';
+
+/** Queries of Grafana's Prometheus data source, and of those that are like it, as ours. */
+function fromPrometheus(queries: DataQuery[], { type }: DataSourceApi): Query[] {
+  return /prometheus|victoriametrics-(metrics-)?datasource|mimir/i.test(type)
+    ? queries.map((query) => {
+        const { refId, hide, expr, legendFormat } = query as DataQuery & { expr?: string; legendFormat?: string };
+        const legend = legendFormat === '__auto' ? undefined : legendFormat;
+        return { refId, hide, withStreaming: true, expr: expr ?? '', ...(legend && { legend }) };
+      })
+    : [];
 }
 
 /** The text as a number if it is one, or as it is: the back end then says which field is wrong. */
@@ -149,12 +207,6 @@ const LATER: ScopedVars = Object.fromEntries(
     { text: `$${name}`, value: `$${name}` },
   ]),
 );
-
-/** A variable's value within a quoted text of PromQL: several values as a regular expression for any of them. */
-function inPromQL(value: string | string[]): string {
-  const quoted = (text: string) => text.replace(/[\\"]/g, '\\$&');
-  return Array.isArray(value) ? `(${value.map((v) => quoted(escapeRegExp(v))).join('|')})` : quoted(value);
-}
 
 const wantsStream = (target: Query) => target.withStreaming !== false;
 

@@ -24,10 +24,14 @@ interface MetricFields {
   minStep: number | string;
 }
 
+export type EditorMode = 'builder' | 'code';
+
 /** A query as saved: fields may be missing, if only because they are newer than the dashboard. */
 export interface Query extends DataQuery, Partial<Fields>, Partial<MetricFields> {
   /** PromQL, for a data source that is asked in it. */
   expr?: string;
+  /** How the expression is shown for editing; by default as the builder can show it. */
+  editorMode?: EditorMode;
 }
 
 export const DEFAULT_QUERY: Fields = {

@@ -1,79 +1,131 @@
-import { QueryEditorProps } from '@grafana/data';
-import { InlineField, Input, Stack, TextArea } from '@grafana/ui';
-import React, { KeyboardEvent, useState } from 'react';
+import { css } from '@emotion/css';
+import { GrafanaTheme2, QueryEditorProps } from '@grafana/data';
+import { Alert, InlineField, Input, RadioButtonGroup, useStyles2 } from '@grafana/ui';
+import React, { useMemo, useState } from 'react';
 import { DataSource } from '../datasource';
-import { Options, Query } from '../types';
+import { Names } from '../names';
+import { EditorMode, Options, Query } from '../types';
+import { Builder } from './query/Builder';
+import { CodeField } from './query/CodeField';
+import { StepHint } from './query/StepHint';
+import { toVisual } from './query/visual';
 import { StreamingSwitch } from './StreamingSwitch';
 
-/** The expression is saved and run on blur and on Enter; Shift+Enter begins a new line. */
-export function PromQLEditor({ query, onChange, onRunQuery }: QueryEditorProps<DataSource, Query, Options>) {
+const MODES: Array<{ value: EditorMode; label: string }> = [
+  { value: 'builder', label: 'Builder' },
+  { value: 'code', label: 'Code' },
+];
+
+/** The expression alone is saved; the builder reads it, and is there for those that it can show. */
+export function PromQLEditor({
+  datasource,
+  query,
+  range,
+  data,
+  onChange,
+  onRunQuery,
+}: QueryEditorProps<DataSource, Query, Options>) {
   const { expr = '', legend = '', withStreaming = true } = query;
-  const [draft, setDraft] = useState({ expr, legend });
-  const [seen, setSeen] = useState({ expr, legend });
-  if (expr !== seen.expr || legend !== seen.legend) {
-    setSeen({ expr, legend }); // changed from elsewhere, or by saving the draft
-    setDraft({ expr, legend });
-  }
+  const styles = useStyles2(getStyles);
+  const names = useMemo(() => new Names(datasource, range), [datasource, range]);
+  const canBuild = useMemo(() => toVisual(expr) !== undefined, [expr]);
+  const wanted = query.editorMode ?? (canBuild ? 'builder' : 'code');
+  const mode = canBuild ? wanted : 'code';
+  const [refused, setRefused] = useState<string>();
 
   const save = (change: Partial<Query>) => {
     onChange({ ...query, ...change });
     onRunQuery();
   };
-  const commit = () => {
-    if (draft.expr !== expr || draft.legend !== legend) {
-      save({ expr: draft.expr, legend: draft.legend.trim() || undefined });
-    }
-  };
-  const onKeyDown = (event: KeyboardEvent) => {
-    if (event.key === 'Enter' && !event.shiftKey) {
-      event.preventDefault();
-      commit();
+  const saveExpr = (changed: string) => changed !== expr && save({ expr: changed, editorMode: mode });
+  const choose = (editorMode: EditorMode) => {
+    if (editorMode === 'builder' && !canBuild) {
+      setRefused(expr);
+    } else {
+      onChange({ ...query, editorMode });
     }
   };
   const id = (name: string) => `continuum-${query.refId}-${name}`;
 
   return (
-    <Stack direction="column" gap={0.5}>
-      <InlineField
-        label="PromQL"
-        htmlFor={id('expr')}
-        tooltip="$__interval, $__rate_interval and $__range are expanded by the back end."
-        grow
-      >
-        <TextArea
-          id={id('expr')}
-          rows={rowsOf(draft.expr)}
+    <div className={styles.editor}>
+      <div className={styles.top}>
+        <RadioButtonGroup size="sm" aria-label="Editor mode" options={MODES} value={mode} onChange={choose} />
+      </div>
+      {!canBuild && (refused === expr || wanted === 'builder') && (
+        <Alert severity="info" title="The builder cannot show this expression" className={styles.alert}>
+          It shows one selection of series and what is done with it step by step. The expression stays as it is, in
+          code.
+        </Alert>
+      )}
+      {mode === 'builder' ? (
+        <>
+          <Builder expr={expr} names={names} onChange={saveExpr} />
+          {expr && <code className={styles.preview}>{expr}</code>}
+        </>
+      ) : (
+        <CodeField
+          expr={expr}
+          names={names}
           placeholder="rate(node_cpu_seconds_total[$__rate_interval])"
-          value={draft.expr}
-          onChange={({ currentTarget }) => setDraft({ ...draft, expr: currentTarget.value })}
-          onBlur={commit}
-          onKeyDown={onKeyDown}
+          onCommit={saveExpr}
         />
-      </InlineField>
-      <Stack direction="row" wrap="wrap" gap={0.5}>
+      )}
+      <div className={styles.bottom}>
         <InlineField
+          className={styles.field}
           label="Legend"
           htmlFor={id('legend')}
           tooltip="The name of the series. {{label}} is replaced by the value of the label."
         >
-          <Input
+          <LegendField
             id={id('legend')}
-            width={40}
-            placeholder="{{label}}"
-            value={draft.legend}
-            onChange={({ currentTarget }) => setDraft({ ...draft, legend: currentTarget.value })}
-            onBlur={commit}
-            onKeyDown={onKeyDown}
+            value={legend}
+            onChange={(changed) => save({ legend: changed || undefined })}
           />
         </InlineField>
         <StreamingSwitch id={id('withStreaming')} value={withStreaming} onChange={save} />
-      </Stack>
-    </Stack>
+        <StepHint refId={query.refId} data={data} interval={datasource.sampleInterval} />
+      </div>
+    </div>
   );
 }
 
-/** Roughly: a line that is too long for one row takes another. */
-function rowsOf(expr: string): number {
-  const rows = expr.split('\n').reduce((sum, line) => sum + 1 + Math.floor(line.length / 100), 0);
-  return Math.min(10, rows);
+/** Saved when one leaves the field or presses Enter. */
+function LegendField({ id, value, onChange }: { id: string; value: string; onChange: (value: string) => void }) {
+  const [text, setText] = useState(value);
+  const [seen, setSeen] = useState(value);
+  if (value !== seen) {
+    setSeen(value);
+    setText(value);
+  }
+  const commit = () => text.trim() !== value && onChange(text.trim());
+  return (
+    <Input
+      id={id}
+      width={30}
+      placeholder="{{label}}"
+      value={text}
+      onChange={({ currentTarget }) => setText(currentTarget.value)}
+      onBlur={commit}
+      onKeyDown={({ key }) => key === 'Enter' && commit()}
+    />
+  );
 }
+
+const getStyles = (theme: GrafanaTheme2) => ({
+  editor: css({ display: 'flex', flexDirection: 'column', gap: theme.spacing(0.5) }),
+  top: css({ display: 'flex', justifyContent: 'flex-end' }),
+  alert: css({ margin: 0 }),
+  preview: css({
+    margin: 0,
+    padding: theme.spacing(0.5, 1),
+    whiteSpace: 'pre-wrap',
+    overflowWrap: 'anywhere',
+    color: theme.colors.text.secondary,
+    background: 'none',
+    border: 'none',
+  }),
+  bottom: css({ display: 'flex', flexWrap: 'wrap', alignItems: 'center', gap: theme.spacing(0.5, 1) }),
+  field: css({ margin: 0 }),
+});

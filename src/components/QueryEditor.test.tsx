@@ -147,32 +147,3 @@ describe('QueryEditor', () => {
     expect(field('Legend')).toHaveValue('other');
   });
 });
-
-describe('QueryEditor in PromQL', () => {
-  it('saves and runs the expression on Enter, and keeps what it does not show', async () => {
-    const { onChange, onRunQuery } = open({ expr: 'up', hide: false }, 'recorder');
-    await enter('PromQL', 'sum(up)');
-    expect(onChange.mock.calls).toEqual([[{ refId: 'A', expr: 'sum(up)', hide: false, legend: undefined }]]);
-    expect(onRunQuery).toHaveBeenCalledTimes(1);
-  });
-
-  it('begins a new line on Shift+Enter', async () => {
-    const { onChange } = open({ expr: '' }, 'recorder');
-    await userEvent.type(field('PromQL'), 'sum(up{Shift>}{Enter}{/Shift})');
-    expect(onChange).not.toHaveBeenCalled();
-    expect(field('PromQL')).toHaveValue('sum(up\n)');
-  });
-
-  it('saves the legend on blur', async () => {
-    const { onChange } = open({ expr: 'up' }, 'recorder');
-    await userEvent.type(field('Legend'), '{{{{job}}');
-    await userEvent.tab();
-    expect(onChange.mock.lastCall?.[0]).toMatchObject({ expr: 'up', legend: '{{job}}' });
-  });
-
-  it('turns streaming off', async () => {
-    const { onChange } = open({ expr: 'up' }, 'recorder');
-    await userEvent.click(field('With Streaming'));
-    expect(onChange.mock.lastCall?.[0].withStreaming).toBe(false);
-  });
-});
