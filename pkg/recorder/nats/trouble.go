@@ -47,6 +47,9 @@ func (r *run) why(err error) string {
 		return fmt.Sprintf("the certificate of the server %s is signed by nobody who is trusted here: set caCert to that of its authority", at)
 	case errors.As(err, &hostname):
 		return fmt.Sprintf("the certificate of the server %s is for another name: set serverName to the one that it is for: %v", at, hostname)
+	case strings.Contains(err.Error(), "certificate required"), strings.Contains(err.Error(), "after TLS handshake"):
+		// Which one is a matter of who is quicker.
+		return fmt.Sprintf("the server %s ends encrypted connections at once: if it wants a client certificate, set clientCert and clientKey", at)
 	case strings.Contains(err.Error(), "tls:"), strings.Contains(err.Error(), "x509:"):
 		return fmt.Sprintf("no encrypted connection to %s: %s", at, cut(err.Error()))
 	case errors.Is(err, nats.ErrNoInfoReceived):
