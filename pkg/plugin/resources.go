@@ -221,6 +221,12 @@ func (in *instance) push(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	store, err := in.opened(r.Context())
+	if err != nil && !errors.As(err, new(invalid)) {
+		// Senders keep what they have and try again.
+		w.Header().Set("Retry-After", "10")
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
 	if err != nil {
 		respond(w, nil, err)
 		return
