@@ -99,14 +99,14 @@ func TestIdle(t *testing.T) {
 		defer func() { _ = r.Close() }()
 		in := newManual("manual")
 		c := testConfig(in)
-		c.Idle, c.Remember = 30*24*time.Hour, json.RawMessage(`{}`)
+		c.Idle, c.Remember = 3*time.Hour, json.RawMessage(`{}`)
 		s, err := openStore(r, Key{1, "uid"}, c)
 		if err != nil {
 			t.Fatal(err)
 		}
 		opened := time.Now()
 		<-in.sinks
-		time.Sleep(29 * 24 * time.Hour)
+		time.Sleep(3*time.Hour - time.Minute)
 		if in.ended.Load() {
 			t.Fatal("the input ended early")
 		}
@@ -114,11 +114,11 @@ func TestIdle(t *testing.T) {
 			t.Errorf("the status is %+v", st)
 		}
 		read(t, s, "m") // a use
-		time.Sleep(29 * 24 * time.Hour)
+		time.Sleep(3*time.Hour - time.Minute)
 		if in.ended.Load() {
 			t.Fatal("the input ended although the store was used")
 		}
-		time.Sleep(24*time.Hour + time.Minute)
+		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		if !in.ended.Load() || len(s.Status().Inputs) != 0 {
 			t.Fatal("the input goes on")
