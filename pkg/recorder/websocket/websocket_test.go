@@ -27,7 +27,7 @@ type server struct {
 	ended   chan struct{}
 
 	mu      sync.Mutex
-	clients map[*websocket.Conn]bool
+	clients *clients // since the last start
 	// first are the first messages of clients, headers what they came with.
 	first   chan string
 	headers chan http.Header
@@ -35,6 +35,12 @@ type server struct {
 	refuse int
 	// silent: it says nothing, not even that it hears.
 	silent bool
+}
+
+// clients are those of one start of the server.
+type clients struct {
+	stopped bool
+	open    map[*websocket.Conn]bool
 }
 
 func newServer(t testing.TB) *server {
@@ -54,8 +60,11 @@ func (s *server) Start(t testing.TB) {
 		t.Fatal(err)
 	}
 	s.address = l.Addr().String()
-	s.clients = make(map[*websocket.Conn]bool)
-	s.http = &http.Server{Handler: s, ReadHeaderTimeout: time.Minute}
+	mine := &clients{open: make(map[*websocket.Conn]bool)}
+	s.mu.Lock()
+	s.clients = mine
+	s.mu.Unlock()
+	s.http = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serve(mine, w, r) }), ReadHeaderTimeout: time.Minute}
 	s.ended = make(chan struct{})
 	go func() {
 		defer close(s.ended)
@@ -68,12 +77,13 @@ func (s *server) Stop(testing.TB) {
 	<-s.ended
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for c := range s.clients {
+	s.clients.stopped = true
+	for c := range s.clients.open {
 		_ = c.CloseNow()
 	}
 }
 
-func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *server) serve(mine *clients, w http.ResponseWriter, r *http.Request) {
 	select {
 	case s.headers <- r.Header:
 	default:
@@ -96,8 +106,12 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer func() { _ = c.CloseNow() }()
 	s.mu.Lock()
-	s.clients[c] = true
+	stopped := mine.stopped
+	mine.open[c] = true
 	s.mu.Unlock()
+	if stopped {
+		return
+	}
 	if silent {
 		<-r.Context().Done()
 		return
@@ -106,7 +120,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, b, err := c.Read(context.Background())
 		if err != nil {
 			s.mu.Lock()
-			delete(s.clients, c)
+			delete(mine.open, c)
 			s.mu.Unlock()
 			return
 		}
@@ -125,12 +139,12 @@ func (s *server) send(t testing.TB, kind websocket.MessageType, b []byte) {
 	Eventually(t, func() error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if len(s.clients) == 0 {
+		if len(s.clients.open) == 0 {
 			return fmt.Errorf("there are no clients")
 		}
-		for c := range s.clients {
+		for c := range s.clients.open {
 			if err := c.Write(context.Background(), kind, b); err != nil {
-				delete(s.clients, c) // it has gone
+				delete(s.clients.open, c) // it has gone
 			}
 		}
 		return nil
@@ -228,7 +242,7 @@ func TestClosed(t *testing.T) {
 	r.Connected(t, "plant")
 	s.send(t, websocket.MessageText, []byte("1"))
 	s.mu.Lock()
-	for c := range s.clients {
+	for c := range s.clients.open {
 		go func() { _ = c.Close(websocket.StatusPolicyViolation, "go away") }()
 	}
 	s.mu.Unlock()
