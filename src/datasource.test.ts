@@ -27,6 +27,7 @@ jest.mock('@grafana/runtime', () => ({
 const NOW = 1_700_000_000_000;
 const REF: DataSourceRef = { uid: 'uid', type: 'continuum-live-datasource' };
 
+type Origin = Parameters<NonNullable<DataSource['importQueries']>>[1];
 type Request = DataQueryRequest<Query>;
 
 const inner = jest.spyOn(DataSourceWithBackend.prototype, 'query');
@@ -362,6 +363,48 @@ describe('a data source that is asked in PromQL', () => {
     expect(machine().applyTemplateVariables(query, {}).expr).toBe(
       String.raw`rate(up{a="a\"b",b=~"(x\\.y|z)"}[$__rate_interval])`,
     );
+  });
+
+  it('adds the dashboard’s filters to every selector, once variables have their values', () => {
+    setTemplateSrv({ replace: (text: string) => text.replace('$metric', 'up') } as unknown as TemplateSrv);
+    const query = { refId: 'A', expr: 'rate($metric[$__rate_interval])' };
+    const filters = [{ key: 'host', operator: '=', value: 'a' }];
+    expect(machine().applyTemplateVariables(query, {}, filters).expr).toBe('rate(up{host="a"}[$__rate_interval])');
+  });
+
+  it('offers filters, variables and the import of queries, which the signal does not', () => {
+    const offered = (source: DataSource) =>
+      ['getTagKeys', 'getTagValues', 'variables', 'importQueries'].map((name) => Boolean(Reflect.get(source, name)));
+    expect(offered(machine())).toEqual([true, true, true, true]);
+    expect(offered(newDataSource({ source: 'prometheus' }))).toEqual([true, true, true, true]);
+    expect(offered(newDataSource())).toEqual([false, false, false, false]);
+  });
+
+  it('knows the keys and values that filters can have beside the other filters', async () => {
+    setTemplateSrv({ replace: (text: string) => text } as unknown as TemplateSrv);
+    const source = machine();
+    const ask = jest.spyOn(source, 'getResource').mockResolvedValue(['a', 'b']);
+    const filters = [
+      { key: 'host', operator: '=', value: 'a' },
+      { key: 'job', operator: '=|', value: 'x', values: ['x', 'y'] },
+    ];
+    expect(await source.getTagKeys?.({ filters })).toEqual([{ text: 'a' }, { text: 'b' }]);
+    expect(ask.mock.lastCall?.slice(0, 2)).toEqual(['labels', { limit: 1000, match: '{host="a", job=~"x|y"}' }]);
+    await source.getTagValues?.({ key: 'host', filters });
+    expect(ask.mock.lastCall?.slice(0, 2)).toEqual(['labels/host/values', { limit: 1000, match: '{job=~"x|y"}' }]);
+  });
+
+  it('takes over the queries of a Prometheus data source, and of no other', async () => {
+    const queries = [
+      { refId: 'A', expr: 'up', legendFormat: '{{job}}', range: true },
+      { refId: 'B', expr: 'down', legendFormat: '__auto', hide: true },
+    ];
+    const from = (type: string) => machine().importQueries?.(queries, { type } as unknown as Origin);
+    expect(await from('prometheus')).toEqual([
+      { refId: 'A', expr: 'up', legend: '{{job}}', withStreaming: true },
+      { refId: 'B', expr: 'down', hide: true, withStreaming: true },
+    ]);
+    expect(await from('loki')).toEqual([]);
   });
 });
 

@@ -52,8 +52,9 @@ export class Names {
   }
 }
 
-/** The dashboard's variables, as they are written in a query. */
+/** The dashboard's variables that have values, as they are written in a query. */
 export const variableNames = () =>
   getTemplateSrv()
     .getVariables()
+    .filter(({ type }) => type !== 'adhoc' && type !== 'groupby')
     .map(({ name }) => `$${name}`);

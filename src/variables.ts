@@ -5,7 +5,6 @@ import {
   DataQueryResponse,
   dateTime,
   FieldType,
-  formatLabels,
 } from '@grafana/data';
 import { DataQuery } from '@grafana/schema';
 import { from, map, Observable } from 'rxjs';
@@ -100,10 +99,10 @@ function frameOf(texts: string[]): DataFrame {
 function newestOf({ fields: [time, ...series], length }: DataFrame): string[] {
   return series.flatMap(({ values, labels: { __name__ = '', ...labels } = {} }) => {
     const value: unknown = values[length - 1];
-    const rest = formatLabels(labels, '', true);
+    const matchers = Object.entries(labels).map(([label, text]) => ({ label, op: '=', value: text }));
     return value === null || value === undefined
       ? []
-      : [`${__name__}${rest} ${value as number} ${time!.values[length - 1] as number}`];
+      : [`${selector(__name__, matchers)} ${value as number} ${time!.values[length - 1] as number}`];
   });
 }
 

@@ -33,11 +33,11 @@ const ANSWERS: Record<string, unknown> = {
 };
 
 /** The editor as Grafana holds it: what it saves comes back as its query. */
-function open(query: Partial<Query> = {}, data?: Partial<PanelData>) {
+function open(query: Partial<Query> = { expr: '' }, data?: Partial<PanelData>) {
   const onChange = jest.fn<undefined, [Query]>();
   const onRunQuery = jest.fn();
   const getResource = jest.fn((...[path]: [path: string, params?: unknown]) => Promise.resolve(ANSWERS[path]));
-  const datasource = { source: 'recorder', sampleInterval: 1000, getResource };
+  const datasource = { source: 'recorder', sampleInterval: 1000, getResource, getDefaultQuery: () => ({ expr: 'up' }) };
   let replace: (query: Query) => void = () => undefined;
   function Holder() {
     const [saved, setSaved] = useState<Query>({ refId: 'A', ...query });
@@ -117,6 +117,22 @@ describe('the builder', () => {
       'metrics',
       { limit: 1000, match: '{__name__=~"(?i).*cpu.*"}' },
     ]);
+  });
+
+  it('keeps what is being typed while rows come', async () => {
+    const { replace, saved } = open({ expr: 'rate(up[5m])' });
+    for (const [label, typed, wanted] of [
+      ['Metric', 'load', 'rate(load[5m])'],
+      ['Range', '7m', 'rate(load[7m])'],
+    ] as const) {
+      await userEvent.click(field(label));
+      for (const letter of typed) {
+        await userEvent.keyboard(letter);
+        replace({ refId: 'A', expr: saved()?.expr ?? 'rate(up[5m])' });
+      }
+      await userEvent.click(await screen.findByRole('option', { name: new RegExp(`^${typed} ?As typed`) }));
+      expect(saved()?.expr).toBe(wanted);
+    }
   });
 
   it('adds a filter once it is complete, with the values of what is selected otherwise', async () => {
@@ -227,6 +243,12 @@ describe('code', () => {
 });
 
 describe('either', () => {
+  it('begins as a new query when the one there is another source’s', () => {
+    const { saved, onRunQuery } = open({ shape: 'sine' });
+    expect(saved()).toEqual({ refId: 'A', shape: 'sine', expr: 'up' });
+    expect(onRunQuery).toHaveBeenCalledTimes(1);
+  });
+
   it('saves the legend on Enter and on blur', async () => {
     const { saved, onRunQuery } = open({ expr: 'up' });
     await type('Legend', '{{job}}', '{Enter}');

@@ -1,7 +1,7 @@
 import { css } from '@emotion/css';
 import { GrafanaTheme2, QueryEditorProps } from '@grafana/data';
 import { Alert, InlineField, Input, RadioButtonGroup, useStyles2 } from '@grafana/ui';
-import React, { useMemo, useState } from 'react';
+import React, { useEffect, useMemo, useState } from 'react';
 import { DataSource } from '../datasource';
 import { Names } from '../names';
 import { EditorMode, Options, Query } from '../types';
@@ -37,6 +37,13 @@ export function PromQLEditor({
     onChange({ ...query, ...change });
     onRunQuery();
   };
+  useEffect(() => {
+    // A query of another source, which has no expression: it begins as a new one does.
+    const begun = query.expr ?? datasource.getDefaultQuery().expr;
+    if (begun !== query.expr) {
+      save({ expr: begun });
+    }
+  });
   const saveExpr = (changed: string) => changed !== expr && save({ expr: changed, editorMode: mode });
   const choose = (editorMode: EditorMode) => {
     if (editorMode === 'builder' && !canBuild) {
@@ -73,7 +80,6 @@ export function PromQLEditor({
       )}
       <div className={styles.bottom}>
         <InlineField
-          className={styles.field}
           label="Legend"
           htmlFor={id('legend')}
           tooltip="The name of the series. {{label}} is replaced by the value of the label."
@@ -126,6 +132,5 @@ const getStyles = (theme: GrafanaTheme2) => ({
     background: 'none',
     border: 'none',
   }),
-  bottom: css({ display: 'flex', flexWrap: 'wrap', alignItems: 'center', gap: theme.spacing(0.5, 1) }),
-  field: css({ margin: 0 }),
+  bottom: css({ display: 'flex', flexWrap: 'wrap', alignItems: 'flex-start', columnGap: theme.spacing(0.5) }),
 });

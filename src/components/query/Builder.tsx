@@ -1,19 +1,11 @@
 import { css } from '@emotion/css';
 import { GrafanaTheme2 } from '@grafana/data';
-import {
-  Button,
-  Combobox,
-  ComboboxOption,
-  IconButton,
-  InlineLabel,
-  Input,
-  MultiCombobox,
-  useStyles2,
-} from '@grafana/ui';
+import { Button, ComboboxOption, IconButton, InlineLabel, Input, useStyles2 } from '@grafana/ui';
 import { isEqual } from 'lodash';
-import React, { ReactNode, useId, useState } from 'react';
-import { Metric, Names, variableNames } from '../../names';
+import React, { ReactNode, useState } from 'react';
+import { Metric, Names } from '../../names';
 import { selector } from '../../promql';
+import { Choice, found, optionOf, optionsOf, Several } from './Choice';
 import { FUNCTIONS, Param } from './functions';
 import {
   CALCULATIONS,
@@ -114,7 +106,13 @@ export function Builder({ expr, names, onChange }: BuilderProps) {
             onRemove={() => change({ operations: operations.toSpliced(i, 1) })}
           />
         ))}
-        <AddOperation onAdd={(name) => change({ operations: withOperation(operations, name) })} />
+        <Choice
+          label="Add operation"
+          placeholder="Add a function, an aggregation …"
+          width={34}
+          options={OPERATIONS}
+          onChange={(name) => change({ operations: withOperation(operations, name) })}
+        />
       </Row>
     </div>
   );
@@ -157,61 +155,30 @@ function Row({ label, children }: { label: string; children: ReactNode }) {
   );
 }
 
-/** A name for what has no label on screen. */
-function Labelled({ label, children }: { label: string; children: (id: string) => ReactNode }) {
-  const id = useId();
-  return (
-    <>
-      <span id={id} hidden>
-        {label}
-      </span>
-      {children(id)}
-    </>
-  );
-}
-
-const optionsOf = (values: string[]): ComboboxOption[] => values.map((value) => ({ value, label: value }));
-const ofDashboard = (search: string): ComboboxOption[] =>
-  variableNames()
-    .filter((name) => name.includes(search))
-    .map((value) => ({ value, label: value, description: 'Variable' }));
-
 /** What a metric is, in a line. */
 const describe = ({ type, unit, help }: Metric) =>
   [[type, unit].filter(Boolean).join(', '), help].filter(Boolean).join(' · ');
 
 function MetricField({ value, names, onChange }: { value: string; names: Names; onChange: (metric: Metric) => void }) {
   const [known, setKnown] = useState<Metric[]>([]);
-  const options = async (search: string): Promise<ComboboxOption[]> => {
+  const find = async (search: string) => {
     const metrics = await names.metrics(search);
     setKnown(metrics);
-    const found = metrics.map((metric) => ({
-      value: metric.name,
-      label: metric.name,
-      description: describe(metric) || undefined,
-    }));
-    return [...found, ...ofDashboard(search)];
+    const options = metrics.map((metric) => ({ ...optionOf(metric.name), description: describe(metric) || undefined }));
+    return [...options, ...found(search, [])];
   };
+  const choose = (name: string) =>
+    onChange(known.find((metric) => metric.name === name) ?? { name, type: '', unit: '', help: '' });
   return (
-    <Labelled label="Metric">
-      {(id) => (
-        <Combobox
-          aria-labelledby={id}
-          placeholder="Choose a metric"
-          width="auto"
-          minWidth={40}
-          maxWidth={80}
-          createCustomValue
-          isClearable
-          options={options}
-          value={value || null}
-          onChange={(option) => {
-            const name = option?.value ?? '';
-            onChange(known.find((metric) => metric.name === name) ?? { name, type: '', unit: '', help: '' });
-          }}
-        />
-      )}
-    </Labelled>
+    <Choice
+      label="Metric"
+      placeholder="Choose a metric"
+      width={[40, 80]}
+      options={find}
+      value={value || undefined}
+      onChange={choose}
+      onClear={() => choose('')}
+    />
   );
 }
 
@@ -229,64 +196,42 @@ interface FilterFieldProps {
 function FilterField({ filter, match, names, onChange, onRemove }: FilterFieldProps) {
   const styles = useStyles2(getStyles);
   const { label, op, value } = filter;
-  const has = (search: string) => (text: string) => text.toLowerCase().includes(search.toLowerCase());
-  const labels = async (search: string) => [
-    ...optionsOf((await names.labels(match)).filter(has(search))),
-    ...ofDashboard(search),
-  ];
-  const values = async (search: string): Promise<ComboboxOption[]> => {
+  const findValues = async (search: string) => {
     const known = label === undefined ? [] : await names.values(label, match);
-    const empty = { value: EMPTY_VALUE, label: EMPTY_VALUE, description: 'Series without this label' };
-    return [...optionsOf(known.filter(has(search))), ...ofDashboard(search), ...(search ? [] : [empty])];
+    const empty = { ...optionOf(EMPTY_VALUE), description: 'Series without this label' };
+    return [...found(search, known), ...(search ? [] : [empty])];
   };
-  const shown = value === '' ? EMPTY_VALUE : value;
   return (
     <div className={styles.chip}>
-      <Labelled label="Label">
-        {(id) => (
-          <Combobox
-            aria-labelledby={id}
-            placeholder="Label"
-            width="auto"
-            minWidth={12}
-            maxWidth={30}
-            createCustomValue
-            options={labels}
-            value={label ?? null}
-            onChange={(option) => onChange({ ...filter, label: option.value })}
-          />
-        )}
-      </Labelled>
-      <Labelled label="Operator">
-        {(id) => (
-          <Combobox
-            aria-labelledby={id}
-            width={9}
-            options={optionsOf([...MATCH_OPERATORS])}
-            value={op}
-            onChange={(option) => onChange({ ...filter, op: option.value })}
-          />
-        )}
-      </Labelled>
-      <Labelled label="Value">
-        {(id) => (
-          <Combobox
-            aria-labelledby={id}
-            placeholder="Value"
-            width="auto"
-            minWidth={14}
-            maxWidth={50}
-            createCustomValue
-            options={values}
-            value={shown ?? null}
-            onChange={(option) => onChange({ ...filter, value: option.value === EMPTY_VALUE ? '' : option.value })}
-          />
-        )}
-      </Labelled>
+      <Choice
+        label="Label"
+        placeholder="Label"
+        width={[12, 30]}
+        options={async (search) => found(search, await names.labels(match))}
+        value={label}
+        onChange={(next) => onChange({ ...filter, label: next })}
+      />
+      <Choice
+        label="Operator"
+        width={9}
+        options={OPERATORS}
+        value={op}
+        onChange={(next) => onChange({ ...filter, op: next })}
+      />
+      <Choice
+        label="Value"
+        placeholder="Value"
+        width={[14, 50]}
+        options={findValues}
+        value={value === '' ? EMPTY_VALUE : value}
+        onChange={(next) => onChange({ ...filter, value: next === EMPTY_VALUE ? '' : next })}
+      />
       <IconButton name="times" tooltip="Remove label filter" onClick={onRemove} />
     </div>
   );
 }
+
+const OPERATORS = optionsOf(MATCH_OPERATORS);
 
 interface OperationFieldProps {
   operation: Operation;
@@ -299,7 +244,6 @@ interface OperationFieldProps {
 function OperationField({ operation, match, names, onChange, onRemove }: OperationFieldProps) {
   const styles = useStyles2(getStyles);
   const { kind, name } = operation;
-  const siblings = OPERATIONS.filter((option) => option.kind === kind);
   const rename = (next: string) => {
     // What both take stays.
     const added = newOperation(next);
@@ -315,19 +259,7 @@ function OperationField({ operation, match, names, onChange, onRemove }: Operati
 
   return (
     <div className={styles.chip}>
-      <Labelled label="Operation">
-        {(id) => (
-          <Combobox
-            aria-labelledby={id}
-            width="auto"
-            minWidth={10}
-            maxWidth={30}
-            options={siblings}
-            value={name}
-            onChange={({ value }) => rename(value)}
-          />
-        )}
-      </Labelled>
+      <Choice label="Operation" width={[10, 30]} options={SIBLINGS[kind]} value={name} onChange={rename} />
       {operation.kind === 'calculation' && (
         <NumberField
           param={{ name: 'Number', initial: '0' }}
@@ -341,61 +273,43 @@ function OperationField({ operation, match, names, onChange, onRemove }: Operati
             key={param.name}
             param={param}
             value={operation.params[i] ?? ''}
-            onChange={(number) =>
-              onChange({
-                ...operation,
-                params: [...operation.params.slice(0, i), number, ...operation.params.slice(i + 1)],
-              })
-            }
+            onChange={(number) => onChange({ ...operation, params: replaced(operation.params, i, number) })}
           />
         ))}
       {operation.kind === 'range' && (
         <>
           <span className={styles.word}>over</span>
-          <Labelled label="Range">
-            {(id) => (
-              <Combobox
-                aria-labelledby={id}
-                width="auto"
-                minWidth={12}
-                maxWidth={24}
-                createCustomValue
-                options={rangeOptions()}
-                value={operation.range}
-                onChange={({ value }) => isRange(value) && onChange({ ...operation, range: value.trim() })}
-              />
-            )}
-          </Labelled>
+          <Choice
+            label="Range"
+            width={[12, 24]}
+            options={findRanges}
+            value={operation.range}
+            onChange={(range) => isRange(range) && onChange({ ...operation, range: range.trim() })}
+          />
         </>
       )}
       {operation.kind === 'aggregation' && (
         <>
-          <Labelled label="Grouping">
-            {(id) => (
-              <Combobox
-                aria-labelledby={id}
-                width={14}
-                options={GROUPINGS}
-                value={operation.grouping ?? ''}
-                onChange={({ value }) =>
-                  onChange({ ...operation, grouping: value || undefined, labels: value ? operation.labels : [] })
-                }
-              />
-            )}
-          </Labelled>
+          <Choice
+            label="Grouping"
+            width={14}
+            options={GROUPINGS}
+            value={operation.grouping ?? OF_ALL}
+            onChange={(grouping) =>
+              onChange(
+                grouping === 'by' || grouping === 'without'
+                  ? { ...operation, grouping }
+                  : { ...operation, grouping: undefined, labels: [] },
+              )
+            }
+          />
           {operation.grouping && (
-            <MultiCombobox
+            <Several
               placeholder="Labels"
-              width="auto"
-              minWidth={16}
-              maxWidth={50}
-              createCustomValue
-              options={async (search) => [
-                ...optionsOf((await names.labels(match)).filter((label) => label.includes(search))),
-                ...ofDashboard(search),
-              ]}
-              value={operation.labels}
-              onChange={(options) => onChange({ ...operation, labels: options.map(({ value }) => value) })}
+              width={[16, 50]}
+              options={async (search) => found(search, await names.labels(match))}
+              values={operation.labels}
+              onChange={(labels) => onChange({ ...operation, labels })}
             />
           )}
         </>
@@ -405,19 +319,20 @@ function OperationField({ operation, match, names, onChange, onRemove }: Operati
   );
 }
 
-const GROUPINGS: Array<ComboboxOption<'' | 'by' | 'without'>> = [
-  { value: '', label: 'of all' },
-  { value: 'by', label: 'by' },
-  { value: 'without', label: 'without' },
+const replaced = (values: string[], i: number, value: string) => [...values.slice(0, i), value, ...values.slice(i + 1)];
+
+const OF_ALL = 'of all';
+const GROUPINGS = optionsOf([OF_ALL, 'by', 'without']);
+
+const RANGES: ComboboxOption[] = [
+  { ...optionOf('$__rate_interval'), description: 'Suits rate: no gap between two rows' },
+  { ...optionOf('$__interval'), description: 'From one row to the next' },
+  ...optionsOf(['1m', '5m', '15m', '1h', '1d']),
+  { ...optionOf('$__range'), description: 'The whole time range' },
 ];
 
-const rangeOptions = (): ComboboxOption[] => [
-  { value: '$__rate_interval', label: '$__rate_interval', description: 'Suits rate: no gap between two rows' },
-  { value: '$__interval', label: '$__interval', description: 'From one row to the next' },
-  ...optionsOf(['1m', '5m', '15m', '1h', '1d']),
-  { value: '$__range', label: '$__range', description: 'The whole time range' },
-  ...ofDashboard(''),
-];
+const findRanges = (search: string) =>
+  Promise.resolve([...RANGES.filter(({ value }) => value.includes(search)), ...found(search, [])]);
 
 /** A number that is saved when one leaves the field or presses Enter, unless it is none. */
 function NumberField({ param, value, onChange }: { param: Param; value: string; onChange: (value: string) => void }) {
@@ -463,27 +378,18 @@ const OPERATIONS: OperationOption[] = [
   })),
 ];
 
-function AddOperation({ onAdd }: { onAdd: (name: string) => void }) {
-  return (
-    <Labelled label="Add operation">
-      {(id) => (
-        <Combobox
-          aria-labelledby={id}
-          placeholder="Add a function, an aggregation …"
-          width={34}
-          options={OPERATIONS}
-          value={null}
-          onChange={({ value }) => onAdd(value)}
-        />
-      )}
-    </Labelled>
-  );
-}
+const optionsOfKind = (kind: Operation['kind']) => OPERATIONS.filter((option) => option.kind === kind);
+const SIBLINGS = {
+  range: optionsOfKind('range'),
+  aggregation: optionsOfKind('aggregation'),
+  instant: optionsOfKind('instant'),
+  calculation: optionsOfKind('calculation'),
+};
 
 const getStyles = (theme: GrafanaTheme2) => ({
   rows: css({ display: 'flex', flexDirection: 'column', gap: theme.spacing(0.5) }),
-  row: css({ display: 'flex', alignItems: 'flex-start' }),
-  fields: css({ display: 'flex', flexWrap: 'wrap', gap: theme.spacing(0.5), minWidth: 0, flexGrow: 1 }),
+  row: css({ display: 'flex', flexWrap: 'wrap', alignItems: 'flex-start', rowGap: theme.spacing(0.5) }),
+  fields: css({ display: 'flex', flexWrap: 'wrap', gap: theme.spacing(0.5), minWidth: 0, flex: '1 1 280px' }),
   chip: css({
     display: 'flex',
     flexWrap: 'wrap',

@@ -15,7 +15,7 @@ interface CodeFieldProps {
 }
 
 const LINE = 18;
-const PADDING = 8;
+const PADDING = 12;
 const MOST_LINES = 12;
 
 export function CodeField({ expr, names, placeholder, onCommit }: CodeFieldProps) {
@@ -94,7 +94,7 @@ const getStyles = (theme: GrafanaTheme2) => ({
   field: css({ position: 'relative', flexGrow: 1, minWidth: 0 }),
   placeholder: css({
     position: 'absolute',
-    top: PADDING / 2 + 1,
+    top: PADDING / 2 + 1, // and the border
     left: theme.spacing(1.5),
     right: 0,
     overflow: 'hidden',

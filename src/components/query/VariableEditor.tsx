@@ -1,13 +1,14 @@
 import { QueryEditorProps } from '@grafana/data';
-import { Combobox, ComboboxOption, InlineField, Stack } from '@grafana/ui';
+import { InlineField, Stack } from '@grafana/ui';
 import React, { useMemo } from 'react';
 import type { DataSource } from '../../datasource';
-import { Names, variableNames } from '../../names';
+import { Names } from '../../names';
 import { Options, Query } from '../../types';
 import { VariableQuery, variableQuery } from '../../variables';
+import { Choice, found } from './Choice';
 import { CodeField } from './CodeField';
 
-const KINDS: Array<ComboboxOption<NonNullable<VariableQuery['kind']>>> = [
+const KINDS = [
   { value: 'labelValues', label: 'Label values', description: 'Values that a label has' },
   { value: 'labelNames', label: 'Label names', description: 'Labels that series have' },
   { value: 'metrics', label: 'Metrics', description: 'Names of metrics' },
@@ -27,32 +28,26 @@ export function VariableEditor({
   const change = (part: Partial<VariableQuery>) =>
     onChange({ ...query, kind, ...part, refId: query.refId || 'variable' });
 
-  const labels = async (search: string): Promise<ComboboxOption[]> =>
-    [...(await names.labels(match || undefined)), ...variableNames()]
-      .filter((name) => name.includes(search))
-      .map((value) => ({ value, label: value }));
-
   return (
     <Stack direction="column" gap={0.5}>
-      <InlineField label="Values from" labelWidth={16} htmlFor="continuum-variable-kind">
-        <Combobox
-          id="continuum-variable-kind"
+      <InlineField label="Values from" labelWidth={16}>
+        <Choice
+          label="Values from"
           width={30}
           options={KINDS}
           value={kind}
-          onChange={({ value }) => change({ kind: value })}
+          onChange={(value) => change({ kind: value as VariableQuery['kind'] })}
         />
       </InlineField>
       {kind === 'labelValues' && (
-        <InlineField label="Label" labelWidth={16} htmlFor="continuum-variable-label">
-          <Combobox
-            id="continuum-variable-label"
-            width={30}
+        <InlineField label="Label" labelWidth={16}>
+          <Choice
+            label="Label"
             placeholder="Choose a label"
-            createCustomValue
-            options={labels}
-            value={label ?? null}
-            onChange={({ value }) => change({ label: value })}
+            width={30}
+            options={async (search) => found(search, await names.labels(match || undefined))}
+            value={label}
+            onChange={(value) => change({ label: value })}
           />
         </InlineField>
       )}

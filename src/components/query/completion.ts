@@ -267,7 +267,6 @@ const CALLS = Object.entries(FUNCTIONS).map(([label, { takes, help, params, befo
     kind: isAggregation ? 'aggregation' : 'function',
     label,
     insert: ['time', 'pi'].includes(label) ? `${label}()` : `${label}(${args.join(', ')})`,
-    detail: isAggregation ? 'aggregation' : 'function',
-    help,
+    detail: help,
   };
 });
