@@ -111,7 +111,9 @@ func TestKilledInMidStream(t *testing.T) {
 	p := start(t)
 	var screen grafana.Screen
 	frame := ask(t, p, 10*time.Second, query)
-	screen.History(frame)
+	if err := screen.History(frame); err != nil {
+		t.Fatal(err)
+	}
 	first := screen.Times()[0]
 	path, raw := subscription(t, frame)
 

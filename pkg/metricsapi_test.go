@@ -166,7 +166,9 @@ func TestAsksTheExampleService(t *testing.T) {
 	const query = `{"metricName":"temperature_hall","queryText":"x","live":true}`
 	var screen grafana.Screen
 	frame := ask(t, p, time.Minute, query)
-	screen.History(frame)
+	if err := screen.History(frame); err != nil {
+		t.Fatal(err)
+	}
 	if f := frame.Fields[1]; f.Config.Unit != "celsius" || f.Labels["room"] != "hall" {
 		t.Errorf("the field is %+v of %s", f.Config, f.Labels)
 	}

@@ -57,7 +57,9 @@ func TestRecordsThisMachine(t *testing.T) {
 
 	var screen grafana.Screen
 	frame := ask(t, p, 10*time.Second, query)
-	screen.History(frame)
+	if err := screen.History(frame); err != nil {
+		t.Fatal(err)
+	}
 	if len(frame.Fields) != 9 || !strings.HasPrefix(frame.Fields[1].Config.DisplayNameFromDS, `{mode="`) || frame.Fields[1].Config.Unit != "s" {
 		t.Fatalf("the answer has %d fields", len(frame.Fields))
 	}

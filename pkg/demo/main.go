@@ -206,7 +206,9 @@ func (d *demo) join(ctx context.Context) error {
 		return err
 	}
 	d.data = subscription.Data
-	d.screen.History(d.frame)
+	if err := d.screen.History(d.frame); err != nil {
+		return err
+	}
 	d.history = d.frame.Rows()
 
 	status, initial, err := d.plugin.SubscribeStream(ctx, &backend.SubscribeStreamRequest{

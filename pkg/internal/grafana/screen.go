@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -16,31 +17,56 @@ import (
 type Row []*float64
 
 // Screen is what a panel shows: one row per time (Unix ms), the last one wins.
+// It takes no more repeats than the hand-off has: a row that comes twice in one
+// answer or packet, or again from before the overlap, is an error.
 type Screen struct {
-	rows map[int64]Row
+	rows   map[int64]Row
+	newest int64
+	step   int64 // ms
 	// Live is the time of the first row that came from the stream and not from
 	// a query, 0 if there is none.
 	Live int64
 }
 
 // History starts the screen anew with an answer to a query.
-func (s *Screen) History(frame *data.Frame) {
-	s.rows, s.Live = rowsOf(frame), 0
+func (s *Screen) History(frame *data.Frame) error {
+	times, rows, err := rowsOf(frame)
+	if err != nil {
+		return fmt.Errorf("history: %w", err)
+	}
+	s.rows, s.Live = rows, 0
+	s.step, s.newest = int64(frame.Fields[0].Config.Interval), math.MinInt64
+	if len(times) > 0 {
+		s.newest = times[len(times)-1]
+	}
+	return nil
 }
 
 // Packet adds what a stream sent. Rows that the screen has already are
-// replaced, not added.
+// replaced, not added, as far back as the overlap reaches.
 func (s *Screen) Packet(b []byte) error {
 	times, values, err := decodePacket(b)
+	if err == nil {
+		err = ascending(times)
+	}
 	if err != nil {
 		return err
 	}
+	newest := times[len(times)-1]
+	// The overlap is 10 rows or 10 seconds of rows. A viewer can be ahead of the
+	// stream that it joins, and the overlap is then that of the stream.
+	before := min(s.newest, newest) - max(10*s.step, 10_000)
+	s.newest = max(s.newest, newest)
 	for i, t := range times {
 		row := make(Row, len(values))
 		for f := range values {
 			row[f] = values[f][i]
 		}
-		if _, known := s.rows[t]; !known && (s.Live == 0 || t < s.Live) {
+		_, known := s.rows[t]
+		if known && t <= before {
+			return fmt.Errorf("row %d is sent again, from before the overlap, which begins after %d", t, before)
+		}
+		if !known && (s.Live == 0 || t < s.Live) {
 			s.Live = t
 		}
 		s.rows[t] = row
@@ -86,8 +112,22 @@ func decodePacket(b []byte) (times []int64, values [][]*float64, err error) {
 	return times, values, nil
 }
 
-func rowsOf(frame *data.Frame) map[int64]Row {
-	rows := make(map[int64]Row, frame.Rows())
+// ascending returns an error that names the first time that does not follow on
+// the one before it.
+func ascending(times []int64) error {
+	for i := 1; i < len(times); i++ {
+		switch before, t := times[i-1], times[i]; {
+		case t == before:
+			return fmt.Errorf("row %d is there twice", t)
+		case t < before:
+			return fmt.Errorf("row %d comes after row %d", t, before)
+		}
+	}
+	return nil
+}
+
+func rowsOf(frame *data.Frame) ([]int64, map[int64]Row, error) {
+	times, rows := make([]int64, 0, frame.Rows()), make(map[int64]Row, frame.Rows())
 	for i := range frame.Rows() {
 		row := make(Row, len(frame.Fields)-1)
 		for f := range row {
@@ -95,11 +135,12 @@ func rowsOf(frame *data.Frame) map[int64]Row {
 				row[f] = v
 			}
 		}
-		if t, ok := frame.Fields[0].ConcreteAt(i); ok {
-			rows[t.(time.Time).UnixMilli()] = row
+		if at, ok := frame.Fields[0].ConcreteAt(i); ok {
+			t := at.(time.Time).UnixMilli()
+			times, rows[t] = append(times, t), row
 		}
 	}
-	return rows
+	return times, rows, ascending(times)
 }
 
 // Times returns the times of the rows, in order.
@@ -121,7 +162,11 @@ func (s *Screen) Compare(frame *data.Frame, after, through int64) error {
 		maps.DeleteFunc(kept, func(t int64, _ Row) bool { return t <= after || t > through })
 		return kept
 	}
-	shown, want := within(s.rows), within(rowsOf(frame))
+	_, rows, err := rowsOf(frame)
+	if err != nil {
+		return fmt.Errorf("fresh query: %w", err)
+	}
+	shown, want := within(s.rows), within(rows)
 	var wrong []string
 	for _, t := range slices.Sorted(maps.Keys(want)) {
 		switch row, ok := shown[t]; {
