@@ -110,7 +110,7 @@ func newAPIWorld(t *testing.T, seed uint64, service metricsapitest.Service, dela
 	w.world = &world{t: t, srv: newServer(t, seed, start), tick: tick,
 		query:  fmt.Sprintf(`{"metricName":"m","aggregation":%q,"minStep":%d}`, how, tick),
 		truth:  func() source.Source { return open(&http.Client{Transport: direct{w.service}}) },
-		behind: service.Period + delay - service.Skew + 1500*time.Millisecond, // until /latest is asked again, and the way
+		behind: oldest(service) + delay - service.Skew + 1500*time.Millisecond, // until /latest is asked again, and the way
 	}
 	w.srv.settings.JSONData = []byte(apiSettings)
 	return w
@@ -125,7 +125,23 @@ func (w *apiWorld) finish() {
 }
 
 // Points come up to 4.9 s late, each by its own.
-func late(n int64) time.Duration { return time.Duration(n*7919%50) * 100 * time.Millisecond }
+func late(n int64) time.Duration { return time.Duration((n*7919%50+50)%50) * 100 * time.Millisecond }
+
+// oldest returns how old a service's newest point is at most, by its own clock.
+func oldest(s metricsapitest.Service) time.Duration {
+	if s.Late == nil {
+		return s.Period
+	}
+	most := time.Duration(0)
+	for now := time.Duration(0); now < time.Minute; now += 10 * time.Millisecond {
+		n := int64((now - s.Offset) / s.Period)
+		for time.Duration(n)*s.Period+s.Offset+s.Late(n) > now {
+			n--
+		}
+		most = max(most, now-time.Duration(n)*s.Period-s.Offset)
+	}
+	return most
+}
 
 var apiServices = []struct {
 	name    string
