@@ -83,6 +83,14 @@ func (s *server) Stop(testing.TB) {
 	}
 }
 
+// ServeHTTP serves where another server stands in front.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	mine := s.clients
+	s.mu.Unlock()
+	s.serve(mine, w, r)
+}
+
 func (s *server) serve(mine *clients, w http.ResponseWriter, r *http.Request) {
 	select {
 	case s.headers <- r.Header:
