@@ -69,6 +69,17 @@ describe('a variable', () => {
     expect(getResource).not.toHaveBeenCalled();
   });
 
+  it('is answered later, as by a request, also when there is nothing to ask for', async () => {
+    const next = jest.fn();
+    variables.query(request({ kind: 'labelValues' })).subscribe(next);
+    for (let i = 0; i < 100; i++) {
+      await Promise.resolve();
+    }
+    expect(next).not.toHaveBeenCalled();
+    await new Promise((resolve) => setTimeout(resolve));
+    expect(next).toHaveBeenCalledTimes(1);
+  });
+
   it('of a query result has the newest row, by a plain query', async () => {
     const frame = {
       length: 2,

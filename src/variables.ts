@@ -7,7 +7,7 @@ import {
   FieldType,
 } from '@grafana/data';
 import { DataQuery } from '@grafana/schema';
-import { from, map, Observable } from 'rxjs';
+import { delay, from, map, Observable } from 'rxjs';
 import { VariableEditor } from './components/query/VariableEditor';
 import type { DataSource } from './datasource';
 import { Names } from './names';
@@ -49,7 +49,10 @@ class Variables extends CustomVariableSupport<DataSource, VariableQuery, Query, 
       return this.queryResult(request, query);
     }
     const names = new Names(this.datasource, request.range, request.scopedVars);
-    return from(listed(names, query)).pipe(map((texts) => ({ data: [frameOf(texts)] })));
+    return from(listed(names, query)).pipe(
+      delay(0), // an answer without a request would come so soon that Grafana's form never ends to ask
+      map((texts) => ({ data: [frameOf(texts)] })),
+    );
   }
 
   /** The newest row of the answer: each series with its value and time. */
