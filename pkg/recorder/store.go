@@ -107,7 +107,11 @@ func (s *Store) apply(c Config) error {
 	} else {
 		s.run(c.Inputs)
 	}
-	return s.memory.keep(c, used)
+	// Nothing is lost but what a restart would begin with.
+	if err := s.memory.keep(c, used); err != nil {
+		s.logger.Warn("Recording will not go on by itself after a restart", "error", err)
+	}
+	return nil
 }
 
 // run makes the inputs those that run. It needs s.configuring.
