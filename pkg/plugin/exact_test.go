@@ -121,6 +121,7 @@ func (p *panel) final(t *testing.T) {
 // queries that it may cost: a hand-off that loses rows shows there, because the
 // guard asks again.
 func TestScenarios(t *testing.T) {
+	t.Parallel()
 	const fast, slow = 100, 1000 // ms
 	first := func(s *world) *panel { return s.panel(s.tab()) }
 	for _, sc := range []struct {
@@ -199,6 +200,7 @@ func TestScenarios(t *testing.T) {
 	} {
 		for _, tick := range []int{fast, slow} {
 			t.Run(fmt.Sprintf("%s/%dms", sc.name, tick), func(t *testing.T) {
+				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					s := newWorld(t, 1, tick)
 					sc.do(s)
@@ -212,48 +214,57 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-// A thousand first loads at the finest sensible tick: each is exact, and not one
-// needs a second query.
+// A thousand first loads at the finest sensible tick, under four seeds: each is
+// exact, and not one needs a second query.
 func TestFirstLoads(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newWorld(t, 1, 20)
-		const loads = 1000
-		for range loads {
-			tab := newTab(s.srv)
-			p := s.panel(tab)
-			s.wait(2 * time.Second)
-			p.final(t)
-			p.close()
-			tab.close()
-			s.panels = nil
-			s.srv.forget(tab.socket, "")
-			s.wait(s.srv.between(0, 0, 300*time.Millisecond))
-		}
-		s.finish()
-		if n := s.srv.count(0); n != loads {
-			t.Errorf("%d queries for %d first loads", n, loads)
-		}
-	})
+	t.Parallel()
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { firstLoads(t, seed) })
+		})
+	}
+}
+
+func firstLoads(t *testing.T, seed uint64) {
+	const loads = 250
+	s := newWorld(t, seed, 20)
+	for range loads {
+		tab := newTab(s.srv)
+		p := s.panel(tab)
+		s.wait(1500 * time.Millisecond) // the overlap is sent again until one second after the join
+		p.final(t)
+		p.close()
+		tab.close()
+		s.panels = nil
+		s.srv.forget(tab.socket, "")
+		s.wait(s.srv.between(0, 0, 300*time.Millisecond))
+	}
+	s.finish()
+	if n := s.srv.count(0); n != loads {
+		t.Errorf("%d queries for %d first loads", n, loads)
+	}
 }
 
 // Settings may change at any moment of a join. Nobody goes on under the old ones,
 // even while Grafana has not noticed.
 func TestSettingsChangeDuringJoin(t *testing.T) {
+	t.Parallel()
 	for delay := time.Duration(0); delay < 200*time.Millisecond; delay += 2 * time.Millisecond {
-		synctest.Test(t, func(t *testing.T) {
-			s := newWorld(t, uint64(delay), 1000)
-			s.panel(s.tab())
-			s.wait(delay)
-			s.srv.changeElsewhere(`{"minStep":2000}`)
-			s.panel(s.tab())
-			s.wait(15 * time.Second)
-			for _, p := range s.panels {
-				p.final(t)
-			}
-			s.finish()
-			if t.Failed() {
-				t.Fatalf("the settings changed %v after a panel was opened", delay)
-			}
+		t.Run(delay.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newWorld(t, uint64(delay), 1000)
+				s.panel(s.tab())
+				s.wait(delay)
+				s.srv.changeElsewhere(`{"minStep":2000}`)
+				s.panel(s.tab())
+				s.wait(15 * time.Second)
+				for _, p := range s.panels {
+					p.final(t)
+				}
+				s.finish()
+			})
 		})
 	}
 }
@@ -262,9 +273,11 @@ func TestSettingsChangeDuringJoin(t *testing.T) {
 // again goes when the next row would be due. Only a few seconds of it stay until
 // the clock is there again.
 func TestClockSetBack(t *testing.T) {
+	t.Parallel()
 	for _, back := range []time.Duration{5 * time.Second, 20 * time.Second, time.Hour} {
 		for _, tick := range []int{100, 1000, 60_000} {
 			t.Run(fmt.Sprintf("%v/%dms", back, tick), func(t *testing.T) {
+				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					s := newWorld(t, 1, tick)
 					here, away := s.panel(s.tab()), s.panel(s.tab())
@@ -373,6 +386,7 @@ var (
 // The property that all else stands on: after any sequence of joins, drops and
 // restarts, a panel shows exactly what a fresh query of the same window returns.
 func TestRandomSchedules(t *testing.T) {
+	t.Parallel()
 	first, n := uint64(time.Now().UnixNano()), *seeds
 	if *seed != 0 {
 		first, n = *seed, 1
@@ -380,6 +394,7 @@ func TestRandomSchedules(t *testing.T) {
 	for i := range n {
 		s := first + uint64(i)
 		t.Run(fmt.Sprintf("seed=%d", s), func(t *testing.T) {
+			t.Parallel()
 			synctest.Test(t, func(t *testing.T) { schedule(t, s) })
 		})
 	}

@@ -522,7 +522,7 @@ func newTab(s *server) *tab {
 
 // connect opens a websocket. The caller holds the mutex.
 func (t *tab) connect() {
-	t.socket = &socket{tab: t, out: make(chan delivery, 100_000)}
+	t.socket = &socket{tab: t, out: make(chan delivery, 1000)}
 	go t.socket.deliver(t.ctx)
 	for channel := range t.channels {
 		go t.subscribe(t.socket, channel)

@@ -158,6 +158,7 @@ var apiServices = []struct {
 // Whatever the service does, what is on screen is what a fresh query of the same
 // window has, and short trouble costs no query.
 func TestMetricsAPIScenarios(t *testing.T) {
+	t.Parallel()
 	for _, sc := range []struct {
 		name    string
 		queries int
@@ -205,6 +206,7 @@ func TestMetricsAPIScenarios(t *testing.T) {
 	} {
 		for _, of := range apiServices {
 			t.Run(sc.name+"/"+of.name, func(t *testing.T) {
+				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					w := newAPIWorld(t, 1, of.service, of.delay, of.how)
 					sc.do(w)
@@ -219,6 +221,7 @@ func TestMetricsAPIScenarios(t *testing.T) {
 }
 
 func TestMetricsAPIRandomSchedules(t *testing.T) {
+	t.Parallel()
 	first, n := uint64(time.Now().UnixNano()), *seeds/4
 	if *seed != 0 {
 		first, n = *seed, 1
@@ -226,6 +229,7 @@ func TestMetricsAPIRandomSchedules(t *testing.T) {
 	for i := range n {
 		s := first + uint64(i)
 		t.Run(fmt.Sprintf("seed=%d", s), func(t *testing.T) {
+			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				rng := rand.New(rand.NewPCG(s, 3))
 				of := apiServices[rng.IntN(len(apiServices))]

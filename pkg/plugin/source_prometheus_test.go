@@ -323,6 +323,7 @@ func show(v *float64) string {
 // A dashboard of the recorder shows the same on a Prometheus server that has the
 // same data: only the data source's settings change.
 func TestMovingToPrometheus(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	rec := recorder.New(root, slog.New(slog.DiscardHandler))
 	settings := backend.DataSourceInstanceSettings{UID: "uid", JSONData: []byte(`{"source":"recorder"}`)}
