@@ -1,10 +1,11 @@
 import { QueryEditorProps } from '@grafana/data';
-import { Combobox, InlineField, Input, Stack } from '@grafana/ui';
+import { InlineField, Input, Stack } from '@grafana/ui';
 import { isEqual } from 'lodash';
 import React, { KeyboardEvent, useState } from 'react';
 import { DataSource } from '../datasource';
 import { DEFAULT_QUERY, Options, Query, SHAPES } from '../types';
 import { Draft, invalidFields, toDraft, toFields } from './draft';
+import { Choice } from './query/Choice';
 import { StreamingSwitch } from './StreamingSwitch';
 
 const shapes = SHAPES.map((value) => ({ value, label: value.charAt(0).toUpperCase() + value.slice(1) }));
@@ -72,13 +73,13 @@ export function SignalEditor(props: Props) {
         invalid={'shape' in invalid}
         error={invalid.shape}
       >
-        <Combobox
+        <Choice
           id={id('shape')}
           width={18}
           options={shapes}
+          custom
           value={draft.shape}
-          createCustomValue
-          onChange={({ value }) => {
+          onChange={(value) => {
             // Typed and entered, a shape comes as it is shown.
             const typed = { ...draft, shape: shapes.find(({ label }) => label === value)?.value ?? value };
             setDraft(typed);

@@ -2,7 +2,7 @@ import { css } from '@emotion/css';
 import { GrafanaTheme2 } from '@grafana/data';
 import { Button, ComboboxOption, IconButton, InlineLabel, Input, useStyles2 } from '@grafana/ui';
 import { isEqual } from 'lodash';
-import React, { ReactNode, useState } from 'react';
+import React, { ReactNode, useMemo, useState } from 'react';
 import { Metric, Names } from '../../names';
 import { selector } from '../../promql';
 import { Choice, found, optionOf, optionsOf, Several } from './Choice';
@@ -32,21 +32,19 @@ interface BuilderProps {
  * of a metric that is still to be chosen.
  */
 export function Builder({ expr, names, onChange }: BuilderProps) {
-  const [visual, setVisual] = useState(() => toVisual(expr) ?? EMPTY);
-  const [seen, setSeen] = useState(expr);
-  if (expr !== seen) {
-    setSeen(expr);
-    if (expr !== toExpr(visual)) {
-      setVisual(toVisual(expr) ?? EMPTY); // changed from elsewhere
-    }
-  }
+  const parsed = useMemo(() => toVisual(expr) ?? EMPTY, [expr]);
+  // Not kept in step with the expression by setting it: the expression can come back before what was set with it.
+  const [draft, setDraft] = useState({ expr, visual: parsed });
+  const visual = draft.expr === expr ? draft.visual : parsed;
   const [chosen, setChosen] = useState<Metric>();
+  const [added, setAdded] = useState(0);
 
   const change = (part: Partial<Visual>) => {
     const next = { ...visual, ...part };
-    setVisual(next);
     const rendered = toExpr(next);
-    if (rendered !== toExpr(visual)) {
+    const isSame = rendered === toExpr(visual);
+    setDraft({ expr: isSame ? expr : rendered, visual: next });
+    if (!isSame) {
       onChange(rendered);
     }
   };
@@ -107,11 +105,15 @@ export function Builder({ expr, names, onChange }: BuilderProps) {
           />
         ))}
         <Choice
+          key={added} // anew, for it is empty again
           label="Add operation"
           placeholder="Add a function, an aggregation …"
           width={34}
           options={OPERATIONS}
-          onChange={(name) => change({ operations: withOperation(operations, name) })}
+          onChange={(name) => {
+            setAdded(added + 1);
+            change({ operations: withOperation(operations, name) });
+          }}
         />
       </Row>
     </div>

@@ -1,41 +1,62 @@
 import { Combobox, ComboboxOption, MultiCombobox } from '@grafana/ui';
-import React, { useCallback, useEffect, useId, useRef } from 'react';
+import React, { useCallback, useEffect, useId, useLayoutEffect, useRef } from 'react';
 import { variableNames } from '../../names';
 
 /** Finds what there is to choose from when a list is opened, and as one types. */
 type Find = (search: string) => Promise<ComboboxOption[]>;
 
 interface ChoiceProps {
-  /** A name, for what has no label on screen. */
-  label: string;
+  /** Of a label on screen. */
+  id?: string;
+  /** A name where there is none. */
+  label?: string;
   placeholder?: string;
   /** In units of 8 px. Between two widths the value decides. */
   width: number | [min: number, max: number];
   /** A list is to be a constant. Where options are looked for, others can be entered too. */
   options: ComboboxOption[] | Find;
+  /** Whether others than those of a list can be entered too. */
+  custom?: boolean;
   value?: string;
   onChange: (value: string) => void;
   onClear?: () => void;
 }
 
-export function Choice({ label, placeholder, width, options, value, onChange, onClear }: ChoiceProps) {
-  const id = useId();
+export function Choice({ id, label, placeholder, width, options, custom, value, onChange, onClear }: ChoiceProps) {
+  const labelId = useId();
   const find = useStable(options instanceof Function ? options : () => Promise.resolve(options));
   const size =
     typeof width === 'number' ? { width } : { width: 'auto' as const, minWidth: width[0], maxWidth: width[1] };
   const props = {
     ...size,
-    'aria-labelledby': id,
+    id,
+    'aria-labelledby': label && labelId,
     placeholder,
     options: options instanceof Function ? find : options,
+    createCustomValue: custom,
     value: value ?? null,
   };
-  const choose = (option: ComboboxOption | null) => (option ? onChange(option.value) : onClear?.());
+  // Lists say what was chosen while they are still at it. Where the change comes back at once, as in Explore, they would
+  // say it again and again, and to what was there before.
+  const latest = useRef({ value, onChange, onClear });
+  useLayoutEffect(() => {
+    latest.current = { value, onChange, onClear };
+  });
+  const choose = (option: ComboboxOption | null) => {
+    const { value: shown, onChange: change, onClear: clear } = latest.current;
+    if (option && option.value !== shown) {
+      change(option.value);
+    } else if (!option && shown !== undefined) {
+      clear?.();
+    }
+  };
   return (
     <>
-      <span id={id} hidden>
-        {label}
-      </span>
+      {label && (
+        <span id={labelId} hidden>
+          {label}
+        </span>
+      )}
       {onClear ? <Combobox {...props} isClearable onChange={choose} /> : <Combobox {...props} onChange={choose} />}
     </>
   );

@@ -1,4 +1,5 @@
 import { QueryEditorProps } from '@grafana/data';
+import { setTemplateSrv, TemplateSrv } from '@grafana/runtime';
 import { render, screen, waitFor } from '@testing-library/react';
 import userEvent from '@testing-library/user-event';
 import React, { useState } from 'react';
@@ -46,6 +47,10 @@ async function choose(label: string, text: string, n: number, asked?: jest.Mock)
 beforeAll(() => {
   // Lists show as many as there is room for, and in jsdom nothing has a size.
   jest.spyOn(HTMLElement.prototype, 'getBoundingClientRect').mockReturnValue(new DOMRect(0, 0, 500, 500));
+});
+
+beforeEach(() => {
+  setTemplateSrv({ getVariables: () => [{ name: 'room' }] } as unknown as TemplateSrv);
 });
 
 describe('MetricsAPIEditor', () => {

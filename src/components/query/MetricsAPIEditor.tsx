@@ -1,10 +1,11 @@
 import { QueryEditorProps } from '@grafana/data';
-import { Combobox, ComboboxOption, InlineField, Input, Stack } from '@grafana/ui';
+import { InlineField, Input, Stack } from '@grafana/ui';
 import { isEqual } from 'lodash';
 import React, { KeyboardEvent, useState } from 'react';
 import { DataSource } from '../../datasource';
 import { AGGREGATIONS, DEFAULT_METRIC_QUERY, Options, Query } from '../../types';
 import { StreamingSwitch } from '../StreamingSwitch';
+import { Choice, found, optionsOf } from './Choice';
 
 const TEXTS: Array<{ name: keyof Texts; label: string; width: number; tooltip: string; placeholder?: string }> = [
   {
@@ -38,7 +39,7 @@ const toTexts = ({ queryText = '', minStep = '', legend = '' }: Query): Texts =>
   legend,
 });
 
-const aggregations = AGGREGATIONS.map((value) => ({ value, label: value }));
+const aggregations = optionsOf(AGGREGATIONS);
 
 /** Metric and aggregation are saved and run as they are chosen, the other fields on blur and on Enter. */
 export function MetricsAPIEditor({
@@ -74,14 +75,13 @@ export function MetricsAPIEditor({
   return (
     <Stack direction="row" wrap="wrap" gap={0.5} alignItems="flex-start">
       <InlineField label="Metric" htmlFor={id('metricName')} tooltip="One that the service names, or any other.">
-        <Combobox
+        <Choice
           id={id('metricName')}
           width={32}
           placeholder="temperature"
           options={(typed) => metrics(datasource, typed)}
-          value={query.metricName ? { value: query.metricName, label: query.metricName } : null}
-          createCustomValue
-          onChange={({ value }) => save({ metricName: value.trim() })}
+          value={query.metricName || undefined}
+          onChange={(value) => save({ metricName: value.trim() })}
         />
       </InlineField>
       <InlineField
@@ -89,13 +89,13 @@ export function MetricsAPIEditor({
         htmlFor={id('aggregation')}
         tooltip="What a row shows of the points since the row before, or a variable."
       >
-        <Combobox
+        <Choice
           id={id('aggregation')}
           width={14}
           options={aggregations}
+          custom
           value={query.aggregation ?? DEFAULT_METRIC_QUERY.aggregation}
-          createCustomValue
-          onChange={({ value }) => save({ aggregation: value.trim() })}
+          onChange={(value) => save({ aggregation: value.trim() })}
         />
       </InlineField>
       {TEXTS.map(({ name, label, width, tooltip, placeholder }) => (
@@ -124,12 +124,10 @@ export function MetricsAPIEditor({
 }
 
 /** The metrics that the service names, as far as they have what was typed in their name. */
-async function metrics(datasource: DataSource, typed: string): Promise<ComboboxOption[]> {
+async function metrics(datasource: DataSource, typed: string) {
   // A service that names none, or does not answer, leaves the name to be typed: the query says what is wrong.
   const names = await datasource.getResource<string[]>('names').catch((): string[] => []);
-  return names
-    .filter((name) => name.toLowerCase().includes(typed.trim().toLowerCase()))
-    .map((name) => ({ value: name, label: name }));
+  return found(typed.trim(), names);
 }
 
 const hasVariable = (text: string) => /\$\w|\$\{\w|\[\[\w/.test(text);
