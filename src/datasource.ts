@@ -28,7 +28,7 @@ import {
 import { DataQuery } from '@grafana/schema';
 import { omit } from 'lodash';
 import { combineLatest, connect, defer, EMPTY, filter, map, merge, Observable, switchMap, take, takeWhile } from 'rxjs';
-import { epochOf, guard, noted } from './guard';
+import { guard, nonceOf, noted } from './guard';
 import { Names } from './names';
 import { inPromQL, matcherOf, selector, withFilters } from './promql';
 import { isCompared } from './scenes';
@@ -86,7 +86,7 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
           targets: [{ ...target, ...ask }],
         });
       return wantsStream(target)
-        ? guard((ask) => query(ask).pipe(untilRefused), target.refId, epochOf(this.uid))
+        ? guard((ask) => query(ask).pipe(untilRefused), target.refId, nonceOf(this.uid))
         : defer(() => query());
     });
     return combineLatest(answers).pipe(map(combine));

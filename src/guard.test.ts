@@ -1,6 +1,6 @@
 import { DataFrame, DataFrameJSON, DataQueryResponse, FieldType, LoadingState } from '@grafana/data';
 import { NEVER, Observable, of, Subscription, take, throwError } from 'rxjs';
-import { Epoch, epochOf, guard } from './guard';
+import { guard, Nonce, nonceOf } from './guard';
 import { DELAY, Server, Tab } from './testing/live';
 import { Ask } from './types';
 
@@ -13,7 +13,7 @@ class Panel {
   private sub?: Subscription;
 
   constructor(
-    private readonly epoch: Epoch,
+    private readonly nonce: Nonce,
     private readonly query: (ask: Ask) => Observable<DataQueryResponse>,
     private readonly refId = 'A',
   ) {
@@ -25,7 +25,7 @@ class Panel {
       this.asked.push({ at: Date.now() - START, nonce: ask.nonce, resync: ask.resync });
       return this.query(ask);
     };
-    this.sub = guard(query, this.refId, this.epoch).subscribe((answer) => this.answers.push(answer));
+    this.sub = guard(query, this.refId, this.nonce).subscribe((answer) => this.answers.push(answer));
   }
 
   close() {
@@ -87,13 +87,13 @@ describe.each([20, 1000])('a panel at a step of %d ms', (STEP) => {
   const WINDOW = 60 * 1000;
   let server: Server;
   let tab: Tab;
-  let epoch: Epoch;
-  const live = (window = WINDOW) => new Panel(epoch, ({ nonce }) => tab.query(window, nonce));
+  let nonce: Nonce;
+  const live = (window = WINDOW) => new Panel(nonce, ({ nonce }) => tab.query(window, nonce));
 
   beforeEach(() => {
     server = new Server(STEP);
     tab = new Tab(server);
-    epoch = { nonce: 0 };
+    nonce = { current: 0 };
   });
 
   it('shows history at once and every row after it, with one query', () => {
@@ -109,7 +109,7 @@ describe.each([20, 1000])('a panel at a step of %d ms', (STEP) => {
     const first = live();
     wait(40_000);
     const other = new Tab(server);
-    const viewer = new Panel({ nonce: 0 }, ({ nonce }) => other.query(WINDOW, nonce));
+    const viewer = new Panel({ current: 0 }, ({ nonce }) => other.query(WINDOW, nonce));
     const second = live();
     wait(5000);
     [first, viewer, second].forEach((panel) => expectUpToDate(panel, STEP, WINDOW));
@@ -168,13 +168,13 @@ describe('guard', () => {
   const WINDOW = 20_000;
   let server: Server;
   let tab: Tab;
-  let epoch: Epoch;
-  const live = (refId = 'A') => new Panel(epoch, ({ nonce }) => tab.query(WINDOW, nonce), refId);
+  let nonce: Nonce;
+  const live = (refId = 'A') => new Panel(nonce, ({ nonce }) => tab.query(WINDOW, nonce), refId);
 
   beforeEach(() => {
     server = new Server(STEP);
     tab = new Tab(server);
-    epoch = { nonce: 0 };
+    nonce = { current: 0 };
   });
 
   it('needs the repeats of the overlap for what is lost at the join', () => {
@@ -235,7 +235,7 @@ describe('guard', () => {
   });
 
   it('asks again, ever more slowly, while the buffer is too small', () => {
-    const panel = new Panel(epoch, ({ nonce }) => tab.query(WINDOW, nonce, { rows: 100 }));
+    const panel = new Panel(nonce, ({ nonce }) => tab.query(WINDOW, nonce, { rows: 100 }));
     wait(60_000);
     expect(new Set(panel.resyncs)).toEqual(new Set(['short']));
     expect(panel.asked.length).toBeLessThan(20);
@@ -260,7 +260,7 @@ describe('guard', () => {
 
   it('asks again when the back end says that the series have changed', () => {
     let names = ['a'];
-    const panel = new Panel(epoch, ({ nonce }) => tab.query(WINDOW, nonce, { names }));
+    const panel = new Panel(nonce, ({ nonce }) => tab.query(WINDOW, nonce, { names }));
     wait(3000);
     names = ['a', 'b'];
     server.publishAll(changed);
@@ -271,7 +271,7 @@ describe('guard', () => {
   });
 
   it('never puts old and new series side by side', () => {
-    const panel = new Panel(epoch, ({ nonce }) => tab.query(WINDOW, nonce, { names: ['a'] }));
+    const panel = new Panel(nonce, ({ nonce }) => tab.query(WINDOW, nonce, { names: ['a'] }));
     wait(3000);
     server.publishAll(server.history(WINDOW, 0, ['b']));
     wait(1000);
@@ -318,7 +318,7 @@ describe('guard', () => {
 
   it('keeps saying that it is refused until it is not', () => {
     let refuses = true;
-    const panel = new Panel(epoch, ({ nonce }) => {
+    const panel = new Panel(nonce, ({ nonce }) => {
       const answers = tab.query(WINDOW, nonce);
       return refuses ? answers.pipe(take(1)) : answers; // the channel ends right after its first answer
     });
@@ -336,7 +336,7 @@ describe('guard', () => {
 
   it('does not mention a single refusal', () => {
     let refuses = true;
-    const panel = new Panel(epoch, ({ nonce }) => {
+    const panel = new Panel(nonce, ({ nonce }) => {
       const answers = tab.query(WINDOW, nonce);
       return refuses ? answers.pipe(take(1)) : answers;
     });
@@ -350,7 +350,7 @@ describe('guard', () => {
   it('never waits longer than a timer can', () => {
     server = new Server(40 * 24 * 3600 * 1000);
     tab = new Tab(server);
-    const panel = new Panel(epoch, ({ nonce }) => tab.query(server.step * 10, nonce));
+    const panel = new Panel(nonce, ({ nonce }) => tab.query(server.step * 10, nonce));
     wait(60_000);
     expect(panel.resyncs).toEqual([]);
   });
@@ -369,13 +369,13 @@ describe('guard', () => {
     wait(10_000);
     expectUpToDate(panel, STEP, WINDOW);
     expect(new Set(panel.resyncs)).toEqual(new Set(['fields', 'failure']));
-    expect(epoch.nonce).toBe(1); // failures have used none
+    expect(nonce.current).toBe(1); // failures have used none
   });
 
   it('shows the error of a first answer, and tries again', () => {
     const error = { message: 'the source is away', status: 502 };
     let answer: Observable<DataQueryResponse> = of({ data: [], state: LoadingState.Error, error });
-    const panel = new Panel(epoch, ({ nonce }) => (nonce < 0 ? NEVER : answer));
+    const panel = new Panel(nonce, ({ nonce }) => (nonce < 0 ? NEVER : answer));
     expect(panel.last).toEqual({ key: 'A', state: LoadingState.Error, data: [], error: { ...error, refId: 'A' } });
     answer = tab.query(WINDOW, 0);
     wait(3000);
@@ -385,7 +385,7 @@ describe('guard', () => {
 
   it('shows what is wrong with a query, and leaves it at that', () => {
     const error = { refId: 'A', message: 'lowerLimit 3 is not below upperLimit 2', status: 400 };
-    const panel = new Panel(epoch, () => of({ data: [], state: LoadingState.Error, error }));
+    const panel = new Panel(nonce, () => of({ data: [], state: LoadingState.Error, error }));
     wait(60_000);
     expect(panel.asked.length).toBe(1);
     expect(panel.answers).toEqual([{ key: 'A', state: LoadingState.Error, data: [], error }]);
@@ -402,31 +402,31 @@ describe('guard', () => {
       'unknown data source',
     ],
   ])('treats an answer that %s as a failure', (_, query, text) => {
-    const panel = new Panel(epoch, query);
+    const panel = new Panel(nonce, query);
     expect(panel.last).toMatchObject({ state: LoadingState.Error, error: { message: expect.stringContaining(text) } });
     wait(250);
     expect(panel.resyncs).toEqual(['failure']);
   });
 
   it('asks once for all that is wrong with an answer', () => {
-    const panel = new Panel(epoch, () => of({ data: [] }, { data: [] }));
+    const panel = new Panel(nonce, () => of({ data: [] }, { data: [] }));
     wait(600); // the first wait is 250 ms, the second one 500 ms
     expect(panel.asked.length).toBe(2);
   });
 
   it('does not wait for an answer for ever', () => {
-    const panel = new Panel(epoch, () => NEVER);
+    const panel = new Panel(nonce, () => NEVER);
     wait(30_000 + 125);
     expect(panel.last).toMatchObject({ state: LoadingState.Error });
     expect(panel.resyncs).toEqual(['silence']);
-    expect(epoch.nonce).toBe(0);
+    expect(nonce.current).toBe(0);
   });
 
   it('shows a plain answer as it is and completes', () => {
     const frame = { fields: [], length: 0 };
     const complete = jest.fn();
     const next = jest.fn();
-    guard(() => of({ data: [frame], state: LoadingState.Done }), 'A', epoch).subscribe({ next, complete });
+    guard(() => of({ data: [frame], state: LoadingState.Done }), 'A', nonce).subscribe({ next, complete });
     expect(next.mock.calls).toEqual([[{ key: 'A', data: [frame], state: LoadingState.Done }]]);
     expect(complete).toHaveBeenCalled();
     expect(jest.getTimerCount()).toBe(0);
@@ -435,7 +435,7 @@ describe('guard', () => {
   it('polls while a notice says why there is no stream, and streams when there is', () => {
     const notices = [{ severity: 'warning' as const, text: 'Too many streams' }];
     let answer: Observable<DataQueryResponse> = of({ data: [{ fields: [], length: 0, meta: { notices } }] });
-    const panel = new Panel(epoch, () => answer);
+    const panel = new Panel(nonce, () => answer);
     wait(40_000);
     expect(panel.asked.map(({ at, resync }) => [at, resync])).toEqual([
       [0, undefined],
@@ -448,12 +448,12 @@ describe('guard', () => {
     answer = tab.query(WINDOW, 0);
     wait(10_000);
     expectUpToDate(panel, STEP, WINDOW);
-    expect(epoch.nonce).toBe(0);
+    expect(nonce.current).toBe(0);
   });
 
   it('says an error of the stream in a notice', () => {
     const emitted = { error: undefined as { message: string } | undefined };
-    const panel = new Panel(epoch, ({ nonce }) => {
+    const panel = new Panel(nonce, ({ nonce }) => {
       return new Observable((out) =>
         tab
           .query(WINDOW, nonce)
@@ -473,7 +473,7 @@ describe('guard', () => {
   });
 
   it('asks again when the stream ends', () => {
-    const panel = new Panel(epoch, ({ nonce }) =>
+    const panel = new Panel(nonce, ({ nonce }) =>
       nonce > 0
         ? tab.query(WINDOW, nonce)
         : new Observable((out) => {
@@ -499,7 +499,7 @@ describe('guard', () => {
     wait(10_000);
     expect(panel.asked.length).toBe(1);
 
-    const other = new Panel(epoch, () => of({ data: [] }));
+    const other = new Panel(nonce, () => of({ data: [] }));
     other.close(); // in the wait for the next try
     wait(60_000);
     expect(other.asked.length).toBe(1);
@@ -560,10 +560,10 @@ describe('guard', () => {
   });
 });
 
-describe('epochOf', () => {
+describe('nonceOf', () => {
   it('is one per data source and outlives all else', () => {
-    epochOf('one').nonce = 7;
-    expect(epochOf('one').nonce).toBe(7);
-    expect(epochOf('other').nonce).toBe(0);
+    nonceOf('one').current = 7;
+    expect(nonceOf('one').current).toBe(7);
+    expect(nonceOf('other').current).toBe(0);
   });
 });

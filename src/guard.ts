@@ -34,23 +34,23 @@ const TROUBLE: Record<Resync, string> = {
   failure: 'No answer from the data source. Asking again.',
 };
 
-/** The nonce that a data source's live queries carry at present. */
-export interface Epoch {
-  nonce: number;
+/** The nonce that the live queries of a data source carry, as of now. */
+export interface Nonce {
+  current: number;
 }
 
-const epochs = new Map<string, Epoch>();
+const nonces = new Map<string, Nonce>();
 
 /**
- * The epoch of a data source in this browser tab. Grafana keeps a buffer as long as a panel of the tab uses its path, so
+ * The nonce of a data source in this browser tab. Grafana keeps a buffer as long as a panel of the tab uses its path, so
  * a nonce that was in doubt must not come back when a panel is refreshed or the data source is made anew.
  */
-export function epochOf(uid: string): Epoch {
-  let epoch = epochs.get(uid);
-  if (!epoch) {
-    epochs.set(uid, (epoch = { nonce: 0 }));
+export function nonceOf(uid: string): Nonce {
+  let nonce = nonces.get(uid);
+  if (!nonce) {
+    nonces.set(uid, (nonce = { current: 0 }));
   }
-  return epoch;
+  return nonce;
 }
 
 /**
@@ -61,7 +61,7 @@ export function epochOf(uid: string): Epoch {
 export function guard(
   query: (ask: Ask) => Observable<DataQueryResponse>,
   refId: string,
-  epoch: Epoch,
+  nonce: Nonce,
 ): Observable<DataQueryResponse> {
   return new Observable((out) => {
     let attempt = new Subscription(); // one inner query with its timers, or the wait for the next
@@ -81,7 +81,7 @@ export function guard(
         : out.next({ key: refId, state: LoadingState.Error, data: [], error: { ...error, message: trouble, refId } });
 
     const ask = (resync?: Resync) => {
-      const { nonce } = epoch;
+      const used = nonce.current;
       const asked = Date.now();
       const mine = (attempt = new Subscription());
       let fields: Array<ReturnType<typeof identity>> | undefined; // of the buffer, as they were first
@@ -97,8 +97,8 @@ export function guard(
       const again = (reason: Resync, error?: DataQueryError) => {
         mine.unsubscribe();
         // The first panel in doubt renews the nonce for all that use it. A query that failed has joined no buffer.
-        if (fields && nonce === epoch.nonce) {
-          epoch.nonce++;
+        if (fields && used === nonce.current) {
+          nonce.current++;
         }
         tries = Date.now() - asked > CALM ? 0 : tries + 1;
         const wait = setTimeout(() => ask(reason), Math.random() * Math.min(LONGEST_WAIT, 250 * 2 ** tries));
@@ -140,7 +140,7 @@ export function guard(
       };
 
       expectMoreWithin(PATIENCE);
-      const inner = defer(() => query({ live: true, nonce, resync })).subscribe({
+      const inner = defer(() => query({ live: true, nonce: used, resync })).subscribe({
         next: (answer) => {
           const frame: DataFrame | undefined = answer.data[0];
           if (mine.closed) {

@@ -1,31 +1,106 @@
-import { DataFrame, DataFrameJSON, DataQueryResponse, LoadingState, StreamingDataFrame } from '@grafana/data';
+import {
+  DataFrame,
+  DataFrameJSON,
+  DataQueryResponse,
+  LoadingState,
+  StreamingDataFrame,
+  toDataFrame,
+} from '@grafana/data';
+import { createHash } from 'crypto';
 import { readdirSync, readFileSync } from 'fs';
 import path from 'path';
 import { Observable, Subscriber, Subscription } from 'rxjs';
 import { guard } from './guard';
 import { Ask, Terms } from './types';
 
-/** What one panel's guard saw and did. Times are in ms since the panel was opened. */
-interface Recording {
-  events: Array<{
-    at: number;
-    /** The guard asks; without a reason when the panel is opened. */
-    ask?: { nonce: number; resync?: string };
-    /** The request fails. */
-    fails?: boolean;
-    /** The answer: what the buffer holds that it leads to. */
-    buffer?: DataFrameJSON;
-    /** What is appended to that buffer. */
-    packet?: DataFrameJSON;
-  }>;
-  /** The rows on screen at the end: a column for each field, the time first. */
-  shown: unknown[][];
+/** What a guard gets or does, at a time in ms since the beginning. */
+interface Event {
+  at: number;
+  guard: number;
+  open?: true;
+  close?: true;
+  /** The answer: what the buffer holds that it leads to. */
+  buffer?: DataFrameJSON;
+  /** What is appended to that buffer. */
+  packet?: DataFrameJSON;
+  /** Grafana refuses the subscription. */
+  ends?: true;
+  /** An answer without a stream: a column for each field, the time first. */
+  plain?: { values: unknown[][]; notices: number };
+  /** There is no answer: the HTTP status. */
+  fails?: number;
+  /** The guard asks. */
+  ask?: { nonce: number; resync?: string };
+  /** The guard shows something: the state, the number of notices, that of rows, and a digest of the rows. */
+  show?: string;
 }
 
 const folder = path.join(__dirname, '../pkg/plugin/testdata/guard');
 const recordings = readdirSync(folder).filter((name) => name.endsWith('.json'));
 
-/** Recorded by the back end's tests, which have a copy of the guard: both must do the same. */
+function inShort({ state, data }: DataQueryResponse): string {
+  const frame = data[0] as DataFrame | undefined;
+  if (state === LoadingState.Error || !frame) {
+    return `${state}`;
+  }
+  const columns = JSON.stringify(frame.fields.map(({ values }) => values as unknown[]));
+  const digest = createHash('sha256').update(columns).digest('hex').slice(0, 6);
+  return `${state} ${frame.meta?.notices?.length ?? 0} ${frame.length} ${digest}`;
+}
+
+/** One guard, and what it is given. */
+class Replayed {
+  readonly did: Event[] = [];
+  private readonly panel: Subscription;
+  private stream?: Subscriber<DataQueryResponse>;
+  private buffer?: StreamingDataFrame;
+
+  constructor(
+    private readonly id: number,
+    nonce: { current: number },
+  ) {
+    const query = ({ nonce, resync }: Ask) => {
+      this.note({ ask: { nonce, ...(resync && { resync }) } });
+      return new Observable<DataQueryResponse>((out) => {
+        this.stream = out;
+      });
+    };
+    this.panel = guard(query, 'A', nonce).subscribe((answer) => this.note({ show: inShort(answer) }));
+  }
+
+  close() {
+    this.panel.unsubscribe();
+  }
+
+  give({ buffer, packet, ends, plain, fails }: Event) {
+    const { stream } = this;
+    if (fails) {
+      stream?.next({ state: LoadingState.Error, data: [], error: { status: fails, message: 'so it is' } });
+    } else if (ends) {
+      stream?.complete();
+    } else if (plain) {
+      const notices = Array.from({ length: plain.notices }, () => ({ severity: 'warning' as const, text: 'why' }));
+      const fields = plain.values.map((values, i) => ({ name: `${i}`, values }));
+      stream?.next({ state: LoadingState.Done, data: [toDataFrame({ fields, meta: { notices } })] });
+      stream?.complete();
+    } else {
+      if (buffer) {
+        const { step, window } = buffer.schema?.meta?.custom as Terms;
+        const maxLength = (4 * window) / step + 10_000;
+        this.buffer = StreamingDataFrame.fromDataFrameJSON(buffer, { maxLength, maxDelta: window + 30_000 });
+      } else if (packet) {
+        this.buffer?.push(packet);
+      }
+      stream?.next({ state: LoadingState.Streaming, data: [this.buffer] });
+    }
+  }
+
+  private note(did: Partial<Event>) {
+    this.did.push({ at: Date.now(), guard: this.id, ...did });
+  }
+}
+
+/** Recorded by the back end's tests, which have a copy of the guard: both must ask and show the same. */
 describe('recorded schedules', () => {
   beforeEach(() => {
     jest.useFakeTimers({ now: 0 });
@@ -37,47 +112,22 @@ describe('recorded schedules', () => {
   });
 
   it.each(recordings)('%s', (name) => {
-    const { events, shown } = JSON.parse(readFileSync(path.join(folder, name), 'utf8')) as Recording;
-    const asks: Recording['events'] = [];
-    const epoch = { nonce: 0 };
-    let panel: Subscription | undefined;
-    let screen: DataFrame | undefined;
-    let stream: Subscriber<DataQueryResponse> | undefined;
-    let buffer: StreamingDataFrame | undefined;
-
-    const query = ({ nonce, resync }: Ask) => {
-      asks.push({ at: Date.now(), ask: { nonce, ...(resync && { resync }) } });
-      return new Observable<DataQueryResponse>((out) => {
-        stream = out;
-      });
-    };
-
-    for (const { at, ask, fails, buffer: held, packet } of events) {
-      jest.advanceTimersByTime(at - Date.now());
-      if (ask && !ask.resync) {
-        panel?.unsubscribe(); // it is opened again
-        panel = guard(query, 'A', epoch).subscribe(({ data }) => (screen = data[0]));
-      }
-      if (fails) {
-        stream?.next({ state: LoadingState.Done, data: [] });
-      }
-      if (held) {
-        const { step, window } = held.schema?.meta?.custom as Terms;
-        buffer = StreamingDataFrame.fromDataFrameJSON(held, {
-          maxLength: (4 * window) / step + 10_000,
-          maxDelta: window + 30_000,
-        });
-      }
-      if (packet) {
-        buffer?.push(packet);
-      }
-      if (buffer && (held ?? packet)) {
-        stream?.next({ state: LoadingState.Streaming, data: [buffer] });
+    const { events } = JSON.parse(readFileSync(path.join(folder, name), 'utf8')) as { events: Event[] };
+    const nonce = { current: 0 };
+    const guards = new Map<number, Replayed>();
+    for (const event of events) {
+      jest.advanceTimersByTime(event.at - Date.now());
+      if (event.open) {
+        guards.set(event.guard, new Replayed(event.guard, nonce));
+      } else if (event.close) {
+        guards.get(event.guard)!.close();
+      } else if (!event.ask && !event.show) {
+        guards.get(event.guard)!.give(event);
       }
     }
-    panel?.unsubscribe();
-
-    expect(asks).toEqual(events.filter(({ ask }) => ask));
-    expect(screen?.fields.map(({ values }) => values as unknown[])).toEqual(shown);
+    for (const [id, replayed] of guards) {
+      replayed.close();
+      expect(replayed.did).toEqual(events.filter((event) => event.guard === id && (event.ask ?? event.show)));
+    }
   });
 });

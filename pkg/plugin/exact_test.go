@@ -62,11 +62,17 @@ func (p *panel) look() picture {
 	return p.shown
 }
 
-// show takes a picture as Grafana's panel does, and notes whatever is not exact
+// show takes an answer as Grafana's panel does, and notes whatever is not exact
 // in it.
-func (p *panel) show(shown picture) {
-	p.shown = shown
-	if err := p.exactly(shown); err != nil && len(p.wrong) < 3 {
+func (p *panel) show(a answer) {
+	if a.state == "Error" {
+		return
+	}
+	p.shown = a.picture
+	if p.truth == nil {
+		return
+	}
+	if err := p.exactly(a.picture); err != nil && len(p.wrong) < 3 {
 		p.wrong = append(p.wrong, err.Error())
 	}
 }
@@ -306,17 +312,18 @@ type world struct {
 	tabs   []*tab
 	panels []*panel
 	opened int // panels so far
+	rows   int // of a panel
 	query  string
 	truth  func() source.Source // that has not seen what is tested
 	behind time.Duration        // that the source is, by this clock
-	record *recording           // of the panels that are opened next
+	record *recording           // of all panels, if any
 }
 
 func newWorld(t *testing.T, seed uint64, tick int) *world {
 	setBack := new(atomic.Int64)
 	srv := newServer(t, seed, func() handlers { return continuum(setBack) })
 	srv.setBack = setBack
-	return &world{t: t, srv: srv, tick: tick,
+	return &world{t: t, srv: srv, tick: tick, rows: 200,
 		query: fmt.Sprintf(`{"shape":"walk","tickInterval":%d}`, tick), truth: theSignal}
 }
 
@@ -336,7 +343,7 @@ func (s *world) panel(tab *tab) *panel {
 	s.opened++
 	p := &panel{
 		id: s.opened, tab: tab, query: s.query, truth: s.truth, behind: s.behind,
-		length: 200 * interval, interval: interval, guarded: true, record: s.record,
+		length: time.Duration(s.rows) * interval, interval: interval, guarded: true, record: s.record,
 	}
 	p.open()
 	s.panels = append(s.panels, p)

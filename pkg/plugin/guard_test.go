@@ -1,8 +1,11 @@
 package plugin
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"net/http"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -11,13 +14,15 @@ import (
 )
 
 // This file is src/guard.ts once more in Go, so that the handlers can be tested
-// together with it under virtual time. Both are driven by the same recorded
-// schedules (vectors_test.go), which fail when the two differ.
+// together with it under virtual time. Both replay the same recorded schedules
+// (vectors_test.go), and have to ask and to show the same. What no recording has,
+// such as an error that comes with a stream's rows, is in src/guard.test.ts alone.
 
 const (
 	guardGrace    = 1500 * time.Millisecond // for the repeats of the overlap to fill a hole
 	guardSilence  = 15 * time.Second        // beside a step
 	guardPatience = 30 * time.Second        // for an answer
+	guardPoll     = 15 * time.Second        // where a notice says why there is no stream
 	guardCalm     = 10 * time.Second
 )
 
@@ -26,28 +31,47 @@ const (
 // JavaScript's single thread.
 type guard struct {
 	lock   *sync.Mutex
-	epoch  *int64
+	latest *int64 // nonce of the tab
 	random func() float64
 	query  query
-	show   func(picture)
+	show   func(answer)
 	tries  int
 	closed bool
+	shown  *answer // the last rows, without what was said of trouble
 
 	// The attempt: one inner query with its timers.
 	attempt int // counts them: what an old one calls back is dropped
 	nonce   int64
+	resync  string
 	asked   time.Time
-	names   []string // of the buffer's fields, as they were first
-	heard   int64    // the newest time
-	leave   func()   // the inner query
+	fields  []field // of the buffer, as they were first
+	packets int
+	heard   int64  // the newest time
+	leave   func() // the inner query
 	silence *time.Timer
 	grace   *time.Timer
 }
 
-// query asks once and calls read with the buffer, now and after every message,
-// or fail; or plain with an answer that has no stream. The calls come under the
-// lock, and so does query itself.
-type query func(nonce int64, resync string, read func(*buffer), plain func(picture), fail func()) (leave func())
+// answer is what a guard lets through.
+type answer struct {
+	picture
+	state   string // Streaming, Done or Error, which has no rows
+	notices int
+}
+
+// query asks once and calls what fits the answer. The calls come under the lock,
+// and so does query itself.
+type query func(nonce int64, resync string, to receiver) (leave func())
+
+// receiver takes what comes of a query: the buffer of a stream, now and after
+// every message, until the stream ends; or an answer without a stream, or none,
+// with the HTTP status.
+type receiver struct {
+	read  func(*buffer)
+	ends  func()
+	plain func(p picture, notices int)
+	fail  func(status int)
+}
 
 func (g *guard) start() { g.ask("") }
 
@@ -71,40 +95,50 @@ func (g *guard) drop() {
 	}
 }
 
-// mine wraps a callback so that it is dropped with its attempt.
-func (g *guard) mine(do func()) func() {
-	attempt := g.attempt
-	return func() {
-		if g.attempt == attempt && !g.closed {
-			do()
-		}
-	}
-}
-
 func (g *guard) after(d time.Duration, do func()) *time.Timer {
-	do = g.mine(do)
+	attempt := g.attempt
 	return time.AfterFunc(d, func() {
 		g.lock.Lock()
 		defer g.lock.Unlock()
-		do()
+		if g.attempt == attempt && !g.closed {
+			do()
+		}
 	})
 }
 
 func (g *guard) ask(resync string) {
-	g.nonce, g.asked, g.names, g.heard = *g.epoch, time.Now(), nil, math.MinInt64
+	g.nonce, g.resync, g.asked = *g.latest, resync, time.Now()
+	g.fields, g.packets, g.heard = nil, 0, math.MinInt64
 	g.silence = g.after(guardPatience, func() { g.again("silence") })
 	attempt := g.attempt
-	leave := g.query(g.nonce, resync,
-		func(b *buffer) {
-			if g.attempt == attempt && !g.closed {
+	mine := func() bool { return g.attempt == attempt && !g.closed }
+	leave := g.query(g.nonce, resync, receiver{
+		read: func(b *buffer) {
+			if mine() {
 				g.read(b)
 			}
 		},
-		func(p picture) {
-			g.drop() // no stream is to be had: the answer is shown as it is
-			g.show(p)
+		ends: func() {
+			if mine() {
+				g.again("refused")
+			}
 		},
-		g.mine(func() { g.again("failure") }))
+		plain: func(p picture, notices int) {
+			if mine() {
+				g.plain(p, notices)
+			}
+		},
+		fail: func(status int) {
+			switch {
+			case !mine():
+			case status == http.StatusBadRequest && g.shown == nil:
+				g.show(answer{state: "Error"})
+				g.stop()
+			default:
+				g.again("failure")
+			}
+		},
+	})
 	if g.attempt != attempt { // what came at once was already in doubt
 		leave()
 		return
@@ -112,21 +146,35 @@ func (g *guard) ask(resync string) {
 	g.leave = leave
 }
 
+// plain shows an answer without a stream as it is, and asks again later if a
+// notice says why there is none.
+func (g *guard) plain(p picture, notices int) {
+	if notices == 0 {
+		g.show(answer{p, "Done", 0})
+		g.stop()
+		return
+	}
+	g.shown = &answer{p, "Streaming", notices}
+	g.show(*g.shown)
+	g.drop()
+	g.silence = g.after(guardPoll, func() { g.ask("refused") })
+}
+
 func (g *guard) read(b *buffer) {
-	now := b.schema.names()
-	if g.names == nil {
-		g.names = now
+	if g.fields == nil {
+		g.fields = b.schema.Fields
 	}
 	custom := b.schema.Meta.Custom
 	shown, doubt, mendable := exact(b, custom)
 	switch {
-	case !slices.Equal(now, g.names) || doubt == "fields":
+	case !reflect.DeepEqual(b.schema.Fields, g.fields) || doubt == "fields":
 		g.again("fields")
 		return
 	case doubt != "" && !mendable:
 		g.again(doubt)
 		return
 	}
+	g.packets++
 	if newest := slices.Max(b.times); newest > g.heard {
 		g.heard = newest
 		g.silence.Stop()
@@ -137,18 +185,34 @@ func (g *guard) read(b *buffer) {
 			g.grace.Stop()
 			g.grace = nil
 		}
-		g.show(shown)
+		g.shown = &answer{shown, "Streaming", 0}
+		failing := g.resync == "silence" || g.resync == "refused" && g.tries > 2
+		g.complain(failing && g.packets < 2)
 	} else if g.grace == nil {
 		g.grace = g.after(guardGrace, func() { g.again("hole") })
 	}
+}
+
+// complain shows what is shown, with a notice if there is trouble; or an error,
+// as long as there is nothing to show.
+func (g *guard) complain(trouble bool) {
+	if g.shown == nil {
+		g.show(answer{state: "Error"})
+		return
+	}
+	now := *g.shown
+	if trouble {
+		now.notices++
+	}
+	g.show(now)
 }
 
 // again asks anew after a moment, under a nonce that no panel of this tab has
 // used.
 func (g *guard) again(reason string) {
 	g.drop()
-	if g.names != nil && g.nonce == *g.epoch {
-		*g.epoch++
+	if g.fields != nil && g.nonce == *g.latest {
+		*g.latest++
 	}
 	g.tries++
 	if time.Since(g.asked) > guardCalm {
@@ -156,6 +220,9 @@ func (g *guard) again(reason string) {
 	}
 	most := min(10*time.Second, 250*time.Millisecond<<min(g.tries, 10))
 	g.silence = g.after(time.Duration(g.random()*float64(most)), func() { g.ask(reason) })
+	if g.fields == nil || g.tries > 2 {
+		g.complain(true)
+	}
 }
 
 // exact returns the newest rows of the window, one per time and in order, or why
@@ -206,28 +273,27 @@ func pictureOf(frame *data.Frame) picture {
 // openGuarded is Continuum's front end: the guard around the stock query.
 func (p *panel) openGuarded() (stop func()) {
 	t := p.tab
-	g := &guard{lock: &t.mu, epoch: &t.epoch, query: p.ask, show: p.show}
+	g := &guard{lock: &t.mu, latest: &t.nonce, query: p.ask, show: p.show}
 	g.random = func() float64 { return float64(t.server.between(p.id, 0, time.Second)) / float64(time.Second) }
 	if p.record != nil {
-		g.query = p.record.around(p.ask)
-		g.random = func() float64 { return 0.5 } // as the replay has it
+		return p.record.open(g)
 	}
 	g.start()
 	return g.stop
 }
 
 // ask is DataSourceWithBackend.query with a live query.
-func (p *panel) ask(nonce int64, resync string, read func(*buffer), plain func(picture), fail func()) (leave func()) {
+func (p *panel) ask(nonce int64, resync string, to receiver) (leave func()) {
 	raw := fmt.Sprintf(`%s,"live":true,"nonce":%d,"resync":%q}`, p.query[:len(p.query)-1], nonce, resync)
 	return p.request(raw, func(frame *data.Frame) (unwatch func()) {
 		custom, ok := frame.Meta.Custom.(live)
 		if !ok {
-			plain(pictureOf(frame))
+			to.plain(pictureOf(frame), len(frame.Meta.Notices))
 			return func() {}
 		}
 		rows := int(custom.Window / custom.Step)
-		return p.tab.watch(frame.Meta.Channel, custom.Data, frame, 4*rows+10_000, custom.Window+30_000, read)
-	}, fail)
+		return p.tab.watch(frame.Meta.Channel, custom.Data, frame, 4*rows+10_000, custom.Window+30_000, to.read, to.ends)
+	}, to.fail)
 }
 
 // openUnguarded is the tutorial's front end: the answer's history and whatever
@@ -236,13 +302,13 @@ func (p *panel) openUnguarded() (stop func()) {
 	return p.request(p.query, func(frame *data.Frame) (unwatch func()) {
 		return p.tab.watch(frame.Meta.Channel, nil, frame, 100_000, p.length.Milliseconds(), func(b *buffer) {
 			p.shown = picture{step: p.interval.Milliseconds(), times: slices.Clone(b.times), values: b.values}
-		})
-	}, func() {})
+		}, func() {})
+	}, func(int) {})
 }
 
 // request queries over HTTP and calls answer or fail under the tab's mutex, or
 // neither once it is left. What answer returns is called then, too.
-func (p *panel) request(raw string, answer func(*data.Frame) func(), fail func()) (leave func()) {
+func (p *panel) request(raw string, answer func(*data.Frame) func(), fail func(status int)) (leave func()) {
 	left, unwatch := false, func() {}
 	length, interval := p.length, p.interval
 	go func() {
@@ -252,7 +318,12 @@ func (p *panel) request(raw string, answer func(*data.Frame) func(), fail func()
 		switch {
 		case left:
 		case err != nil:
-			fail()
+			var refused *refusedQuery
+			if errors.As(err, &refused) {
+				fail(refused.status)
+			} else {
+				fail(http.StatusBadGateway)
+			}
 		default:
 			if done := answer(frame); left {
 				done()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -143,7 +144,8 @@ type server struct {
 	streams  map[string]*serverStream
 	hub      map[string]map[*socket]bool
 	queries  int
-	tabs     int // opened so far
+	mute     bool // publications are lost
+	tabs     int  // opened so far
 }
 
 // serverStream is one channel's entry in Grafana's stream manager.
@@ -243,9 +245,15 @@ func (s *server) query(who int, json string, length, interval time.Duration) (*d
 	}
 	answer := rsp.Responses["A"]
 	if answer.Error != nil {
-		return nil, answer.Error
+		return nil, &refusedQuery{answer.Error, int(answer.Status)}
 	}
 	return answer.Frames[0], nil
+}
+
+// refusedQuery is an answer with an error.
+type refusedQuery struct {
+	error
+	status int // HTTP
 }
 
 // subscribe is a subscription that arrives on a websocket.
@@ -370,12 +378,26 @@ func (s *server) publish(channel string, packet json.RawMessage) {
 	s.mu.Lock()
 	sockets := make([]*socket, 0, len(s.hub[channel]))
 	for sock := range s.hub[channel] {
-		sockets = append(sockets, sock)
+		if !s.mute {
+			sockets = append(sockets, sock)
+		}
 	}
 	s.mu.Unlock()
 	for _, sock := range sockets {
 		sock.send(s.between(sock.tab.id, time.Millisecond, 40*time.Millisecond), func(t *tab) { t.published(channel, packet) })
 	}
+}
+
+// lose loses what is published for a while.
+func (s *server) lose(length time.Duration) {
+	set := func(mute bool) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.mute = mute
+	}
+	set(true)
+	time.Sleep(length)
+	set(false)
 }
 
 // forget removes a socket from the hub, or from one channel of it.
@@ -496,7 +518,7 @@ type tab struct {
 	socket   *socket // nil while it is cut
 	noHTTP   bool
 	channels map[string]*liveChannel
-	epoch    int64 // the guards' nonce
+	nonce    int64 // the guards', of late
 	watches  int
 }
 
@@ -506,8 +528,14 @@ type liveChannel struct {
 	data       json.RawMessage
 	subscribed bool
 	buffer     *buffer
-	panels     map[int]func(*buffer)
+	panels     map[int]watcher
 	close      *time.Timer
+}
+
+// watcher is a panel on a channel.
+type watcher struct {
+	next func(*buffer)
+	ends func()
 }
 
 func newTab(s *server) *tab {
@@ -574,7 +602,14 @@ func (t *tab) subscribe(sock *socket, channel string) {
 			continue
 		}
 		if status != backend.SubscribeStreamStatusOK {
-			return // and falls silent on statuses
+			t.mu.Lock() // and falls silent on statuses, which src/datasource.ts notices
+			for _, id := range slices.Sorted(maps.Keys(c.panels)) {
+				if v, ok := c.panels[id]; ok {
+					v.ends()
+				}
+			}
+			t.mu.Unlock()
+			return
 		}
 		sock.send(t.server.between(t.id, time.Millisecond, 40*time.Millisecond), func(t *tab) {
 			if c := t.channels[channel]; c != nil {
@@ -600,7 +635,7 @@ func (t *tab) published(channel string, packet json.RawMessage) {
 // be, hands the history to a new buffer and drops it otherwise, and calls next
 // with the buffer's contents now and after every message. The caller holds the
 // mutex, and next is called under it.
-func (t *tab) watch(channel string, raw any, answer *data.Frame, maxLength int, maxDelta int64, next func(*buffer)) (unsubscribe func()) {
+func (t *tab) watch(channel string, raw any, answer *data.Frame, maxLength int, maxDelta int64, next func(*buffer), ends func()) (unsubscribe func()) {
 	history, err := data.FrameToJSON(answer, data.IncludeAll)
 	if err != nil {
 		panic(err)
@@ -611,7 +646,7 @@ func (t *tab) watch(channel string, raw any, answer *data.Frame, maxLength int, 
 		if err != nil {
 			panic(err)
 		}
-		c = &liveChannel{data: raw, buffer: &buffer{}, panels: map[int]func(*buffer){}}
+		c = &liveChannel{data: raw, buffer: &buffer{}, panels: map[int]watcher{}}
 		t.channels[channel] = c
 		if t.socket != nil {
 			go t.subscribe(t.socket, channel)
@@ -628,7 +663,7 @@ func (t *tab) watch(channel string, raw any, answer *data.Frame, maxLength int, 
 	}
 	t.watches++
 	id := t.watches
-	c.panels[id] = next
+	c.panels[id] = watcher{next, ends}
 	next(c.buffer)
 	return func() {
 		delete(c.panels, id)
@@ -651,8 +686,8 @@ func (t *tab) watch(channel string, raw any, answer *data.Frame, maxLength int, 
 
 func (c *liveChannel) push(t testing.TB, packet []byte) {
 	c.buffer.push(t, packet)
-	for _, next := range c.panels {
-		next(c.buffer)
+	for _, v := range c.panels {
+		v.next(c.buffer)
 	}
 }
 

@@ -107,7 +107,7 @@ func newAPIWorld(t *testing.T, seed uint64, service metricsapitest.Service, dela
 		})}
 	}
 	const tick = 1000
-	w.world = &world{t: t, srv: newServer(t, seed, start), tick: tick,
+	w.world = &world{t: t, srv: newServer(t, seed, start), tick: tick, rows: 200,
 		query:  fmt.Sprintf(`{"metricName":"m","aggregation":%q,"minStep":%d}`, how, tick),
 		truth:  func() source.Source { return open(&http.Client{Transport: direct{w.service}}) },
 		behind: oldest(service) + delay - service.Skew + 1500*time.Millisecond, // until /latest is asked again, and the way
