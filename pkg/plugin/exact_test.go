@@ -47,6 +47,15 @@ func (p *panel) refresh() {
 	old()
 }
 
+// edit is what each change in the panel editor does: the query is run anew with
+// the range that it had when the editor was opened.
+func (p *panel) edit(opened time.Time) {
+	p.tab.mu.Lock()
+	p.handed = opened
+	p.tab.mu.Unlock()
+	p.refresh()
+}
+
 // resize changes the range.
 func (p *panel) resize(length time.Duration) {
 	p.tab.mu.Lock()
@@ -164,6 +173,21 @@ func TestScenarios(t *testing.T) {
 				s.wait(5 * time.Second)
 				p.refresh()
 			}
+		}},
+		{"edited for a while", 5, func(s *world) {
+			p := first(s)
+			s.wait(5 * time.Second)
+			opened := time.Now()
+			for range 4 {
+				s.wait(25 * time.Second)
+				p.edit(opened)
+			}
+		}},
+		{"edited, when the buffer is gone", 3, func(s *world) {
+			p := first(s)
+			opened := time.Now()
+			s.leave(p, 10*time.Minute)
+			p.edit(opened)
 		}},
 		{"socket cut for 3 s", 1, func(s *world) { s.cut(first(s).tab, 3*time.Second, false) }},
 		{"socket cut for 30 s", 3, func(s *world) { s.cut(first(s).tab, 30*time.Second, false) }},

@@ -282,10 +282,11 @@ func (p *panel) openGuarded() (stop func()) {
 	return g.stop
 }
 
-// ask is DataSourceWithBackend.query with a live query.
+// ask is DataSourceWithBackend.query with a live query. The range is taken anew
+// from what the dashboard says, whatever Grafana has handed over.
 func (p *panel) ask(nonce int64, resync string, to receiver) (leave func()) {
 	raw := fmt.Sprintf(`%s,"live":true,"nonce":%d,"resync":%q}`, p.query[:len(p.query)-1], nonce, resync)
-	return p.request(raw, func(frame *data.Frame) (unwatch func()) {
+	return p.request(raw, time.Now(), func(frame *data.Frame) (unwatch func()) {
 		custom, ok := frame.Meta.Custom.(live)
 		if !ok {
 			to.plain(pictureOf(frame), len(frame.Meta.Notices))
@@ -299,7 +300,11 @@ func (p *panel) ask(nonce int64, resync string, to receiver) (leave func()) {
 // openUnguarded is the tutorial's front end: the answer's history and whatever
 // the buffer gets, shown as they are.
 func (p *panel) openUnguarded() (stop func()) {
-	return p.request(p.query, func(frame *data.Frame) (unwatch func()) {
+	to := p.handed
+	if to.IsZero() {
+		to = time.Now()
+	}
+	return p.request(p.query, to, func(frame *data.Frame) (unwatch func()) {
 		return p.tab.watch(frame.Meta.Channel, nil, frame, 100_000, p.length.Milliseconds(), func(b *buffer) {
 			p.shown = picture{step: p.interval.Milliseconds(), times: slices.Clone(b.times), values: b.values}
 		}, func() {})
@@ -308,11 +313,11 @@ func (p *panel) openUnguarded() (stop func()) {
 
 // request queries over HTTP and calls answer or fail under the tab's mutex, or
 // neither once it is left. What answer returns is called then, too.
-func (p *panel) request(raw string, answer func(*data.Frame) func(), fail func(status int)) (leave func()) {
+func (p *panel) request(raw string, to time.Time, answer func(*data.Frame) func(), fail func(status int)) (leave func()) {
 	left, unwatch := false, func() {}
 	length, interval := p.length, p.interval
 	go func() {
-		frame, err := p.tab.ask(p.id, raw, length, interval)
+		frame, err := p.tab.ask(p.id, raw, length, interval, to)
 		p.tab.mu.Lock()
 		defer p.tab.mu.Unlock()
 		switch {

@@ -226,15 +226,19 @@ func (s *server) count(more int) int {
 
 // query is POST /api/ds/query with one query.
 func (s *server) query(who int, json string, length, interval time.Duration) (*data.Frame, error) {
+	return s.queryUntil(who, json, length, interval, time.Now())
+}
+
+// queryUntil is a query whose range ended at now when it was asked, or long before.
+func (s *server) queryUntil(who int, json string, length, interval time.Duration, to time.Time) (*data.Frame, error) {
 	s.hop(who)
 	plugin, alive, pc, err := s.process()
 	if err != nil {
 		return nil, err
 	}
 	s.count(1)
-	now := time.Now()
 	rsp, err := plugin.QueryData(alive, &backend.QueryDataRequest{PluginContext: pc, Queries: []backend.DataQuery{{
-		RefID: "A", Interval: interval, JSON: []byte(json), TimeRange: backend.TimeRange{From: now.Add(-length), To: now},
+		RefID: "A", Interval: interval, JSON: []byte(json), TimeRange: backend.TimeRange{From: to.Add(-length), To: to},
 	}}})
 	s.hop(who)
 	if err == nil {
@@ -790,7 +794,7 @@ func (b *buffer) push(t testing.TB, raw []byte) {
 }
 
 // ask is a query of the tab over HTTP.
-func (t *tab) ask(who int, query string, length, interval time.Duration) (*data.Frame, error) {
+func (t *tab) ask(who int, query string, length, interval time.Duration, to time.Time) (*data.Frame, error) {
 	t.mu.Lock()
 	cut := t.noHTTP
 	t.mu.Unlock()
@@ -798,7 +802,7 @@ func (t *tab) ask(who int, query string, length, interval time.Duration) (*data.
 		t.server.hop(who)
 		return nil, errDown
 	}
-	return t.server.query(who, query, length, interval)
+	return t.server.queryUntil(who, query, length, interval, to)
 }
 
 // panel is one panel of a dashboard with one query.
@@ -814,7 +818,8 @@ type panel struct {
 
 	record *recording
 
-	stop  func()
+	handed time.Time // the end of the range that Grafana hands over, zero for now
+	stop   func()
 	shown picture
 	wrong []string // what was ever shown and is not exact
 }

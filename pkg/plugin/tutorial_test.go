@@ -106,6 +106,17 @@ func TestModelBreaksTheTutorial(t *testing.T) {
 			t.Errorf("%v of rows are shown after the range grew from 1m to 3m", span)
 		}
 	})
+	run("the editor shows what it was opened with", func(t *testing.T, srv *server, p *panel) {
+		opened := time.Now()
+		p.close()
+		time.Sleep(3 * time.Minute) // the buffer is gone
+		p.handed = opened
+		p.open()
+		time.Sleep(5 * time.Second)
+		if missing, _ := p.look().missing(30 * time.Second); missing < 200 {
+			t.Errorf("%d rows of the last 30 s are missing in the editor", missing)
+		}
+	})
 	run("a cut leaves a hole", func(t *testing.T, _ *server, p *panel) {
 		before, _ := p.look().missing(30 * time.Second)
 		p.tab.disconnect()
