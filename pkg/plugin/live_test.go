@@ -820,8 +820,8 @@ type panel struct {
 
 	handed time.Time // the end of the range that Grafana hands over, zero for now
 	stop   func()
-	shown picture
-	wrong []string // what was ever shown and is not exact
+	shown  picture
+	wrong  []string // what was ever shown and is not exact
 }
 
 // picture is what a panel shows.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -17,6 +18,7 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/experimental"
 
 	"github.com/continuum-live/continuum-datasource/pkg/source"
+	"github.com/continuum-live/continuum-datasource/pkg/source/signal"
 )
 
 // newInstance returns an instance with the given jsonData, and the context that
@@ -251,39 +253,79 @@ func TestStep(t *testing.T) {
 	}
 }
 
-// What an alert rule gets can be reduced by every reducer, and fires.
+// What an alert rule gets is what Grafana's documentation wants of numeric time
+// series, one frame each, without nulls: so the reducers give numbers in strict
+// mode, and last, mean and maximum cross a threshold when the signal does.
 func TestAlertRule(t *testing.T) {
-	in, pc := newInstance(t, `{}`)
-	rule := func(raw string) data.Frames {
-		a := ask(t, in, &backend.QueryDataRequest{
-			PluginContext: pc, Headers: map[string]string{backend.FromAlertHeaderName: "true"},
-			Queries: []backend.DataQuery{queryFor("A", raw, 10*time.Minute, time.Second)},
-		})["A"]
-		if a.Error != nil {
-			t.Fatal(a.Error)
+	const threshold, length = 80, time.Minute
+	reducers := map[string]func(values []float64) float64{
+		"last": func(values []float64) float64 { return values[len(values)-1] },
+		"max":  slices.Max[[]float64],
+		"mean": func(values []float64) float64 {
+			sum := 0.0
+			for _, v := range values {
+				sum += v
+			}
+			return sum / float64(len(values))
+		},
+	}
+	synctest.Test(t, func(t *testing.T) {
+		in, pc := newInstance(t, `{}`)
+		const raw = `{"shape":"sine","lowerLimit":0,"upperLimit":100}`
+		q, err := signal.Source{}.Query(json.RawMessage(raw))
+		if err != nil {
+			t.Fatal(err)
 		}
-		return a.Frames
-	}
-	frames := rule(`{"shape":"sine","lowerLimit":0,"upperLimit":100}`)
-	if len(frames) != 1 || frames[0].Meta.Type != data.FrameTypeTimeSeriesMulti || frames[0].Meta.TypeVersion.IsZero() {
-		t.Fatalf("%d frames, the first of type %v", len(frames), frames[0].Meta)
-	}
-	values := frames[0].Fields[1]
-	sum, most := 0.0, math.Inf(-1)
-	for i := range values.Len() {
-		v, err := values.FloatAt(i)
-		if err != nil || math.IsNaN(v) {
-			t.Fatalf("value %d is %v, %v", i, v, err)
+		crossed := map[string]int{}
+		was := map[string]bool{}
+		for range 200 {
+			time.Sleep(7300 * time.Millisecond)
+			got := reduced(t, in, pc, raw, length)
+			now := time.Now()
+			truth, err := q.Rows(t.Context(), 1000, now.Add(-length).UnixMilli()/1000*1000, now.UnixMilli()/1000*1000)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, reduce := range reducers {
+				number, want := reduce(got), reduce(truth.Series[0].Values)
+				if number != want {
+					t.Fatalf("at %v the %s is %v, that of the signal %v", now, name, number, want)
+				}
+				if fires := number > threshold; fires != was[name] {
+					was[name] = fires
+					crossed[name]++
+				}
+			}
 		}
-		sum += v
-		most = max(most, v)
+		for name := range reducers {
+			if crossed[name] < 5 {
+				t.Errorf("the %s crosses the threshold only %d times", name, crossed[name])
+			}
+		}
+	})
+}
+
+// reduced returns the values that a reducer of an alert rule works on.
+func reduced(t *testing.T, in *instance, pc backend.PluginContext, raw string, length time.Duration) (values []float64) {
+	t.Helper()
+	a := ask(t, in, &backend.QueryDataRequest{
+		PluginContext: pc, Headers: map[string]string{backend.FromAlertHeaderName: "true"},
+		Queries: []backend.DataQuery{queryFor("A", raw, length, time.Second)},
+	})["A"]
+	if a.Error != nil {
+		t.Fatal(a.Error)
 	}
-	if n := values.Len(); n < 599 {
-		t.Errorf("%d rows for ten minutes", n)
+	if len(a.Frames) != 1 || a.Frames[0].Meta.Type != data.FrameTypeTimeSeriesMulti || a.Frames[0].Meta.TypeVersion != (data.FrameTypeVersion{0, 1}) {
+		t.Fatalf("%d frames, the first of %+v", len(a.Frames), a.Frames[0].Meta)
 	}
-	if mean := sum / float64(values.Len()); math.Abs(mean-50) > 1 || most < 99 {
-		t.Errorf("mean %v and maximum %v of a sine from 0 to 100: a threshold of 80 on the maximum would not fire", mean, most)
+	frame := a.Frames[0]
+	if len(frame.Fields) != 2 || frame.Fields[0].Type() != data.FieldTypeTime || frame.Fields[1].Type() != data.FieldTypeFloat64 {
+		t.Fatalf("the frame is %s", jsonOf(t, frame))
 	}
+	for i := range frame.Rows() {
+		values = append(values, frame.Fields[1].At(i).(float64))
+	}
+	return values
 }
 
 func TestMultiWithoutRows(t *testing.T) {
