@@ -60,6 +60,13 @@ describe('exact', () => {
     expect(rows.fields[1]!.values[0]).toBe(0);
   });
 
+  it('leaves out what a panel has worked out of the fields', () => {
+    const frame = buffer([10, 20, 30, 40, 50]);
+    frame.fields[1]!.state = { displayName: 'of before', calcs: { last: 9 } };
+    exact(frame, 'A').rows!.fields.forEach(({ state }) => expect(state).toBeUndefined());
+    expect(frame.fields[1]!.state).toBeDefined();
+  });
+
   it('keeps what has no value', () => {
     const frame = buffer([10, 20, 30, 40, 50]);
     frame.fields[1]!.values = [1, null, 3, null, 5];

@@ -391,6 +391,42 @@ describe('guard', () => {
     expect(panel.answers).toEqual([{ key: 'A', state: LoadingState.Error, data: [], error }]);
   });
 
+  it('keeps the rows when the query is wrong all of a sudden, and goes on', () => {
+    const error = { refId: 'A', message: 'the query has 200 rows, more than the 10 allowed', status: 400 };
+    let wrong = false;
+    const panel = new Panel(nonce, ({ nonce }) =>
+      wrong ? of({ data: [], state: LoadingState.Error, error }) : tab.query(WINDOW, nonce),
+    );
+    wait(3000);
+    wrong = true;
+    server.publishAll(changed);
+    wait(20_000);
+    expect(panel.last).toMatchObject({ state: LoadingState.Streaming });
+    expect(panel.notices).toEqual([error.message]);
+    expectExact(panel, STEP, WINDOW);
+    expect(new Set(panel.resyncs.slice(1))).toEqual(new Set(['failure']));
+    wrong = false;
+    wait(15_000);
+    expectUpToDate(panel, STEP, WINDOW);
+  });
+
+  it('asks ever more slowly while no answer comes, and quickly again after a good while', () => {
+    let fails = true;
+    const panel = new Panel(nonce, ({ nonce }) => (fails ? of({ data: [] }) : tab.query(WINDOW, nonce)));
+    wait(60_000);
+    const waits = panel.asked.slice(1).map(({ at }, i) => at - panel.asked[i]!.at);
+    expect(waits.slice(0, 8)).toEqual([250, 500, 1000, 2000, 4000, 5000, 5000, 5000]);
+    fails = false;
+    wait(30_000);
+    server.publishAll(changed);
+    const { at } = panel.asked.at(-1)!;
+    wait(1000);
+    expect(panel.asked.length).toBeGreaterThan(1);
+    expect(panel.asked.at(-1)).toEqual({ at: expect.any(Number), nonce: 1, resync: 'fields' });
+    expect(panel.asked.at(-1)!.at - at).toBeGreaterThan(20_000);
+    expect(Date.now() - START - panel.asked.at(-1)!.at).toBe(1000 - 125);
+  });
+
   it.each<[string, () => Observable<DataQueryResponse>, string]>([
     ['is empty', () => of({ data: [] }), 'No answer'],
     ['fails', () => throwError(() => ({ message: 'unknown data source' })), 'unknown data source'],

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/continuum-live/continuum-datasource/pkg/channel"
 )
@@ -147,6 +148,7 @@ func TestStreamLimits(t *testing.T) {
 	query := func(i int) string { return fmt.Sprintf(`{"live":true,"upperLimit":%d}`, i) }
 	for _, c := range []struct{ settings, users, notice string }{
 		{`{"maxStreams":3}`, "abcd", "this data source already has 3 streams"},
+
 		{`{"maxStreamsPerUser":3}`, "aaaa", "this user already has 3 streams"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -179,10 +181,82 @@ func TestStreamLimits(t *testing.T) {
 				t.Error("a second viewer of an open stream is refused")
 			}
 			// No RunStream came: the places are free again after a while.
-			time.Sleep(openWithin + time.Millisecond)
+			time.Sleep(openWithin)
+			if frame := askOne(t, in, as(3), queryFor("A", query(4), time.Minute, time.Second)).Frames[0]; frame.Meta.Channel != "" {
+				t.Errorf("%v after it was opened, a stream has lost its place", openWithin)
+			}
+			time.Sleep(time.Millisecond)
 			offered(t, in, as(3), query(4))
 		})
 	}
+}
+
+// The limit per user counts each user's own streams, and a stream that runs has
+// its place for as long as it does.
+func TestStreamLimitOfTwoUsers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, pc := newInstance(t, `{"maxStreamsPerUser":2}`)
+		other := pc
+		other.User = &backend.User{Login: "other"}
+		query := func(i int) string { return fmt.Sprintf(`{"live":true,"upperLimit":%d}`, i) }
+		ctx, cancel := context.WithCancel(t.Context())
+		var runs sync.WaitGroup
+		open := func(pc backend.PluginContext, raw string) {
+			path, data := offered(t, in, pc, raw)
+			if rsp := subscribe(t, in, pc, path, data); rsp.Status != backend.SubscribeStreamStatusOK {
+				t.Errorf("%s is refused the stream of %s", pc.User.Login, raw)
+			}
+			runs.Go(func() {
+				_ = in.RunStream(ctx, &backend.RunStreamRequest{PluginContext: pc, Path: path, Data: data}, backend.NewStreamSender(new(sentPackets)))
+			})
+		}
+		channel := func(pc backend.PluginContext, raw string) string {
+			return askOne(t, in, pc, queryFor("A", raw, time.Minute, time.Second)).Frames[0].Meta.Channel
+		}
+		open(pc, query(1))
+		open(pc, query(2))
+		time.Sleep(10 * openWithin)
+		if channel(pc, query(3)) != "" {
+			t.Error("a user has a third stream")
+		}
+		open(other, query(3))
+		open(other, query(4))
+		time.Sleep(10 * openWithin)
+		if channel(other, query(5)) != "" {
+			t.Error("another user has a third stream")
+		}
+		if channel(pc, query(3)) == "" {
+			t.Error("a user may not see another one's stream")
+		}
+		cancel()
+		runs.Wait()
+		open(pc, query(6))
+		runs.Wait()
+	})
+}
+
+// What the plugin counts of its streams is what happens.
+func TestMetrics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, pc := newInstance(t, `{}`)
+		hole, other := resyncs.WithLabelValues("hole"), resyncs.WithLabelValues("other")
+		holes, others, open := testutil.ToFloat64(hole), testutil.ToFloat64(other), testutil.ToFloat64(openStreams)
+		path, data := offered(t, in, pc, `{"live":true}`)
+		offered(t, in, pc, `{"live":true,"nonce":1,"resync":"hole"}`)
+		offered(t, in, pc, `{"live":true,"nonce":1,"resync":"made up"}`)
+		if testutil.ToFloat64(hole)-holes != 1 || testutil.ToFloat64(other)-others != 1 || testutil.CollectAndCount(resyncs) > 7 {
+			t.Errorf("%v holes, %v others", testutil.ToFloat64(hole)-holes, testutil.ToFloat64(other)-others)
+		}
+		runStream(t, in, pc, path, data, func(*sentPackets) {
+			time.Sleep(5 * time.Second)
+			if n := testutil.ToFloat64(openStreams) - open; n != 1 {
+				t.Errorf("%v streams are open", n)
+			}
+		})
+		if n := testutil.ToFloat64(openStreams) - open; n != 0 {
+			t.Errorf("%v streams are open after the last has ended", n)
+		}
+	})
 }
 
 // sentPackets is a stream's sender that keeps what is sent.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend/log"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/continuum-live/continuum-datasource/pkg/grid"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
@@ -713,5 +714,172 @@ func TestRevised(t *testing.T) {
 		if p, r := count(); p != packets+5 || r != rows+5 {
 			t.Errorf("%d packets with %d rows where rows do not change", p-packets, r-rows)
 		}
+	})
+}
+
+// While the source has never answered nothing is sent, to nobody, and it is asked
+// ever more slowly. The first answer begins the stream.
+func TestSourceAwayFromTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newScripted(t, `{}`)
+		q.down.Store(true)
+		var pool Pool
+		tail, release := pool.Follow(q, 1000, signalFields)
+		defer release()
+		before := testutil.ToFloat64(failures)
+		s, joined := &stream{}, make(chan struct{}, 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			_ = tail.Serve(ctx, 0, joined, s.send)
+			close(done)
+		}()
+		for range 10 {
+			wait(time.Minute)
+			joined <- struct{}{}
+			if _, err := pool.Overlap(ctx, q, 1000, signalFields); !errors.Is(err, errDown) {
+				t.Errorf("Overlap: %v", err)
+			}
+		}
+		if n := s.count(); n != 0 {
+			t.Errorf("%d packets came from a source that never answered", n)
+		}
+		// At most every 5 to 10 s, but for the beginning.
+		if n := testutil.ToFloat64(failures) - before; n < 60 || n > 130 {
+			t.Errorf("the source was asked %v times in ten minutes", n)
+		}
+		q.down.Store(false)
+		wait(backoffMax + time.Second)
+		times := s.times()
+		if len(times) < overlapRows || time.Now().UnixMilli()-times[len(times)-1] > 1000 {
+			t.Errorf("the rows at %v came", times)
+		}
+		cancel()
+		<-done
+	})
+}
+
+// However many viewers join, a stream has no more than ten packets in any second.
+func TestPacketsPerSecond(t *testing.T) {
+	for _, tick := range []int{10, 100, 1000} {
+		serve(t, fmt.Sprintf(`{"tickInterval":%d}`, tick), func(t *testing.T, _ *scripted, s *stream, joined chan<- struct{}) {
+			for i := range 1000 {
+				select {
+				case joined <- struct{}{}:
+				default: // as streams.join does
+				}
+				wait(time.Duration(1+i*7%40) * time.Millisecond)
+			}
+			for i := 10; i < len(s.packets); i++ {
+				if d := s.packets[i].at.Sub(s.packets[i-10].at); d < time.Second {
+					t.Fatalf("at a tick of %d ms, 11 packets came in %v", tick, d)
+				}
+			}
+		})
+	}
+}
+
+// The repeats of several joins come in the order of their times.
+func TestRepeatsOfSeveralJoins(t *testing.T) {
+	var r repeats
+	began := time.Unix(0, 0)
+	at := func(ms int) time.Time { return began.Add(time.Duration(ms) * time.Millisecond) }
+	r.join(began)
+	r.join(at(100))
+	var got []int64
+	for {
+		next, ok := r.next()
+		if !ok {
+			break
+		}
+		got = append(got, next.Sub(began).Milliseconds())
+		if r.due(next.Add(-time.Millisecond)) || !r.due(next) {
+			t.Errorf("a repeat is not due at %v", next)
+		}
+		r.done(next)
+		if len(got) == 2 {
+			r.join(at(1100)) // before the second one of the join at 100 ms is done
+		}
+	}
+	if want := []int64{250, 750, 1250, 1750, 2250}; !slices.Equal(got, want) {
+		t.Errorf("the overlap is repeated after %v ms, want %v", got, want)
+	}
+}
+
+// A tail that has ended serves nobody new, and its last follower leaves the new
+// one alone.
+func TestFollowAfterTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var pool Pool
+		q := newScripted(t, `{}`)
+		ended, leave := pool.Follow(q, 1000, signalFields)
+		wait(2 * time.Second)
+		q.renamed.Store(true)
+		wait(2 * time.Second)
+		if !ended.ended() {
+			t.Fatal("the tail goes on")
+		}
+		if _, err := pool.Overlap(t.Context(), q, 1000, signalFields); !errors.Is(err, ErrFields) {
+			t.Errorf("Overlap: %v", err)
+		}
+		q.renamed.Store(false)
+		running, release := pool.Follow(q, 1000, signalFields)
+		if running == ended {
+			t.Fatal("a tail that has ended is followed")
+		}
+		leave()
+		leave() // it is of no harm
+		if again, release := pool.Follow(q, 1000, signalFields); again != running {
+			t.Error("the running tail is forgotten")
+		} else {
+			release()
+		}
+		s := &stream{}
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { _ = running.Serve(ctx, 0, nil, s.send) }()
+		wait(5 * time.Second)
+		if n := s.count(); n < 5 {
+			t.Errorf("%d packets came of the running tail", n)
+		}
+		cancel()
+		release()
+		synctest.Wait()
+		if len(pool.tails) != 0 {
+			t.Error("a tail goes on without followers")
+		}
+	})
+}
+
+// The metrics count what happens: a row that is read once for two streams is sent
+// twice, and repeats are not counted.
+func TestMetrics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var pool Pool
+		q := newScripted(t, `{}`)
+		ctx, cancel := context.WithCancel(t.Context())
+		time.Sleep(500 * time.Millisecond)
+		for range 2 {
+			tail, release := pool.Follow(q, 1000, signalFields)
+			go func() {
+				defer release()
+				_ = tail.Serve(ctx, 0, nil, new(stream).send)
+			}()
+		}
+		wait(3 * time.Second) // the repeats are over
+		reads, rows, failed := testutil.ToFloat64(evaluations), testutil.ToFloat64(rowsSent), testutil.ToFloat64(failures)
+		wait(10 * time.Second)
+		if n := testutil.ToFloat64(evaluations) - reads; n != 10 {
+			t.Errorf("%v evaluations in ten seconds", n)
+		}
+		if n := testutil.ToFloat64(rowsSent) - rows; n != 20 {
+			t.Errorf("%v rows were sent to two streams in ten seconds", n)
+		}
+		q.down.Store(true)
+		wait(2 * time.Second)
+		if n := testutil.ToFloat64(failures) - failed; n < 2 {
+			t.Errorf("%v failures in two seconds without the source", n)
+		}
+		cancel()
+		synctest.Wait()
 	})
 }
