@@ -156,9 +156,6 @@ func (in *instance) RunStream(ctx context.Context, req *backend.RunStreamRequest
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if errors.As(err, new(sendError)) {
-		return err
-	}
 	logger.Info("Stream cannot go on, viewers are told to ask afresh", "path", req.Path, "reason", err)
 	return sayChanged(ctx, run.joined, sender)
 }
@@ -182,20 +179,12 @@ func (in *instance) follow(ctx context.Context, run run, q source.Query, step in
 	}()
 	t, release := in.tails.Follow(q, step, d.Fields)
 	defer release()
-	err := t.Serve(ctx, d.Late, run.joined, func(packet []byte) error {
-		if err := sender.SendBytes(packet); err != nil {
-			return sendError{err}
-		}
-		return nil
-	})
+	err := t.Serve(ctx, d.Late, run.joined, sender.SendBytes)
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
 	return err
 }
-
-// sendError says that the connection to Grafana is gone.
-type sendError struct{ error }
 
 // changed is one row under a schema that no query has. It tells viewers to ask
 // afresh; how they come to know is pkg/channel's and the guard's business.

@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -380,6 +381,21 @@ func TestRunStreamSaysWhatChanged(t *testing.T) {
 				t.Errorf("%d packets on a path that is not ours", len(r.packets))
 			}
 		})
+	})
+}
+
+// When the connection to Grafana is gone RunStream returns why, and Grafana calls
+// it again.
+func TestRunStreamWithoutConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, pc := newInstance(t, `{}`)
+		path, data := offered(t, in, pc, `{"live":true}`)
+		gone := errors.New("gone")
+		err := in.RunStream(t.Context(), &backend.RunStreamRequest{PluginContext: pc, Path: path, Data: data},
+			backend.NewStreamSender(senderFunc(func(*backend.StreamPacket) error { return gone })))
+		if !errors.Is(err, gone) {
+			t.Errorf("RunStream: %v", err)
+		}
 	})
 }
 
