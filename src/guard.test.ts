@@ -487,6 +487,16 @@ describe('guard', () => {
     expect(nonce.current).toBe(0);
   });
 
+  it('keeps rows without a stream, too, while requests fail', () => {
+    const notices = [{ severity: 'warning' as const, text: 'Too many streams' }];
+    let answer: Observable<DataQueryResponse> = of({ data: [{ fields: [], length: 0, meta: { notices } }] });
+    const panel = new Panel(nonce, () => answer);
+    answer = of({ data: [] });
+    wait(16_000);
+    expect(panel.last?.state).toBe(LoadingState.Streaming);
+    expect(panel.notices).toEqual(['Too many streams', expect.stringContaining('No answer')]);
+  });
+
   it('says an error of the stream in a notice', () => {
     const emitted = { error: undefined as { message: string } | undefined };
     const panel = new Panel(nonce, ({ nonce }) => {

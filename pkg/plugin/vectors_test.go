@@ -286,7 +286,9 @@ func vectorSchedule(s *world, tab *tab, rng *rand.Rand) {
 		func() { // one panel is without a stream, and polls
 			s.srv.change(`{"maxStreams":1}`)
 			s.srv.restart(some(), tab)
-			s.wait(18 * time.Second)
+			s.wait(10 * time.Second)
+			s.srv.killPlugin(8 * time.Second) // while it would ask
+			s.wait(5 * time.Second)
 			s.srv.change(`{}`)
 			s.wait(15 * time.Second)
 		},
