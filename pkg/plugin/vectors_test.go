@@ -277,11 +277,14 @@ func vectorSchedule(s *world, tab *tab, rng *rand.Rand) {
 		func() { s.cut(tab, 13*time.Second, rng.IntN(2) == 0) }, // longer than the overlap
 		func() { s.cut(tab, 18*time.Second, false) },            // long enough to be noticed
 		func() { s.srv.lose(some()) },
-		func() { // and the overlap of a reconnect mends it, or comes too late
+		func() { // and the overlap of a reconnect mends it in time
 			s.srv.lose(1200 * time.Millisecond)
 			s.wait(time.Second)
 			tab.disconnect()
-			tab.reconnect()
+			tab.mu.Lock()
+			tab.connect()
+			tab.mu.Unlock()
+			s.wait(3 * time.Second)
 		},
 		func() { // one panel is without a stream, and polls
 			s.srv.change(`{"maxStreams":1}`)
