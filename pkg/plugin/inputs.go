@@ -38,6 +38,7 @@ type common struct {
 	Type string `json:"type"`
 	Name string `json:"name"`
 	URL  string `json:"url"`
+	Send string `json:"send"` // may be a login
 }
 
 // inputNames become parts of secrets' keys and of names on servers.
@@ -68,7 +69,7 @@ func inputs(all []json.RawMessage, secrets map[string]string) (made []recorder.I
 			input = failed{c.Name, err.Error()}
 		}
 		made = append(made, input)
-		if !c.secret(secrets) {
+		if err == nil && !c.secret(secrets) {
 			keep = append(keep, raw)
 		}
 	}
@@ -94,11 +95,11 @@ func (c common) secret(secrets map[string]string) bool {
 	}
 	for server := range strings.SplitSeq(c.URL, ",") {
 		u, err := url.Parse(server)
-		if err != nil || u.User != nil || u.RawQuery != "" {
+		if err != nil || u.User != nil || u.Opaque != "" || u.RawQuery != "" || strings.Contains(server, "@") {
 			return true
 		}
 	}
-	return false
+	return c.Send != ""
 }
 
 // pushed returns the name of the input that takes what is pushed, empty if there

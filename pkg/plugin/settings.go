@@ -83,7 +83,7 @@ func parseSettings(raw json.RawMessage) (settings, error) {
 	setDefault(&s.MaxRows, 50_000)
 	setDefault(&s.Recorder.Retention, 15*day)
 	setDefault(&s.Recorder.MaxBytes, 10<<30)
-	setDefault(&s.Recorder.OutOfOrder, hour)
+	setDefault(&s.Recorder.OutOfOrder, min(7*day, s.Recorder.Retention)) // as long as brokers keep messages
 	setDefault(&s.Recorder.Lookback, 5*60*1000)
 	setDefault(&s.Recorder.MaxWait, 2000)
 	setDefault(&s.Recorder.IdleStop, max(30*day, s.Recorder.Retention))

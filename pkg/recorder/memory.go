@@ -1,11 +1,13 @@
 package recorder
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -36,8 +38,10 @@ type memory struct {
 	Idle int64 `json:"idle"`
 }
 
-// recall reads the memory of the store in dir, or begins one.
-func recall(dir string, now time.Time) (*memory, error) {
+// recall reads the memory of the store in dir, or begins one of the given
+// identity, a random one if it is empty. What cannot be understood is forgotten:
+// the samples are worth more.
+func recall(dir, identity string, now time.Time, logger *slog.Logger) (*memory, error) {
 	m := &memory{file: filepath.Join(dir, memoryFile)}
 	text, err := files.ReadFile(m.file)
 	switch {
@@ -46,11 +50,12 @@ func recall(dir string, now time.Time) (*memory, error) {
 		return nil, err
 	default:
 		if err := json.Unmarshal(text, m); err != nil {
-			return nil, fmt.Errorf("%s cannot be read: delete it, it will be made anew: %w", m.file, err)
+			logger.Warn("What was remembered of a store cannot be understood and is forgotten", "file", m.file, "error", err)
+			*m = memory{file: m.file}
 		}
 	}
 	if m.Identity == "" {
-		m.Identity, m.Used, m.fresh = rand.Text(), now.UnixMilli(), true
+		m.Identity, m.Used, m.fresh = cmp.Or(identity, rand.Text()), now.UnixMilli(), true
 	}
 	return m, nil
 }
@@ -108,7 +113,7 @@ func (r *Recorder) Remembered() map[Key]json.RawMessage {
 		if err != nil {
 			continue
 		}
-		m, err := recall(dir, r.now())
+		m, err := recall(dir, "", r.now(), r.logger)
 		if err != nil {
 			r.logger.Warn("A store's settings are forgotten until it is asked", "error", err)
 			continue

@@ -74,7 +74,9 @@ type entry struct {
 	opening chan struct{} // closed when the store was opened or could not be
 	err     error         // why it could not
 	closed  bool
-	late    uint64 // of the store that was deleted
+	// of the store that was deleted
+	late     uint64
+	identity string
 }
 
 // New returns a recorder whose stores live in <root>/<organisation>/<uid>. It
@@ -173,18 +175,23 @@ func (r *Recorder) Store(ctx context.Context, key Key) (*Store, error) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.closed {
+	switch {
+	case e.closed:
 		return nil, ErrClosed
+	case e.store == nil && e.err == nil: // it was deleted meanwhile, and is opened again
+		e.mu.Unlock()
+		defer e.mu.Lock()
+		return r.Store(ctx, key)
 	}
 	return e.store, e.err
 }
 
 func (r *Recorder) open(key Key, e *entry) {
 	e.mu.Lock()
-	config, late := e.config, e.late
+	config, late, identity := e.config, e.late, e.identity
 	e.mu.Unlock()
 	dir := r.dir(key)
-	s, err := open(dir, config, late, r.logger.With("org", key.Org, "uid", key.UID), r.now)
+	s, err := open(dir, config, late, identity, r.logger.With("org", key.Org, "uid", key.UID), r.now)
 	if err != nil {
 		err = openError(dir, err)
 	}
@@ -225,7 +232,8 @@ func (r *Recorder) Delete(ctx context.Context, key Key) error {
 		return nil
 	}
 	late, _ := s.Watch()
-	e.store, e.late = nil, late+1
+	// The same identity, or servers would send all that they hold again.
+	e.store, e.err, e.late, e.identity = nil, nil, late+1, s.identity
 	// Whoever asks for the store waits until it has been opened anew.
 	e.opening = make(chan struct{})
 	e.mu.Unlock()

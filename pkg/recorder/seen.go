@@ -25,9 +25,10 @@ type seen struct {
 
 // found are the samples of a series that had to be looked up.
 type found struct {
-	from    int64 // all of them from this time on
-	newest  int64
-	samples map[int64]float64 // by time
+	// All samples of the times from and through are known.
+	from, through int64
+	newest        int64
+	samples       map[int64]float64 // by time
 }
 
 // seriesKey is how the TSDB refers to a series or, where it is not in the head,
@@ -78,7 +79,7 @@ func (w *seen) before(i int) (bool, float64, error) {
 		}
 	}
 	f := w.found[keyOf(p.Series)]
-	if f == nil || p.T < f.from {
+	if f == nil || p.T < f.from || p.T > f.through {
 		var err error
 		if f, err = w.look(i); err != nil {
 			return false, 0, err
@@ -93,13 +94,13 @@ func (w *seen) before(i int) (bool, float64, error) {
 func (w *seen) look(i int) (*found, error) {
 	series := w.samples[i].Series
 	key := keyOf(series)
-	f := &found{from: w.samples[i].T, newest: w.samples[i].T, samples: make(map[int64]float64)}
+	f := &found{from: w.samples[i].T, through: w.samples[i].T, newest: w.samples[i].T, samples: make(map[int64]float64)}
 	for j := range w.samples {
 		p := &w.samples[j]
 		if keyOf(p.Series) != key {
 			continue
 		}
-		f.from = min(f.from, p.T)
+		f.from, f.through = min(f.from, p.T), max(f.through, p.T)
 		if _, twice := f.samples[p.T]; j < i && !twice {
 			f.add(p.T, p.V) // not yet committed, so the query does not see it
 		}
@@ -108,8 +109,11 @@ func (w *seen) look(i int) (*found, error) {
 	series.Labels.Range(func(l labels.Label) {
 		matchers = append(matchers, labels.MustNewMatcher(labels.MatchEqual, l.Name, l.Value))
 	})
-	// Up to the newest one, to know from now on what is newer.
-	q, err := w.store.db.Querier(f.from, math.MaxInt64)
+	// Up to the newest one if that is not known yet, to know it from now on.
+	if _, known := w.store.last[key.ref]; !known {
+		f.through = math.MaxInt64
+	}
+	q, err := w.store.db.Querier(f.from, f.through)
 	if err != nil {
 		return nil, fmt.Errorf("look for samples that came before: %w", err)
 	}

@@ -60,7 +60,7 @@ type Store struct {
 	last    map[storage.SeriesRef]int64 // the newest time of series, where known
 }
 
-func open(dir string, c Config, late uint64, logger *slog.Logger, now func() time.Time) (*Store, error) {
+func open(dir string, c Config, late uint64, identity string, logger *slog.Logger, now func() time.Time) (*Store, error) {
 	opts := tsdb.DefaultOptions()
 	opts.RetentionDuration = c.Retention.Milliseconds()
 	opts.MaxBytes = c.MaxBytes
@@ -75,7 +75,7 @@ func open(dir string, c Config, late uint64, logger *slog.Logger, now func() tim
 		return nil, err
 	}
 	// Only now is the directory there, and this process its only owner.
-	m, err := recall(dir, now())
+	m, err := recall(dir, identity, now(), logger)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -447,6 +447,11 @@ func (s *Store) Delete(ctx context.Context, mint, maxt int64, matchers ...*label
 		return err
 	}
 	defer s.readers.Done()
+	// In the head the TSDB deletes in-order samples alone. So late ones go into
+	// blocks before, or they would stay or come back.
+	if err := s.db.CompactOOOHead(ctx); err != nil {
+		return err
+	}
 	if err := s.db.Delete(ctx, mint, maxt, matchers...); err != nil {
 		return err
 	}

@@ -278,7 +278,8 @@ func (d *Decoder) own(t int64, received time.Time) {
 	if received.Sub(d.spreadAt) > spreadWindow {
 		d.spread[1], d.spread[0], d.spreadAt = d.spread[0], 0, received
 	}
-	d.newest = max(d.newest, t)
+	// A clock that is ahead, or a wrong stamp, says nothing of what others have sent.
+	d.newest = max(d.newest, min(t, received.UnixMilli()))
 	d.spread[0] = max(d.spread[0], min(d.newest-t, maxSpread.Milliseconds()))
 }
 

@@ -20,7 +20,11 @@ func (in *Input) dial(ctx context.Context) (net.Conn, error) {
 		defer transport.CloseIdleConnections()
 		c, resp, err := websocket.Dial(ctx, in.address.String(), &websocket.DialOptions{
 			Subprotocols: []string{"mqtt"},
-			HTTPClient:   &http.Client{Transport: transport},
+			HTTPClient: &http.Client{
+				Transport: transport,
+				// Whoever the broker names is not to get the password.
+				CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			},
 		})
 		if resp != nil && resp.Body != nil {
 			defer resp.Body.Close()

@@ -83,7 +83,7 @@ function StorageSection({ settings, onChange, saved }: Props) {
           value={outOfOrder}
           least={1}
           most={kept}
-          fallback={HOUR}
+          fallback={Math.min(kept, 7 * DAY)}
           disabled={disabled}
           onChange={(value) => save({ outOfOrder: value })}
         />
