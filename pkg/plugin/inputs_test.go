@@ -2,8 +2,12 @@ package plugin
 
 import (
 	"encoding/json"
+	"log/slog"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/grafana/grafana-plugin-sdk-go/backend"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 )
@@ -83,4 +87,28 @@ func namesOf(c recorder.Config) string {
 		names = append(names, in.Name())
 	}
 	return strings.Join(names, " ")
+}
+
+// The SDK makes an instance also for a request that comes with older settings.
+func TestOlderSettingsComeLate(t *testing.T) {
+	rec := recorder.New(t.TempDir(), slog.New(slog.DiscardHandler))
+	defer func() { _ = rec.Close() }()
+	build := NewFactory(rec)
+	pc := backend.PluginContext{OrgID: 1}
+	for _, step := range []struct {
+		updated int64
+		source  string
+		sink    bool
+	}{{1, `{"recorder":{"hostInterval":2000}}`, true}, {3, `{"recorder":{"noHost":true}}`, false}, {2, `{"recorder":{"hostInterval":3000}}`, false}, {4, `{}`, true}} {
+		if _, err := build(backend.WithPluginContext(t.Context(), pc), backend.DataSourceInstanceSettings{UID: "uid", Updated: time.Unix(step.updated, 0), JSONData: []byte(step.source)}); err != nil {
+			t.Fatal(err)
+		}
+		store, err := rec.Store(t.Context(), recorder.Key{Org: 1, UID: "uid"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := store.Sink("host") != nil; got != step.sink {
+			t.Errorf("after the settings of %d the host is recorded: %v", step.updated, got)
+		}
+	}
 }

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/datasource"
@@ -31,6 +33,7 @@ type instance struct {
 	settings settings
 	owner    owner
 	recorder *recorder.Recorder
+	outdated bool // there are newer settings
 	// broken is why the settings cannot be used. It is kept, not returned to
 	// Grafana, so that every handler can say it in its own way.
 	broken  error
@@ -50,12 +53,24 @@ var (
 // list of open streams and the recorder, which belong to the process.
 func NewFactory(rec *recorder.Recorder) datasource.InstanceFactoryFunc {
 	streams := newStreams()
+	var mu sync.Mutex
+	newest := make(map[owner]time.Time)
 	return func(ctx context.Context, s backend.DataSourceInstanceSettings) (instancemgmt.Instance, error) {
 		in := &instance{owner: owner{backend.PluginConfigFromContext(ctx).OrgID, s.UID}, recorder: rec, streams: streams}
+		// A request that began before a change of settings comes with those of
+		// before. They must not become those of the recorder and of streams again.
+		mu.Lock()
+		defer mu.Unlock()
+		in.outdated = s.Updated.Before(newest[in.owner])
+		if !in.outdated {
+			newest[in.owner] = s.Updated
+		}
 		if in.settings, in.broken = parseSettings(s.JSONData); in.broken == nil {
 			in.source, in.broken = in.openSource(ctx, s)
 		} // else the recorder goes on as it was
-		streams.adopt(in.owner, in.settings.revision())
+		if !in.outdated {
+			streams.adopt(in.owner, in.settings.revision())
+		}
 		return in, nil // what is broken is the handlers' to say
 	}
 }

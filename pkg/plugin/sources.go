@@ -21,8 +21,10 @@ func (in *instance) openSource(ctx context.Context, s backend.DataSourceInstance
 	if in.settings.Source == sourceRecorder {
 		return in.record(s.DecryptedSecureJSONData)
 	}
-	if err := in.recorder.Idle(in.store()); err != nil {
-		return nil, err
+	if !in.outdated {
+		if err := in.recorder.Idle(in.store()); err != nil {
+			return nil, err
+		}
 	}
 	switch in.settings.Source {
 	case sourcePrometheus:
@@ -41,8 +43,10 @@ func (in *instance) record(secrets map[string]string) (source.Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := in.recorder.Configure(in.store(), config); err != nil {
-		return nil, err
+	if !in.outdated {
+		if err := in.recorder.Configure(in.store(), config); err != nil {
+			return nil, err
+		}
 	}
 	// So that it records from now on. An error shows when the store is asked.
 	go func() { _, _ = in.recorder.Store(context.Background(), in.store()) }()

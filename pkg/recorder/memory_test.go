@@ -9,10 +9,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb"
 )
 
@@ -238,4 +240,52 @@ func TestReport(t *testing.T) {
 	if s.Sink("manual") != sink || s.Sink("other") != nil {
 		t.Error("sinks are not found by name")
 	}
+}
+
+// Late samples are deleted like all others, and do not come back.
+func TestDeleteLateSamples(t *testing.T) {
+	r, c := newRecorder(t, t.TempDir())
+	s, sink := openManual(t, r, Key{1, "uid"})
+	c.ms.Store(start + 100_000)
+	m := series("m")
+	commit(t, sink, start, Sample{m, start + 100_000, 1})
+	commit(t, sink, start, Sample{m, start, 2}, Sample{m, start + 1000, 3})
+	if err := s.Delete(t.Context(), start, start+100_000, labels.MustNewMatcher(labels.MatchEqual, "__name__", "m")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		for _, samples := range read(t, s, "m") {
+			if len(samples) != 0 {
+				t.Errorf("the store has %v", samples)
+			}
+		}
+		if err := s.db.CompactOOOHead(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Whoever asks while a store is deleted gets it, once it is open again.
+func TestDeleteWhileOthersAsk(t *testing.T) {
+	r, _ := newRecorder(t, t.TempDir())
+	key := Key{1, "uid"}
+	if err := r.Configure(key, testConfig()); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			for range 10 {
+				if s, err := r.Store(context.Background(), key); s == nil || err != nil {
+					t.Errorf("a store is %v, %v", s, err)
+				}
+			}
+		})
+		wg.Go(func() {
+			if err := r.Delete(context.Background(), key); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
 }

@@ -17,6 +17,7 @@ import (
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // prometheus answers a request of remote write.
@@ -48,10 +49,10 @@ func (s storage) Store(req *http.Request, kind remote.WriteMessageType) (*remote
 	}
 	now := time.Now()
 	q := request{from: Prometheus + " 1.0", meta: make(map[string]recorder.Metadata)}
-	if kind == remote.WriteV2MessageType {
+	if err = checkParts(body); err == nil && kind == remote.WriteV2MessageType {
 		q.from = Prometheus + " 2.0"
 		err = s.decode2(&q, body, now)
-	} else {
+	} else if err == nil {
 		err = s.decode1(&q, body, now)
 	}
 	if err != nil {
@@ -74,6 +75,24 @@ func (s storage) Store(req *http.Request, kind remote.WriteMessageType) (*remote
 		return rsp, errors.New(q.told())
 	}
 	return rsp, nil
+}
+
+// maxParts is how many series, symbols and descriptions a message may have. Each
+// takes a hundred times as much memory as the two bytes of an empty one.
+const maxParts = 200_000
+
+func checkParts(message []byte) error {
+	for n := 0; len(message) > 0; n++ {
+		if n == maxParts {
+			return fmt.Errorf("it has more than %d parts: send less at once", maxParts)
+		}
+		_, _, size := protowire.ConsumeField(message)
+		if size < 0 {
+			return protowire.ParseError(size)
+		}
+		message = message[size:]
+	}
+	return nil
 }
 
 // decode1 reads a message of remote write 1.0.

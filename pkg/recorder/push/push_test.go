@@ -542,3 +542,14 @@ func BenchmarkInflux(b *testing.B) {
 	}
 	b.ReportMetric(float64(3000*n)/b.Elapsed().Seconds(), "samples/s")
 }
+
+// What is small on the way must not become large in memory.
+func TestManyEmptySeries(t *testing.T) {
+	_, store := open(t, Config{})
+	body := bytes.Repeat([]byte{0x0a, 0x00}, maxParts+1)
+	rsp := post(store.Sink("push"), Prometheus, "", string(snappy.Encode(nil, body)),
+		"Content-Type", "application/x-protobuf", "Content-Encoding", "snappy", "X-Prometheus-Remote-Write-Version", "0.1.0")
+	if rsp.StatusCode != http.StatusBadRequest || !strings.Contains(rsp.Body, "more than 200000 parts") {
+		t.Errorf("%d %s", rsp.StatusCode, rsp.Body)
+	}
+}
