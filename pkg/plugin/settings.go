@@ -27,8 +27,8 @@ type settings struct {
 	// MetricsAPI is for the source of that name alone.
 	MetricsAPI metricsAPISettings `json:"metricsApi"`
 
-	// remote tells the server that is asked from others. It is a digest, because
-	// viewers see it.
+	// remote is when the settings of a source with a server were saved. It says
+	// nothing of them, because viewers see it.
 	remote string
 }
 

@@ -15,9 +15,9 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/prompb"
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
-	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // prometheus answers a request of remote write.
