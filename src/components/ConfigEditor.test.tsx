@@ -106,7 +106,7 @@ describe('the recorder', () => {
   it.each<[string, string, string, object]>([
     ['Retention', '15d', '30d', { retention: 2_592_000_000 }],
     ['Maximum size', '10 GiB', '500 MiB', { maxBytes: 524_288_000 }],
-    ['Out-of-order window', '1h', '2h', { outOfOrder: 7_200_000 }],
+    ['Out-of-order window', '7d', '2h', { outOfOrder: 7_200_000 }],
     ['Lookback', '5m', '1h 30m', { lookback: 5_400_000 }],
     ['Wait for late inputs', '2s', '500ms', { maxWait: 500 }],
     ['Stop when not used', '30d', '60d', { idleStop: 5_184_000_000 }],
