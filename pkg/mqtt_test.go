@@ -8,7 +8,7 @@ import (
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/broker"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/grafana"
-	"github.com/continuum-live/continuum-datasource/pkg/recorder/inputtest"
+	"github.com/continuum-live/continuum-datasource/pkg/internal/inputtest"
 )
 
 // useMQTT makes the data source of this test a recorder of plant/# at a broker.

@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/continuum-live/continuum-datasource/pkg/recorder/inputtest"
+	"github.com/continuum-live/continuum-datasource/pkg/internal/inputtest"
 )
 
 // The plugin is killed with SIGKILL again and again while 10,000 numbered messages

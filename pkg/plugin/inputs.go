@@ -4,9 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"regexp"
-	"strings"
+	"slices"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/mqtt"
@@ -15,21 +14,39 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/websocket"
 )
 
-// inputTypes make inputs of their settings and secrets.
-var inputTypes = map[string]func(json.RawMessage, func(string) string) (recorder.Input, error){
+// inputSettings are those of an input of one type, apart from its secrets.
+type inputSettings interface {
+	// Secrets returns the names of the secrets that such an input may have.
+	Secrets() []string
+	// Sensitive reports whether the settings themselves may hold a secret.
+	Sensitive() bool
+}
+
+// inputType makes an input of its settings and secrets, and returns the settings as
+// the type understands them.
+type inputType func(raw json.RawMessage, secret func(string) string) (recorder.Input, inputSettings, error)
+
+var inputTypes = map[string]inputType{
 	"mqtt":      inputOf(mqtt.New),
 	"nats":      inputOf(nats.New),
 	"push":      inputOf(push.New),
 	"websocket": inputOf(websocket.New),
 }
 
-func inputOf[C any](build func(C, func(string) string) (recorder.Input, error)) func(json.RawMessage, func(string) string) (recorder.Input, error) {
-	return func(raw json.RawMessage, secret func(string) string) (recorder.Input, error) {
+func inputOf[C inputSettings](build func(C, func(string) string) (recorder.Input, error)) inputType {
+	return func(raw json.RawMessage, secret func(string) string) (recorder.Input, inputSettings, error) {
 		var c C
 		if err := json.Unmarshal(raw, &c); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		return build(c, secret)
+		declared := c.Secrets()
+		in, err := build(c, func(key string) string {
+			if !slices.Contains(declared, key) {
+				return "" // whoever does not declare a secret does not get it
+			}
+			return secret(key)
+		})
+		return in, c, err
 	}
 }
 
@@ -37,8 +54,6 @@ func inputOf[C any](build func(C, func(string) string) (recorder.Input, error)) 
 type common struct {
 	Type string `json:"type"`
 	Name string `json:"name"`
-	URL  string `json:"url"`
-	Send string `json:"send"` // may be a login
 }
 
 // inputNames become parts of secrets' keys and of names on servers.
@@ -64,42 +79,38 @@ func inputs(all []json.RawMessage, secrets map[string]string) (made []recorder.I
 			return nil, nil, fmt.Errorf("inputs %s and %s are both for what is pushed: remove one of them in the data source settings", name, c.Name)
 		}
 		names[c.Name] = true
-		input, err := makeInput(c, raw, secrets)
+		input, public, err := makeInput(c, raw, secrets)
 		if err != nil {
 			input = failed{c.Name, err.Error()}
 		}
 		made = append(made, input)
-		if err == nil && !c.secret(secrets) {
-			keep = append(keep, raw)
+		if err == nil && public != nil {
+			keep = append(keep, public)
 		}
 	}
 	return made, keep, nil
 }
 
-func makeInput(c common, raw json.RawMessage, secrets map[string]string) (recorder.Input, error) {
+// makeInput makes an input. public are its settings, as far as its type knows them,
+// nil if the input has secrets.
+func makeInput(c common, raw json.RawMessage, secrets map[string]string) (in recorder.Input, public json.RawMessage, err error) {
 	build := inputTypes[c.Type]
 	if build == nil {
-		return nil, fmt.Errorf("the type %q of input %s is not known", c.Type, c.Name)
+		return nil, nil, fmt.Errorf("the type %q of input %s is not known", c.Type, c.Name)
 	}
-	return build(raw, func(key string) string { return secrets[c.secretPrefix()+key] })
-}
-
-func (c common) secretPrefix() string { return "input." + c.Name + "." }
-
-// secret reports whether an input has secrets, or an address that may hold some.
-func (c common) secret(secrets map[string]string) bool {
-	for key, value := range secrets {
-		if strings.HasPrefix(key, c.secretPrefix()) && value != "" { // Grafana empties what was deleted
-			return true
-		}
+	secret := func(key string) string { return secrets["input."+c.Name+"."+key] }
+	in, settings, err := build(raw, secret)
+	if err != nil || settings.Sensitive() || slices.ContainsFunc(settings.Secrets(), func(key string) bool { return secret(key) != "" }) {
+		return in, nil, err
 	}
-	for server := range strings.SplitSeq(c.URL, ",") {
-		u, err := url.Parse(server)
-		if err != nil || u.User != nil || u.Opaque != "" || u.RawQuery != "" || strings.Contains(server, "@") {
-			return true
-		}
+	// Made anew of what the type knows: whatever else is in the settings may be a
+	// secret.
+	public, err = json.Marshal(settings)
+	if err != nil {
+		return in, nil, err
 	}
-	return c.Send != ""
+	kind, err := json.Marshal(c.Type)
+	return in, slices.Concat([]byte(`{"type":`), kind, []byte(","), public[1:]), err
 }
 
 // pushed returns the name of the input that takes what is pushed, empty if there

@@ -45,9 +45,11 @@ type InputStatus struct {
 	Refused  Refused `json:"refused"`
 	// Rate is in samples per second, over the last ten seconds.
 	Rate float64 `json:"rate"`
-	// Trouble is what is wrong now, LastError what last kept samples from being
-	// stored.
+	// Trouble is what is wrong now, and NextTry when the input tries to connect
+	// again, in Unix milliseconds, 0 if it does not. LastError is what last kept
+	// samples from being stored.
 	Trouble   string `json:"trouble,omitempty"`
+	NextTry   int64  `json:"nextTry,omitempty"`
 	LastError string `json:"lastError,omitempty"`
 	// What inputs of messages report.
 	Messages uint64             `json:"messages"`

@@ -310,10 +310,16 @@ func (k *Sink) Describe(meta map[string]Metadata) {
 // Trouble sets what people are to be told about the input, empty if it is
 // connected and all is well. Until the first call or commit it counts as
 // connecting.
-func (k *Sink) Trouble(message string) {
+func (k *Sink) Trouble(message string) { k.Retry(message, time.Time{}) }
+
+// Retry is Trouble for an input that tries again by itself at the time next.
+func (k *Sink) Retry(message string, next time.Time) {
 	k.store.mu.Lock()
 	defer k.store.mu.Unlock()
-	k.status.Trouble = cut(message, maxPayload)
+	k.status.Trouble, k.status.NextTry = cut(message, maxPayload), 0
+	if !next.IsZero() {
+		k.status.NextTry = next.UnixMilli()
+	}
 	k.hear()
 }
 

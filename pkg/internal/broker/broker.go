@@ -22,7 +22,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/hooks/auth"
 	"github.com/mochi-mqtt/server/v2/listeners"
 
-	"github.com/continuum-live/continuum-datasource/pkg/recorder/inputtest"
+	"github.com/continuum-live/continuum-datasource/pkg/internal/inputtest"
 )
 
 // Broker is a broker for tests.

@@ -33,11 +33,13 @@ const (
 	sameName      = "same series twice in a message"
 )
 
+// MaxPayload is how large a message may be to be recorded, in bytes.
+const MaxPayload = 1 << 20
+
 const (
-	maxPayload = 1 << 20 // bytes
-	maxDepth   = 32      // of JSON
-	maxName    = 512     // bytes of a flattened field
-	maxValues  = 10_000  // of one message
+	maxDepth  = 32     // of JSON
+	maxName   = 512    // bytes of a flattened field
+	maxValues = 10_000 // of one message
 )
 
 type format int
@@ -134,7 +136,7 @@ func example(b []byte) string { return string(b[:min(len(b), 1000)]) }
 func (c *content) decode(f format, payload []byte) {
 	c.values, c.names, c.skips, c.timed = c.values[:0], c.names[:0], c.skips[:0], false
 	switch {
-	case len(payload) > maxPayload:
+	case len(payload) > MaxPayload:
 		c.skip(tooLarge, nil, payload)
 		return
 	case !utf8.Valid(payload):

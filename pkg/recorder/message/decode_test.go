@@ -94,8 +94,8 @@ func TestDecode(t *testing.T) {
 		{"like lines, but not", "", "it is = 5", "!not a number(1)"},
 		{"not lines", "influx", "5", "!not valid line protocol(1)"},
 
-		{"too large", "", strings.Repeat(" ", maxPayload) + "1", "!larger than 1 MiB(1)"},
-		{"as large as may be", "", strings.Repeat(" ", maxPayload-1) + "1", "=1"},
+		{"too large", "", strings.Repeat(" ", MaxPayload) + "1", "!larger than 1 MiB(1)"},
+		{"as large as may be", "", strings.Repeat(" ", MaxPayload-1) + "1", "=1"},
 		{"too many fields", "", "[" + strings.Repeat("null,", 5) + strings.Repeat("on,", 0) + "1]", "5=1 !null(5)"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -110,7 +110,7 @@ func TestDecode(t *testing.T) {
 
 func TestManyFields(t *testing.T) {
 	var c content
-	payload := "[" + strings.Repeat("1,", maxPayload/2-2) + "1]"
+	payload := "[" + strings.Repeat("1,", MaxPayload/2-2) + "1]"
 	c.decode(formatAuto, []byte(payload))
 	if len(c.values) != maxValues || len(c.skips) != 1 || c.skips[0].reason != tooManyFields {
 		t.Errorf("%d values, %v", len(c.values), c.skips)

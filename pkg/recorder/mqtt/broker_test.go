@@ -21,8 +21,9 @@ import (
 	"time"
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/broker"
+	"github.com/continuum-live/continuum-datasource/pkg/internal/inputtest"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
-	"github.com/continuum-live/continuum-datasource/pkg/recorder/inputtest"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/endpoint"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/message"
 )
 
@@ -426,19 +427,19 @@ func TestTooFast(t *testing.T) {
 	k := &keeper{}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	r := &run{in: in, decoder: message.New(in.rules, "/", k), queue: make(chan received, waiting), ended: ctx.Done()}
+	r := &run{in: in, decoder: message.New(in.rules, "/", k), queue: endpoint.NewQueue[received](waiting, waitingBytes), ended: ctx}
 	for range 2 * waiting {
 		r.receive(received{topic: "a", payload: []byte("1")})
 	}
-	if n := len(r.queue); n > waiting-receiveMaximum+1 || n < waiting/2 {
-		t.Errorf("%d messages wait", n)
-	}
-	for range receiveMaximum / 2 {
+	for range receiveMaximum {
 		r.receive(received{topic: "a", payload: []byte("1"), qos: 1}) // there is room for them
+	}
+	if n := len(r.queue.Take()); n != waiting+receiveMaximum {
+		t.Errorf("%d messages wait", n)
 	}
 	cancel()
 	r.decoder.Run(ctx)
-	if got := k.report.Skipped[tooFast].Count; got < waiting {
+	if got := k.report.Skipped[tooFast].Count; got != waiting {
 		t.Errorf("%d dropped", got)
 	}
 }

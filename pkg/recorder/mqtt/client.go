@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"time"
+
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/message"
 )
 
 const (
@@ -16,6 +18,12 @@ const (
 	// receiveMaximum is how many messages the broker may send before the first of
 	// them is acknowledged, in version 5.
 	receiveMaximum = 1000
+	// maximumPacket is how large a packet may be, in version 5: a payload that is
+	// recorded, and a topic and properties. Brokers drop what is larger.
+	maximumPacket = message.MaxPayload + 256<<10
+	// maxFilters is how many topics are subscribed to at once. AWS IoT takes no
+	// more.
+	maxFilters = 8
 )
 
 // received is a message as it came.
@@ -34,8 +42,9 @@ type client interface {
 	// connect begins or goes on with the session, over a connection that it
 	// closes if there is an error. Messages may come before it returns.
 	connect(ctx context.Context, conn net.Conn) (resumed bool, err error)
-	// subscribe returns the filters that the broker refuses, with reasons.
-	subscribe(ctx context.Context, filters []string) (refused map[string]string, err error)
+	// subscribe adds to refused the filters that the broker refuses, with reasons.
+	// Neither it nor unsubscribe is given more than maxFilters at once.
+	subscribe(ctx context.Context, filters []string, refused map[string]string) error
 	unsubscribe(ctx context.Context, filters []string) error
 	// lost is sent to when the connection is lost, after connect.
 	lost() <-chan error

@@ -15,18 +15,14 @@
 package mqtt
 
 import (
-	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"strings"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/endpoint"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/message"
 )
 
@@ -63,18 +59,34 @@ type Input struct {
 	filters  []string
 	qos      byte
 	tls      *tls.Config
+	peer     endpoint.Peer
 	rules    message.Rules
 }
 
-var ports = map[string]string{"tcp": "1883", "mqtt": "1883", "ssl": "8883", "mqtts": "8883", "ws": "80", "wss": "443"}
+var form = endpoint.Form{
+	Ports:       map[string]string{"tcp": "1883", "mqtt": "1883", "ssl": "8883", "mqtts": "8883", "ws": "80", "wss": "443"},
+	Schemes:     "tcp:// or mqtt://, ssl:// or mqtts://, ws:// or wss://",
+	Example:     "tcp://broker.example:1883",
+	Credentials: "they have the fields user and password, where they are kept secret",
+}
 
-// New checks the settings. secret returns the secrets of the input: password,
-// caCert, clientCert and clientKey, in PEM, empty if not set.
+// Secrets returns the names of the secrets that the input may have.
+func (Config) Secrets() []string { return endpoint.Secrets("password") }
+
+// Sensitive reports whether the settings themselves may hold a secret. A user may be
+// a token: some brokers want no password beside it.
+func (c Config) Sensitive() bool { return c.User != "" || endpoint.MayHoldSecret(c.URL) }
+
+// New checks the settings. secret returns the secrets of the input by name, empty
+// if not set.
 func New(c Config, secret func(key string) string) (recorder.Input, error) {
 	in := &Input{name: c.Name, user: c.User, clientID: c.ClientID, password: secret("password"), rules: c.Rules, qos: 1}
 	var err error
-	if in.address, err = parseURL(c.URL); err != nil {
-		return nil, fmt.Errorf("url: %w", err)
+	if in.address, err = form.Parse(c.URL); err != nil {
+		return nil, err
+	}
+	if strings.HasPrefix(in.address.Scheme, "ws") && in.address.Path == "" {
+		in.address.Path = "/mqtt"
 	}
 	switch c.Version {
 	case "", "5":
@@ -107,11 +119,9 @@ func New(c Config, secret func(key string) string) (recorder.Input, error) {
 	if in.tls, err = tlsConfig(c, in.address, secret); err != nil {
 		return nil, err
 	}
-	digest := sha256.New()
-	if err := json.NewEncoder(digest).Encode([]any{c, secret("password"), secret("caCert"), secret("clientCert"), secret("clientKey")}); err != nil {
-		return nil, err
-	}
-	in.version = hex.EncodeToString(digest.Sum(nil))
+	in.version = endpoint.Version(c, secret, c.Secrets())
+	in.peer = endpoint.Peer{Kind: "a broker for MQTT " + in.protocol(), Host: in.address.Host, Patience: patience, ServerName: true,
+		ClientCert: in.tls != nil && len(in.tls.Certificates) > 0}
 	return in, nil
 }
 
@@ -121,61 +131,26 @@ func (in *Input) Name() string { return in.name }
 // Version implements recorder.Input.
 func (in *Input) Version() string { return in.version }
 
-// parseURL reads the URL and makes its host one with a port. Its errors do not
-// repeat the URL, which may have secrets.
-func parseURL(s string) (*url.URL, error) {
-	u, err := url.Parse(strings.TrimSpace(s))
-	switch {
-	case s == "":
-		return nil, errors.New("is missing: write it as in tcp://broker.example:1883")
-	case err != nil:
-		return nil, errors.New("is no URL: write it as in tcp://broker.example:1883")
-	case ports[u.Scheme] == "":
-		return nil, errors.New("must begin with tcp:// or mqtt://, ssl:// or mqtts://, ws:// or wss://")
-	case u.User != nil:
-		return nil, errors.New("must not have a user and password: they have the fields user and password, where they are kept secret")
-	case u.Hostname() == "":
-		return nil, errors.New("has no host: write it as in tcp://broker.example:1883")
-	}
-	if u.Port() == "" {
-		u.Host = net.JoinHostPort(u.Hostname(), ports[u.Scheme])
-	}
-	if strings.HasPrefix(u.Scheme, "ws") && u.Path == "" {
-		u.Path = "/mqtt"
-	}
-	return u, nil
-}
-
 // tlsConfig is nil if the URL is not for TLS.
 func tlsConfig(c Config, u *url.URL, secret func(string) string) (*tls.Config, error) {
-	ca, cert, key := secret("caCert"), secret("clientCert"), secret("clientKey")
+	trust := endpoint.Trust{ServerName: c.ServerName, SkipVerify: c.SkipVerify, Secret: secret}
 	switch u.Scheme {
 	case "ssl", "mqtts", "wss":
 	default:
-		if ca != "" || cert != "" || key != "" || c.ServerName != "" || c.SkipVerify {
-			return nil, fmt.Errorf("url: %s:// does not encrypt, so it has no use for certificates: begin with ssl:// or wss://", u.Scheme)
+		if trust.IsSet() {
+			return nil, endpoint.Unencrypted(u.Scheme, "ssl:// or wss://")
 		}
 		return nil, nil
 	}
-	t := &tls.Config{ServerName: c.ServerName, InsecureSkipVerify: c.SkipVerify, MinVersion: tls.VersionTLS12} //nolint:gosec // the user asks for it
-	if t.ServerName == "" {
-		t.ServerName = u.Hostname()
+	if trust.ServerName == "" {
+		trust.ServerName = u.Hostname()
 	}
-	if ca != "" {
-		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM([]byte(ca)) {
-			return nil, errors.New("caCert: has no certificate in PEM, which begins with -----BEGIN CERTIFICATE-----")
-		}
+	return trust.Config()
+}
+
+func (in *Input) protocol() string {
+	if in.v311 {
+		return "3.1.1"
 	}
-	if (cert == "") != (key == "") {
-		return nil, errors.New("clientCert and clientKey: one needs the other")
-	}
-	if cert != "" {
-		pair, err := tls.X509KeyPair([]byte(cert), []byte(key))
-		if err != nil {
-			return nil, fmt.Errorf("clientCert and clientKey: %w", err)
-		}
-		t.Certificates = []tls.Certificate{pair}
-	}
-	return t, nil
+	return "5"
 }

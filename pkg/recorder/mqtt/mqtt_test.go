@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/broker"
+	"github.com/continuum-live/continuum-datasource/pkg/internal/inputtest"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
-	"github.com/continuum-live/continuum-datasource/pkg/recorder/inputtest"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/message"
 )
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -15,16 +14,11 @@ import (
 	"github.com/eclipse/paho.golang/paho/session"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/endpoint"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/message"
 )
 
 const (
-	// firstWait and longestWait are how long is waited before the first and the
-	// later attempts to connect again, give or take a half.
-	firstWait   = 250 * time.Millisecond
-	longestWait = 30 * time.Second
-	// steady is how long a connection must have lasted to count as a good one.
-	steady = 10 * time.Second
 	// waiting is how many messages may wait to be decoded, and waitingBytes how
 	// much they may hold. Of QoS 0 the rest is dropped.
 	waiting      = 10_000
@@ -53,18 +47,18 @@ type run struct {
 	ready    func()        // lets the decoder begin
 	decoded  chan struct{} // closed when the decoder has committed the last
 
-	queue  chan received
-	queued atomic.Int64 // bytes
-	ended  <-chan struct{}
+	queue *endpoint.Queue[received]
+	ended context.Context //nolint:containedctx // callbacks of libraries get none
 
 	// unwanted is sent a topic that an earlier subscription still brings.
 	unwanted chan string
 
 	// of the goroutine that handles messages
 	seed   maphash.Seed
-	seen   map[uint16]uint64 // what was received last under a packet ID
-	copies map[string]received
-	fresh  atomic.Bool // the broker has begun a new session
+	seen   map[uint16]*delivery // what was received last under a packet ID
+	copies map[string]copied    // what was received last of a topic
+	fresh  atomic.Bool          // the broker has begun a new session
+	lost   atomic.Int64         // when the connection before this one was, Unix ns
 }
 
 // Run implements recorder.Input.
@@ -72,8 +66,8 @@ func (in *Input) Run(ctx context.Context, sink *recorder.Sink) {
 	r := &run{
 		in: in, sink: sink, decoder: message.New(in.rules, "/", sink), clientID: in.clientID,
 		session: newSession(), decoded: make(chan struct{}),
-		queue: make(chan received, waiting), ended: ctx.Done(), unwanted: make(chan string, 1),
-		seed: maphash.MakeSeed(), seen: make(map[uint16]uint64), copies: make(map[string]received),
+		queue: endpoint.NewQueue[received](waiting, waitingBytes), ended: ctx, unwanted: make(chan string, 1),
+		seed: maphash.MakeSeed(), seen: make(map[uint16]*delivery), copies: make(map[string]copied),
 	}
 	if r.clientID == "" {
 		r.clientID = sink.Identity()
@@ -96,49 +90,30 @@ func (in *Input) Run(ctx context.Context, sink *recorder.Sink) {
 			select {
 			case <-ctx.Done():
 				return
-			case m := <-r.queue:
-				r.queued.Add(-int64(len(m.payload)))
+			case <-r.queue.Some():
+			}
+			for _, m := range r.queue.Take() {
 				r.handle(m)
 			}
 		}
 	})
-	r.connect(ctx)
+	subscribed := false
+	endpoint.Reconnect(ctx, r, func(ctx context.Context) (bool, error) {
+		connected, err := r.connection(ctx, &subscribed)
+		if connected {
+			r.lost.Store(time.Now().UnixNano())
+		}
+		return connected, err
+	}, r.explain)
 	wg.Wait()
 	_ = r.session.Close()
 }
 
-// connect keeps the input connected until ctx ends.
-func (r *run) connect(ctx context.Context) {
-	subscribed := false
-	short := 0 // connections that ended soon, one after another
-	for failed := 0; ; {
-		begin := time.Now()
-		connected, err := r.connection(ctx, &subscribed)
-		if ctx.Err() != nil {
-			return
-		}
-		switch {
-		case connected && time.Since(begin) >= steady:
-			failed, short = 0, 0
-		case connected:
-			short++
-			failed++
-		default:
-			failed++
-		}
-		r.trouble(r.text(connected, short, err))
-		wait := min(firstWait<<min(failed, 10), longestWait) / 2
-		wait += rand.N(wait)
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return
-		}
-	}
-}
+func (r *run) trouble(text string) { r.Retry(text, time.Time{}) }
 
-func (r *run) trouble(text string) {
-	r.sink.Trouble(text)
+// Retry implements endpoint.Sink.
+func (r *run) Retry(text string, next time.Time) {
+	r.sink.Retry(text, next)
 	r.ready()
 }
 
@@ -170,9 +145,11 @@ func (r *run) connection(ctx context.Context, subscribed *bool) (connected bool,
 	}
 	// In version 3.1.1 each subscription brings the retained messages again.
 	if !*subscribed || !r.in.v311 {
-		refused, err := c.subscribe(begin, r.in.filters)
-		if err != nil {
-			return false, err
+		refused := make(map[string]string)
+		for some := range slices.Chunk(r.in.filters, maxFilters) {
+			if err := c.subscribe(begin, some, refused); err != nil {
+				return false, err
+			}
 		}
 		*subscribed = len(refused) == 0
 		r.trouble(refusedText(refused))
@@ -185,7 +162,12 @@ func (r *run) connection(ctx context.Context, subscribed *bool) (connected bool,
 			return true, err
 		case topic := <-r.unwanted:
 			ask, cancel := context.WithTimeout(ctx, patience)
-			err := c.unsubscribe(ask, candidates(topic, r.in.filters))
+			var err error
+			for some := range slices.Chunk(candidates(topic, r.in.filters), maxFilters) {
+				if err = c.unsubscribe(ask, some); err != nil {
+					break
+				}
+			}
 			cancel()
 			if err != nil && ctx.Err() == nil {
 				return true, err
@@ -213,14 +195,11 @@ func refusedText(refused map[string]string) string {
 // not acknowledged.
 func (r *run) receive(m received) {
 	m.at = time.Now()
-	if m.qos == 0 && (len(r.queue) > waiting-receiveMaximum || r.queued.Load() > waitingBytes) {
+	size := len(m.topic) + len(m.payload)
+	if m.qos > 0 {
+		r.queue.Put(r.ended, m, size)
+	} else if !r.queue.Offer(m, size) {
 		r.decoder.Skip(m.topic, m.payload, tooFast, nil)
-		return
-	}
-	r.queued.Add(int64(len(m.payload)))
-	select {
-	case r.queue <- m:
-	case <-r.ended:
 	}
 }
 
@@ -243,30 +222,59 @@ func (r *run) handle(m received) {
 		}
 		return
 	}
+	sum := r.sum(m)
 	if m.qos > 0 {
-		sum := r.sum(m)
-		before, known := r.seen[m.id]
-		r.seen[m.id] = sum
-		if m.duplicate && known && before == sum {
+		before := r.seen[m.id]
+		if m.duplicate && before != nil && before.sum == sum && !before.settled(time.Unix(0, r.lost.Load())) {
 			// The connection was lost before the broker got the acknowledgement.
-			r.decoder.Skip(m.topic, m.payload, again, m.ack)
+			r.decoder.Skip(m.topic, m.payload, again, before.acknowledge(m.ack))
 			return
 		}
+		this := &delivery{sum: sum}
+		r.seen[m.id], m.ack = this, this.acknowledge(m.ack)
 	}
 	if matching > 1 {
 		// Brokers may send a message once for each filter that it matches.
 		before, known := r.copies[m.topic]
-		r.copies[m.topic] = m
+		r.copies[m.topic] = copied{sum, m.at}
 		if len(r.copies) > waiting {
 			clear(r.copies)
 		}
-		if known && m.at.Sub(before.at) < copies && string(m.payload) == string(before.payload) {
+		if known && m.at.Sub(before.at) < copies && sum == before.sum {
 			delete(r.copies, m.topic)
 			r.decoder.Skip(m.topic, m.payload, overlapped, m.ack)
 			return
 		}
 	}
 	r.decoder.Add(m.topic, m.payload, m.at, false, m.ack)
+}
+
+// copied is a message that may come again for another filter.
+type copied struct {
+	sum uint64
+	at  time.Time
+}
+
+// delivery is a message of QoS 1 or 2 that was received.
+type delivery struct {
+	sum   uint64
+	acked atomic.Int64 // Unix ns, 0 if it is not
+}
+
+func (d *delivery) acknowledge(ack func()) func() {
+	return func() {
+		ack()
+		d.acked.Store(time.Now().UnixNano())
+	}
+}
+
+// settled reports whether the broker has the acknowledgement although the
+// connection was lost later: a connection that is dead is noticed within that
+// time. The broker may use the packet ID for another message then, which may be the
+// same in topic and payload.
+func (d *delivery) settled(lost time.Time) bool {
+	acked := d.acked.Load()
+	return acked != 0 && lost.Sub(time.Unix(0, acked)) > keepAlive+patience
 }
 
 func (r *run) sum(m received) uint64 {

@@ -1,20 +1,13 @@
 package mqtt
 
 import (
-	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
-	"net/url"
-	"os"
-	"strings"
-	"syscall"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
+
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/endpoint"
 )
 
 // httpError is what a server answered that is asked for a WebSocket.
@@ -29,109 +22,57 @@ func handshakeError(resp *http.Response, err error) error {
 	return err
 }
 
-// text says to people why there is no connection and what to do about it. It
+// explain says to people why there is no connection and what to do about it. It
 // has no secrets: nothing of the URL but the host.
-func (r *run) text(connected bool, short int, err error) string {
-	text := r.reason(connected, err)
-	if connected && short >= 3 {
+func (r *run) explain(f endpoint.Failure) (string, endpoint.Cause) {
+	text, cause := r.reason(f)
+	if f.Conflict() {
 		text += fmt.Sprintf("; this happens again and again: does another client use the client ID %s?", r.clientID)
 	}
-	return text
+	return text, cause
 }
 
-func (r *run) reason(connected bool, err error) string {
-	host := r.in.address.Host
-	var (
-		code      codeError
-		status    httpError
-		dns       *net.DNSError
-		unknown   x509.UnknownAuthorityError
-		name      x509.HostnameError
-		invalid   x509.CertificateInvalidError
-		alert     tls.AlertError
-		notTLS    tls.RecordHeaderError
-		verify    *tls.CertificateVerificationError
-		inURL     *url.Error
-		operation *net.OpError
-	)
+func (r *run) reason(f endpoint.Failure) (string, endpoint.Cause) {
+	var status httpError
+	code, ok := codeOf(f.Err)
 	switch {
-	case errors.As(err, &code):
-		if connected {
-			return fmt.Sprintf("the broker %s ended the connection: %v", host, code)
-		}
-		return fmt.Sprintf("the broker %s refuses the connection: %v", host, code)
-	case errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword):
-		return fmt.Sprintf("the broker %s refuses the connection: %s", host, reasonText(badUser))
-	case errors.Is(err, packets.ErrorRefusedNotAuthorised):
-		return fmt.Sprintf("the broker %s refuses the connection: %s", host, reasonText(notAuthorised))
-	case errors.Is(err, packets.ErrorRefusedIDRejected):
-		return fmt.Sprintf("the broker %s refuses the connection: %s", host, reasonText(badClientID))
-	case errors.Is(err, packets.ErrorRefusedServerUnavailable):
-		return fmt.Sprintf("the broker %s refuses the connection: %s", host, reasonText(serverUnavailable))
-	case errors.Is(err, packets.ErrorRefusedBadProtocolVersion):
-		return fmt.Sprintf("the broker %s refuses the connection: %s", host, reasonText(badVersion))
-	case errors.As(err, &status):
-		return fmt.Sprintf("the server %s answers %q instead of opening a WebSocket: check the path in the URL", host, status.status)
-	case errors.As(err, &dns) && dns.IsNotFound:
-		return fmt.Sprintf("the host %s is not known: check the URL", r.in.address.Hostname())
-	case errors.As(err, &unknown):
-		return fmt.Sprintf("the certificate of %s is signed by an authority that is not known here: give its CA certificate", host)
-	case errors.As(err, &name):
-		return fmt.Sprintf("the certificate of %s is for another name: %v; set the server name, or the name in the URL", host, name)
-	case errors.As(err, &invalid):
-		return fmt.Sprintf("the certificate of %s is not valid: %v", host, invalid)
-	case errors.As(err, &verify):
-		return fmt.Sprintf("the certificate of %s cannot be trusted: %v", host, verify.Err)
-	case errors.As(err, &notTLS):
-		return fmt.Sprintf("%s does not speak TLS: check port and scheme of the URL", host)
-	case errors.As(err, &alert), strings.Contains(errorText(err), "remote error: tls:"):
-		return fmt.Sprintf("%s refuses the TLS connection (%v): it may want another client certificate", host, innermost(err))
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Sprintf("nothing listens at %s: is the broker up, and are host and port right?", host)
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Sprintf("%s does not answer within %v: is it an MQTT broker, and is a firewall in the way?", host, patience)
-	case connected && (err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)):
-		return fmt.Sprintf("the broker %s has closed the connection", host)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
-		text := fmt.Sprintf("%s closes the connection at once: check port and scheme of the URL, and whether the broker allows this user and MQTT %s",
-			host, r.in.protocol())
-		if r.in.tls != nil && len(r.in.tls.Certificates) == 0 {
-			text += ", or wants a client certificate" // its word on that is lost now and then
-		}
-		return text
-	case errors.As(err, &inURL):
-		return fmt.Sprintf("no connection to %s: %v", host, innermost(inURL.Err))
-	case errors.As(err, &operation):
-		return fmt.Sprintf("no connection to %s: %v", host, operation.Err)
-	case connected:
-		return fmt.Sprintf("the connection to %s is lost: %v", host, innermost(err))
+	case ok && f.Connected:
+		return fmt.Sprintf("the broker %s ended the connection: %v", r.in.peer.Host, code), code.cause()
+	case ok:
+		return fmt.Sprintf("the broker %s refuses the connection: %v", r.in.peer.Host, code), code.cause()
+	case errors.As(f.Err, &status):
+		return fmt.Sprintf("the server %s answers %q instead of opening a WebSocket: check the path in the URL", r.in.peer.Host, status.status), endpoint.Unreachable
 	}
-	return fmt.Sprintf("no connection to %s: %v", host, innermost(err))
+	return r.in.peer.Explain(f.Err, f.Connected), endpoint.Unreachable
 }
 
-func (in *Input) protocol() string {
-	if in.v311 {
-		return "3.1.1"
+// codeOf returns the broker's refusal. Version 3.1.1 has codes of its own.
+func codeOf(err error) (codeError, bool) {
+	var code codeError
+	if errors.As(err, &code) {
+		return code, true
 	}
-	return "5"
-}
-
-func errorText(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
-}
-
-// innermost is the error that err began with: those around it may repeat the URL.
-func innermost(err error) error {
-	for {
-		next := errors.Unwrap(err)
-		if next == nil {
-			return err
+	for of, is := range map[error]byte{
+		packets.ErrorRefusedBadUsernameOrPassword: badUser,
+		packets.ErrorRefusedNotAuthorised:         notAuthorised,
+		packets.ErrorRefusedIDRejected:            badClientID,
+		packets.ErrorRefusedServerUnavailable:     serverUnavailable,
+		packets.ErrorRefusedBadProtocolVersion:    badVersion,
+	} {
+		if errors.Is(err, of) {
+			return codeError{code: is}, true
 		}
-		err = next
 	}
+	return codeError{}, false
+}
+
+// cause tells what only people can change from what passes.
+func (e codeError) cause() endpoint.Cause {
+	switch e.code {
+	case serverUnavailable, serverBusy, shuttingDown, keepAliveTimeout:
+		return endpoint.Unreachable
+	}
+	return endpoint.Refused
 }
 
 // Reason codes of MQTT 5 that people can do something about.

@@ -91,22 +91,21 @@ func (c *client3) acknowledge(stopped context.Context) {
 	}
 }
 
-func (c *client3) subscribe(ctx context.Context, filters []string) (map[string]string, error) {
+func (c *client3) subscribe(ctx context.Context, filters []string, refused map[string]string) error {
 	wanted := make(map[string]byte, len(filters))
 	for _, f := range filters {
 		wanted[f] = c.in.qos
 	}
 	token := c.paho.SubscribeMultiple(wanted, nil).(*mqtt.SubscribeToken)
 	if err := wait(ctx, token); err != nil {
-		return nil, err
+		return err
 	}
-	refused := make(map[string]string)
 	for f, code := range token.Result() {
 		if code >= 0x80 {
 			refused[f] = "the broker does not say why: the user may lack the right to read it"
 		}
 	}
-	return refused, nil
+	return nil
 }
 
 func (c *client3) unsubscribe(ctx context.Context, filters []string) error {

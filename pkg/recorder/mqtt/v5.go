@@ -60,7 +60,7 @@ func (c *client5) connect(ctx context.Context, conn net.Conn) (bool, error) {
 		OnClientError:      end,
 		OnServerDisconnect: func(d *paho.Disconnect) { end(disconnected(d)) },
 	})
-	expiry, maximum := uint32(sessionExpiry.Seconds()), uint16(receiveMaximum)
+	expiry, inFlight, largest := uint32(sessionExpiry.Seconds()), uint16(receiveMaximum), uint32(maximumPacket)
 	connack, err := c.paho.Connect(ctx, &paho.Connect{
 		ClientID:     c.clientID,
 		KeepAlive:    uint16(keepAlive.Seconds()),
@@ -70,7 +70,8 @@ func (c *client5) connect(ctx context.Context, conn net.Conn) (bool, error) {
 		PasswordFlag: c.in.password != "",
 		Properties: &paho.ConnectProperties{
 			SessionExpiryInterval: &expiry,
-			ReceiveMaximum:        &maximum,
+			ReceiveMaximum:        &inFlight,
+			MaximumPacketSize:     &largest,
 			RequestProblemInfo:    true,
 		},
 	})
@@ -117,7 +118,7 @@ func (c *client5) acknowledge(stopped context.Context) {
 	}
 }
 
-func (c *client5) subscribe(ctx context.Context, filters []string) (map[string]string, error) {
+func (c *client5) subscribe(ctx context.Context, filters []string, refused map[string]string) error {
 	s := &paho.Subscribe{}
 	for _, f := range filters {
 		s.Subscriptions = append(s.Subscriptions, paho.SubscribeOptions{
@@ -127,15 +128,14 @@ func (c *client5) subscribe(ctx context.Context, filters []string) (map[string]s
 	}
 	suback, err := c.paho.Subscribe(ctx, s)
 	if suback == nil {
-		return nil, err
+		return err
 	}
-	refused := make(map[string]string)
 	for i, code := range suback.Reasons {
 		if code >= 0x80 && i < len(filters) {
 			refused[filters[i]] = reasonText(code)
 		}
 	}
-	return refused, nil
+	return nil
 }
 
 func (c *client5) unsubscribe(ctx context.Context, filters []string) error {

@@ -9,8 +9,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	. "github.com/continuum-live/continuum-datasource/pkg/internal/inputtest"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
-	. "github.com/continuum-live/continuum-datasource/pkg/recorder/inputtest"
 )
 
 // subjects are so many that hardly two messages of one come within a millisecond.

@@ -14,20 +14,15 @@
 package nats
 
 import (
-	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/endpoint"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/message"
 )
 
@@ -54,30 +49,36 @@ type Input struct {
 	name     string
 	version  string // of the settings
 	servers  []string
-	hosts    string // for people
+	peer     endpoint.Peer
 	subjects []string
 	stream   string
 	login    []nats.Option
 	rules    message.Rules
 }
 
-// New checks the settings. secret returns the secrets of the input, empty if not
-// set: password, token, credentials (what a .creds file holds), and in PEM
-// caCert, clientCert and clientKey.
+// Secrets returns the names of the secrets that the input may have. credentials is
+// what a .creds file holds.
+func (Config) Secrets() []string { return endpoint.Secrets("password", "token", "credentials") }
+
+// Sensitive reports whether the settings themselves may hold a secret. A user may be
+// a token.
+func (c Config) Sensitive() bool { return c.User != "" || endpoint.MayHoldSecret(c.URL) }
+
+// New checks the settings. secret returns the secrets of the input by name, empty
+// if not set.
 func New(c Config, secret func(key string) string) (recorder.Input, error) {
 	in := &Input{name: c.Name, stream: c.Stream, rules: c.Rules}
 	var hosts []string
 	for text := range strings.SplitSeq(c.URL, ",") {
-		u, err := parseURL(text)
+		u, err := form.Parse(text)
 		if err != nil {
-			return nil, fmt.Errorf("url: %w", err)
+			return nil, err
 		}
 		in.servers, hosts = append(in.servers, u.String()), append(hosts, u.Host)
 		if isWebSocket(u.Scheme) != strings.HasPrefix(in.servers[0], "ws") {
 			return nil, errors.New("url: either all servers are reached by ws:// and wss://, or none is")
 		}
 	}
-	in.hosts = strings.Join(hosts, ", ")
 	for _, s := range c.Subjects {
 		if err := checkSubject(s); err != nil {
 			return nil, fmt.Errorf("subjects: %w", err)
@@ -99,12 +100,9 @@ func New(c Config, secret func(key string) string) (recorder.Input, error) {
 	if err := in.tls(c, secret); err != nil {
 		return nil, err
 	}
-	digest := sha256.New()
-	if err := json.NewEncoder(digest).Encode([]any{c, secret("password"), secret("token"), secret("credentials"),
-		secret("caCert"), secret("clientCert"), secret("clientKey")}); err != nil {
-		return nil, err
-	}
-	in.version = hex.EncodeToString(digest.Sum(nil))
+	in.version = endpoint.Version(c, secret, c.Secrets())
+	in.peer = endpoint.Peer{Kind: "a NATS server", Host: strings.Join(hosts, ", "), Patience: patience, ServerName: true,
+		ClientCert: secret("clientCert") != ""}
 	return in, nil
 }
 
@@ -114,31 +112,14 @@ func (in *Input) Name() string { return in.name }
 // Version implements recorder.Input.
 func (in *Input) Version() string { return in.version }
 
-var ports = map[string]string{"nats": "4222", "tls": "4222", "ws": "80", "wss": "443"}
+var form = endpoint.Form{
+	Ports:       map[string]string{"nats": "4222", "tls": "4222", "ws": "80", "wss": "443"},
+	Schemes:     "nats:// or tls://, ws:// or wss://",
+	Example:     "nats://server.example:4222",
+	Credentials: "user, password and token have fields of their own, where they are kept secret",
+}
 
 func isWebSocket(scheme string) bool { return strings.HasPrefix(scheme, "ws") }
-
-// parseURL reads a URL. Its errors do not repeat it: it may have secrets.
-func parseURL(text string) (*url.URL, error) {
-	text = strings.TrimSpace(text)
-	u, err := url.Parse(text)
-	switch {
-	case text == "":
-		return nil, errors.New("is missing: write it as in nats://server.example:4222")
-	case err != nil:
-		return nil, errors.New("is no URL: write it as in nats://server.example:4222")
-	case ports[u.Scheme] == "":
-		return nil, errors.New("must begin with nats:// or tls://, ws:// or wss://")
-	case u.User != nil:
-		return nil, errors.New("must not have a user, password or token: they have fields of their own, where they are kept secret")
-	case u.Hostname() == "":
-		return nil, errors.New("has no host: write it as in nats://server.example:4222")
-	}
-	if u.Port() == "" {
-		u.Host += ":" + ports[u.Scheme]
-	}
-	return u, nil
-}
 
 // logins sets how the input shows who it is.
 func (in *Input) logins(c Config, secret func(string) string) error {
@@ -174,30 +155,16 @@ func (in *Input) logins(c Config, secret func(string) string) error {
 }
 
 func (in *Input) tls(c Config, secret func(string) string) error {
-	ca, cert, key := secret("caCert"), secret("clientCert"), secret("clientKey")
-	secure := ca != "" || cert != "" || key != "" || c.ServerName != "" || c.SkipVerify
-	if strings.HasPrefix(in.servers[0], "ws:") && secure {
-		return errors.New("url: ws:// does not encrypt, so it has no use for certificates: begin with wss://")
+	trust := endpoint.Trust{ServerName: c.ServerName, SkipVerify: c.SkipVerify, Secret: secret}
+	if strings.HasPrefix(in.servers[0], "ws:") && trust.IsSet() {
+		return endpoint.Unencrypted("ws", "wss://")
 	}
-	if !secure && !strings.HasPrefix(in.servers[0], "tls:") && !strings.HasPrefix(in.servers[0], "wss:") {
+	if !trust.IsSet() && !strings.HasPrefix(in.servers[0], "tls:") && !strings.HasPrefix(in.servers[0], "wss:") {
 		return nil // unless the server asks for it
 	}
-	t := &tls.Config{ServerName: c.ServerName, InsecureSkipVerify: c.SkipVerify, MinVersion: tls.VersionTLS12} //nolint:gosec // the user asks for it
-	if ca != "" {
-		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM([]byte(ca)) {
-			return errors.New("caCert: has no certificate in PEM, which begins with -----BEGIN CERTIFICATE-----")
-		}
-	}
-	if (cert == "") != (key == "") {
-		return errors.New("clientCert and clientKey: one needs the other")
-	}
-	if cert != "" {
-		pair, err := tls.X509KeyPair([]byte(cert), []byte(key))
-		if err != nil {
-			return fmt.Errorf("clientCert and clientKey: %w", err)
-		}
-		t.Certificates = []tls.Certificate{pair}
+	t, err := trust.Config()
+	if err != nil {
+		return err
 	}
 	in.login = append(in.login, nats.Secure(t))
 	return nil

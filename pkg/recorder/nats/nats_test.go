@@ -1,7 +1,6 @@
 package nats
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -23,8 +22,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 
+	. "github.com/continuum-live/continuum-datasource/pkg/internal/inputtest"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
-	. "github.com/continuum-live/continuum-datasource/pkg/recorder/inputtest"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/message"
 )
 
@@ -534,22 +533,5 @@ func TestOthers(t *testing.T) {
 			t.Error(trouble)
 		}
 		r.Close(t)
-	}
-}
-
-// The queue drops what is too much, and says so.
-func TestQueue(t *testing.T) {
-	q := &queue{some: make(chan struct{}, 1)}
-	big := message1(bytes.Repeat([]byte("x"), 1<<20))
-	for range 100 {
-		q.add(big)
-	}
-	messages, dropped := q.take(nil)
-	if n := len(messages) + int(dropped); n != 100 || dropped < 30 {
-		t.Errorf("%d messages, %d dropped", len(messages), dropped)
-	}
-	q.add(big)
-	if messages, dropped = q.take(messages); len(messages) != 1 || dropped != 0 {
-		t.Errorf("%d messages, %d dropped", len(messages), dropped)
 	}
 }

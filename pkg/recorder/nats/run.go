@@ -3,8 +3,6 @@ package nats
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -12,14 +10,11 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/endpoint"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/message"
 )
 
 const (
-	// firstWait and longestWait are how long is waited before the first and the
-	// later attempts to connect again, give or take a half.
-	firstWait   = 500 * time.Millisecond
-	longestWait = 15 * time.Second
 	// patience is how long the server may take to answer.
 	patience = 5 * time.Second
 	// ping is how often a silent connection is tried. It is given up when two
@@ -38,8 +33,13 @@ type run struct {
 	// again is sent to when there is a new connection, or none any more.
 	again chan struct{}
 
-	mu   sync.Mutex
-	said string
+	// wait is how long the library waits before it connects again by itself.
+	wait endpoint.Backoff
+
+	mu    sync.Mutex
+	said  string         // what is wrong
+	cause endpoint.Cause // of that
+	next  time.Time      // when the next attempt is made, if it is known
 }
 
 // Run implements recorder.Input.
@@ -56,32 +56,21 @@ func (in *Input) Run(ctx context.Context, sink *recorder.Sink) {
 		time.AfterFunc(goodbye, r.conns.close)
 	})
 	defer hurry()
-	for attempt := 0; ctx.Err() == nil; attempt++ {
+	endpoint.Reconnect(ctx, sink, func(ctx context.Context) (bool, error) {
 		nc, err := r.connect(ctx)
 		if err != nil {
-			r.say(r.why(err))
-			select {
-			case <-time.After(wait(attempt)):
-			case <-ctx.Done():
-			}
-			continue
+			return false, err
 		}
-		attempt = -1
+		defer nc.Close()
 		if in.stream != "" {
 			r.streams(ctx, nc, decoded)
 		} else {
 			r.subjects(ctx, nc)
 		}
-		nc.Close()
-	}
+		return true, nats.ErrConnectionClosed
+	}, func(f endpoint.Failure) (string, endpoint.Cause) { return r.why(f.Err, f.Connected) })
 	<-decoded
 	r.conns.close()
-}
-
-// wait returns how long to wait before an attempt, 0 for the first.
-func wait(attempt int) time.Duration {
-	d := min(firstWait<<min(attempt, 10), longestWait)
-	return d/2 + rand.N(d)
 }
 
 // connect makes a connection that connects again by itself when it is lost.
@@ -92,20 +81,23 @@ func (r *run) connect(ctx context.Context) (*nats.Conn, error) {
 		nats.SetCustomDialer(&r.conns),
 		nats.Timeout(patience), nats.PingInterval(ping), nats.MaxPingsOutstanding(2),
 		nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
-		nats.CustomReconnectDelay(func(rounds int) time.Duration { return wait(rounds - 1) }),
+		nats.CustomReconnectDelay(r.delay),
 		nats.NoCallbacksAfterClientClose(),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err == nil {
-				err = errors.New("the connection was closed")
+				err = nats.ErrConnectionClosed
 			}
-			r.say(r.why(err))
+			r.fail(err, true)
 		}),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { r.say(r.why(err)) }),
-		nats.ReconnectHandler(func(*nats.Conn) { wake(r.again) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { r.fail(err, false) }),
+		nats.ReconnectHandler(func(*nats.Conn) {
+			r.wait.Reset()
+			wake(r.again)
+		}),
 		nats.ClosedHandler(func(*nats.Conn) { wake(r.again) }),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
-			if errors.Is(err, nats.ErrPermissionViolation) {
-				r.say(r.why(err))
+			if refusesLogin(err) || errors.Is(err, nats.ErrPermissionViolation) {
+				r.fail(err, true)
 			}
 		}),
 	}, r.in.login...)
@@ -145,14 +137,34 @@ func wake(c chan struct{}) {
 	}
 }
 
-// say tells people what is wrong, "" if nothing is.
-func (r *run) say(trouble string) {
+// fail reports what is wrong.
+func (r *run) fail(err error, connected bool) {
+	text, cause := r.why(err, connected)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.said != trouble || trouble == "" {
-		r.said = trouble
-		r.sink.Trouble(trouble)
+	r.said, r.cause = text, cause
+	r.sink.Retry(text, r.next)
+}
+
+// fine reports that all is well.
+func (r *run) fine() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.said, r.cause, r.next = "", endpoint.Unreachable, time.Time{}
+	r.sink.Trouble("")
+}
+
+// delay returns how long the library waits before it tries all servers again. The
+// library may report only later why the last one could not be reached.
+func (r *run) delay(int) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d := r.wait.Next(r.cause)
+	r.next = time.Now().Add(d)
+	if r.said != "" {
+		r.sink.Retry(r.said, r.next)
 	}
+	return d
 }
 
 // conns are the connections of a client, so that they can be cut: the library's
@@ -232,49 +244,20 @@ const (
 	// much they may hold. The rest is dropped.
 	waiting      = 100_000
 	waitingBytes = 64 << 20
+	// overhead is what the library takes for a message besides its text, in bytes.
+	overhead = 200
 )
-
-// queue has what was received and not yet decoded.
-type queue struct {
-	mu       sync.Mutex
-	messages []received
-	bytes    int
-	dropped  uint64
-	some     chan struct{} // sent to when there are messages
-}
 
 type received struct {
 	msg *nats.Msg
 	at  time.Time
 }
 
-func (q *queue) add(m *nats.Msg) {
-	at := time.Now()
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if len(q.messages) >= waiting || q.bytes >= waitingBytes {
-		q.dropped++
-		return
-	}
-	q.bytes += len(m.Data) + len(m.Subject) + 200 // the library's own
-	if q.messages = append(q.messages, received{m, at}); len(q.messages) == 1 {
-		wake(q.some)
-	}
-}
-
-func (q *queue) take(empty []received) ([]received, uint64) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	messages, dropped := q.messages, q.dropped
-	q.messages, q.bytes, q.dropped = empty[:0], 0, 0
-	return messages, dropped
-}
-
 // subjects records what is published on the subjects until ctx ends or the
 // connection is closed for good.
 func (r *run) subjects(ctx context.Context, nc *nats.Conn) {
-	q := &queue{some: make(chan struct{}, 1)}
-	r.say("") // before the server may say that a subject is not for us
+	q := endpoint.NewQueue[received](waiting, waitingBytes)
+	r.fine() // before the server may say that a subject is not for us
 	var subs []*nats.Subscription
 	for i, subject := range r.in.subjects {
 		sub, err := nc.Subscribe(subject, func(m *nats.Msg) {
@@ -283,10 +266,12 @@ func (r *run) subjects(ctx context.Context, nc *nats.Conn) {
 					return // it comes there too
 				}
 			}
-			q.add(m)
+			if !q.Offer(received{m, time.Now()}, len(m.Data)+len(m.Subject)+overhead) {
+				r.decoder.Skip(m.Subject, m.Data, tooFast, nil)
+			}
 		})
 		if err != nil {
-			r.say(r.why(err))
+			r.fail(err, true)
 			return
 		}
 		subs = append(subs, sub)
@@ -294,7 +279,6 @@ func (r *run) subjects(ctx context.Context, nc *nats.Conn) {
 	dropped := make([]int, len(subs))
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	var spare []received
 	for {
 		select {
 		case <-ctx.Done():
@@ -303,8 +287,8 @@ func (r *run) subjects(ctx context.Context, nc *nats.Conn) {
 			if nc.IsClosed() {
 				return
 			}
-			r.say("")
-		case <-q.some:
+			r.fine()
+		case <-q.Some():
 		case <-tick.C:
 			// What the library itself had to drop.
 			for i, sub := range subs {
@@ -314,15 +298,9 @@ func (r *run) subjects(ctx context.Context, nc *nats.Conn) {
 				}
 			}
 		}
-		messages, lost := q.take(spare)
-		if lost > 0 {
-			r.drop(lost, fmt.Sprintf("more than %d waited", len(messages)))
-		}
-		for _, m := range messages {
+		for _, m := range q.Take() {
 			r.decoder.Add(m.msg.Subject, m.msg.Data, m.at, false, nil)
 		}
-		clear(messages)
-		spare = messages
 	}
 }
 

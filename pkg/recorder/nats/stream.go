@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/endpoint"
 )
 
 const (
@@ -36,7 +37,7 @@ const (
 func (r *run) streams(ctx context.Context, nc *nats.Conn, decoded <-chan struct{}) {
 	js, err := jetstream.New(nc)
 	if err != nil {
-		r.say(r.why(err))
+		r.fail(err, true)
 		return
 	}
 	acks := make(chan jetstream.Msg, pending)
@@ -57,23 +58,22 @@ func (r *run) streams(ctx context.Context, nc *nats.Conn, decoded <-chan struct{
 		}
 	}()
 	c := consumer{run: r, js: js, acks: acks}
-	for attempt := 0; ctx.Err() == nil && !nc.IsClosed(); attempt++ {
-		begin := time.Now()
+	var wait endpoint.Backoff
+	for ctx.Err() == nil && !nc.IsClosed() {
 		err := c.consume(ctx)
-		if ctx.Err() != nil {
-			break
-		}
-		if err != nil && nc.IsConnected() {
-			r.say(r.why(err))
-		}
-		if err == nil || time.Since(begin) > longestWait {
-			attempt = -1
-			continue
-		}
-		select {
-		case <-time.After(wait(attempt)):
-		case <-r.again:
-		case <-ctx.Done():
+		switch {
+		case ctx.Err() != nil:
+		case err == nil: // there is a new connection
+			wait.Reset()
+		default:
+			d := wait.Next(endpoint.Unreachable)
+			if nc.IsConnected() {
+				r.mu.Lock()
+				r.next = time.Now().Add(d)
+				r.mu.Unlock()
+				r.fail(err, true)
+			}
+			endpoint.Sleep(ctx, d, r.again)
 		}
 	}
 	if ctx.Err() != nil {
@@ -103,8 +103,7 @@ type consumer struct {
 // consume reads the stream until ctx ends or something is wrong. It returns nil
 // if there is a new connection.
 func (c *consumer) consume(ctx context.Context) error {
-	const tries = patience
-	asking, cancel := context.WithTimeout(ctx, tries)
+	asking, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	select {
 	case <-c.again: // this is how it is used
@@ -134,7 +133,7 @@ func (c *consumer) consume(ctx context.Context) error {
 		return err
 	}
 	defer got.Stop()
-	c.say("")
+	c.fine()
 	select {
 	case err := <-failed:
 		// Why is for the next attempt to find out.

@@ -12,9 +12,6 @@ package push
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -25,6 +22,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/endpoint"
 )
 
 // The formats.
@@ -66,12 +64,15 @@ type Input struct {
 	version string
 }
 
-// New checks the settings. The input has no secrets: Grafana knows who may write.
+// Secrets returns none: Grafana knows who may write.
+func (Config) Secrets() []string { return nil }
+
+// Sensitive reports that the settings hold no secret.
+func (Config) Sensitive() bool { return false }
+
+// New checks the settings.
 func New(c Config, _ func(key string) string) (recorder.Input, error) {
-	digest := sha256.New()
-	if err := json.NewEncoder(digest).Encode(c); err != nil {
-		return nil, err
-	}
+	version := endpoint.Version(c, nil, nil)
 	for _, f := range c.Formats {
 		if f != Influx && f != Prometheus {
 			return nil, fmt.Errorf("formats: %q is neither %s nor %s", f, Influx, Prometheus)
@@ -87,7 +88,7 @@ func New(c Config, _ func(key string) string) (recorder.Input, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Input{c, hex.EncodeToString(digest.Sum(nil))}, nil
+	return &Input{c, version}, nil
 }
 
 func limit[T int | int64](name string, n *T, standard, most T) error {

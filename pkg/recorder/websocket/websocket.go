@@ -8,27 +8,21 @@ package websocket
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
-	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/endpoint"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/message"
 )
 
@@ -61,7 +55,7 @@ type Input struct {
 	name     string
 	version  string // of the settings
 	url      string
-	host     string // for people
+	peer     endpoint.Peer
 	header   http.Header
 	send     string
 	ping     time.Duration
@@ -70,15 +64,22 @@ type Input struct {
 	rules    message.Rules
 }
 
-// New checks the settings. secret returns the secrets of the input, empty if not
-// set: headers, a JSON object of names and values, and in PEM caCert, clientCert
-// and clientKey.
+// Secrets returns the names of the secrets that the input may have. headers is a JSON
+// object of names and values.
+func (Config) Secrets() []string { return endpoint.Secrets("headers") }
+
+// Sensitive reports whether the settings themselves may hold a secret. What is sent
+// may be a login.
+func (c Config) Sensitive() bool { return c.Send != "" || endpoint.MayHoldSecret(c.URL) }
+
+// New checks the settings. secret returns the secrets of the input by name, empty
+// if not set.
 func New(c Config, secret func(key string) string) (recorder.Input, error) {
-	u, err := parseURL(c.URL)
+	u, err := form.Parse(c.URL)
 	if err != nil {
-		return nil, fmt.Errorf("url: %w", err)
+		return nil, err
 	}
-	in := &Input{name: c.Name, url: u.String(), host: u.Host, send: c.Send, maxBytes: c.MaxBytes, rules: c.Rules, header: make(http.Header)}
+	in := &Input{name: c.Name, url: u.String(), send: c.Send, maxBytes: c.MaxBytes, rules: c.Rules, header: make(http.Header)}
 	if in.maxBytes == 0 {
 		in.maxBytes = limitOfMaxBytes
 	}
@@ -112,11 +113,8 @@ func New(c Config, secret func(key string) string) (recorder.Input, error) {
 	if err := in.certificates(c, u, secret); err != nil {
 		return nil, err
 	}
-	digest := sha256.New()
-	if err := json.NewEncoder(digest).Encode([]any{c, secret("headers"), secret("caCert"), secret("clientCert"), secret("clientKey")}); err != nil {
-		return nil, err
-	}
-	in.version = hex.EncodeToString(digest.Sum(nil))
+	in.version = endpoint.Version(c, secret, c.Secrets())
+	in.peer = endpoint.Peer{Kind: "a WebSocket server", Host: u.Host, Patience: patience, ClientCert: secret("clientCert") != ""}
 	return in, nil
 }
 
@@ -126,28 +124,11 @@ func (in *Input) Name() string { return in.name }
 // Version implements recorder.Input.
 func (in *Input) Version() string { return in.version }
 
-var ports = map[string]string{"ws": "80", "wss": "443"}
-
-// parseURL reads the URL. Its errors do not repeat it: it may have secrets.
-func parseURL(text string) (*url.URL, error) {
-	text = strings.TrimSpace(text)
-	u, err := url.Parse(text)
-	switch {
-	case text == "":
-		return nil, errors.New("is missing: write it as in wss://server.example/live")
-	case err != nil:
-		return nil, errors.New("is no URL: write it as in wss://server.example/live")
-	case ports[u.Scheme] == "":
-		return nil, errors.New("must begin with ws:// or wss://")
-	case u.User != nil:
-		return nil, errors.New("must not have a user and password: put an Authorization header into headers, where it is kept secret")
-	case u.Hostname() == "":
-		return nil, errors.New("has no host: write it as in wss://server.example/live")
-	}
-	if u.Port() == "" {
-		u.Host = net.JoinHostPort(u.Hostname(), ports[u.Scheme])
-	}
-	return u, nil
+var form = endpoint.Form{
+	Ports:       map[string]string{"ws": "80", "wss": "443"},
+	Schemes:     "ws:// or wss://",
+	Example:     "wss://server.example/live",
+	Credentials: "put an Authorization header into headers, where it is kept secret",
 }
 
 // headers reads the secret headers, and repeats none of their values.
@@ -169,40 +150,19 @@ func (in *Input) headers(text string) error {
 }
 
 func (in *Input) certificates(c Config, u *url.URL, secret func(string) string) error {
-	ca, cert, key := secret("caCert"), secret("clientCert"), secret("clientKey")
+	trust := endpoint.Trust{SkipVerify: c.SkipVerify, Secret: secret}
 	if u.Scheme == "ws" {
-		if ca != "" || cert != "" || key != "" || c.SkipVerify {
-			return errors.New("url: ws:// does not encrypt, so it has no use for certificates: begin with wss://")
+		if trust.IsSet() {
+			return endpoint.Unencrypted("ws", "wss://")
 		}
 		return nil
 	}
-	in.tls = &tls.Config{InsecureSkipVerify: c.SkipVerify, MinVersion: tls.VersionTLS12} //nolint:gosec // the user asks for it
-	if ca != "" {
-		in.tls.RootCAs = x509.NewCertPool()
-		if !in.tls.RootCAs.AppendCertsFromPEM([]byte(ca)) {
-			return errors.New("caCert: has no certificate in PEM, which begins with -----BEGIN CERTIFICATE-----")
-		}
-	}
-	if (cert == "") != (key == "") {
-		return errors.New("clientCert and clientKey: one needs the other")
-	}
-	if cert != "" {
-		pair, err := tls.X509KeyPair([]byte(cert), []byte(key))
-		if err != nil {
-			return fmt.Errorf("clientCert and clientKey: %w", err)
-		}
-		in.tls.Certificates = []tls.Certificate{pair}
-	}
-	return nil
+	var err error
+	in.tls, err = trust.Config()
+	return err
 }
 
 const (
-	// firstWait and longestWait are how long is waited before the first and the
-	// later attempts to connect again, give or take a half.
-	firstWait   = 500 * time.Millisecond
-	longestWait = 30 * time.Second
-	// steady is how long a connection must have lasted to count as a good one.
-	steady = 10 * time.Second
 	// patience is how long the server may take to answer.
 	patience = 10 * time.Second
 	// waiting is how many messages may wait to be decoded, and waitingBytes how
@@ -222,8 +182,7 @@ type run struct {
 	*Input
 	sink    *recorder.Sink
 	decoder *message.Decoder
-	queue   chan received
-	queued  atomic.Int64 // bytes
+	queue   *endpoint.Queue[received]
 }
 
 type received struct {
@@ -233,7 +192,7 @@ type received struct {
 
 // Run implements recorder.Input.
 func (in *Input) Run(ctx context.Context, sink *recorder.Sink) {
-	r := &run{Input: in, sink: sink, decoder: message.New(in.rules, "/", sink), queue: make(chan received, waiting)}
+	r := &run{Input: in, sink: sink, decoder: message.New(in.rules, "/", sink), queue: endpoint.NewQueue[received](waiting, waitingBytes)}
 	decoded, added := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(decoded)
@@ -243,22 +202,7 @@ func (in *Input) Run(ctx context.Context, sink *recorder.Sink) {
 		defer close(added)
 		r.add(ctx)
 	}()
-	for attempt := 0; ctx.Err() == nil; attempt++ {
-		begin := time.Now()
-		err := r.connection(ctx)
-		if ctx.Err() != nil {
-			break
-		}
-		sink.Trouble(r.why(err))
-		if time.Since(begin) > steady {
-			attempt = 0
-		}
-		d := min(firstWait<<min(attempt, 10), longestWait)
-		select {
-		case <-time.After(d/2 + rand.N(d)):
-		case <-ctx.Done():
-		}
-	}
+	endpoint.Reconnect(ctx, sink, r.connection, r.why)
 	<-decoded
 	<-added
 }
@@ -267,17 +211,18 @@ func (in *Input) Run(ctx context.Context, sink *recorder.Sink) {
 func (r *run) add(ctx context.Context) {
 	for {
 		select {
-		case m := <-r.queue:
-			r.queued.Add(-int64(len(m.payload)))
-			r.decoder.Add(r.name, m.payload, m.at, false, nil)
+		case <-r.queue.Some():
 		case <-ctx.Done():
 			return
+		}
+		for _, m := range r.queue.Take() {
+			r.decoder.Add(r.name, m.payload, m.at, false, nil)
 		}
 	}
 }
 
 // connection records what comes over one connection, until it is lost.
-func (r *run) connection(ctx context.Context) error {
+func (r *run) connection(ctx context.Context) (connected bool, err error) {
 	transport := &http.Transport{TLSClientConfig: r.tls}
 	defer transport.CloseIdleConnections()
 	dialing, cancel := context.WithTimeout(ctx, patience)
@@ -296,15 +241,15 @@ func (r *run) connection(ctx context.Context) error {
 	}
 	if err != nil {
 		if rsp != nil && rsp.StatusCode != http.StatusSwitchingProtocols {
-			return refused(rsp.StatusCode)
+			return false, refused(rsp.StatusCode)
 		}
-		return err
+		return false, err
 	}
 	defer func() { _ = c.CloseNow() }() // it is lost, or not wanted any more
 	c.SetReadLimit(-1)                  // what is too large is read over, see read
 	if r.send != "" {
 		if err := c.Write(dialing, websocket.MessageText, []byte(r.send)); err != nil {
-			return err
+			return true, err
 		}
 	}
 	r.sink.Trouble("")
@@ -320,9 +265,9 @@ func (r *run) connection(ctx context.Context) error {
 	for {
 		if err := r.read(reading, c); err != nil {
 			if cause := context.Cause(reading); cause != nil {
-				return cause
+				return true, cause
 			}
-			return err
+			return true, err
 		}
 	}
 }
@@ -370,16 +315,9 @@ func (r *run) read(ctx context.Context, c *websocket.Conn) error {
 		r.decoder.Skip(r.name, payload, tooLarge, nil)
 		return nil
 	}
-	m := received{payload, time.Now()}
-	if r.queued.Load()+int64(len(payload)) <= waitingBytes {
-		select {
-		case r.queue <- m:
-			r.queued.Add(int64(len(payload)))
-			return nil
-		default:
-		}
+	if !r.queue.Offer(received{payload, time.Now()}, len(payload)) {
+		r.decoder.Skip(r.name, payload, tooFast, nil)
 	}
-	r.decoder.Skip(r.name, payload, tooFast, nil)
 	return nil
 }
 
@@ -400,37 +338,22 @@ func (r refused) Error() string {
 }
 
 // why says what is wrong, and what to do.
-func (r *run) why(err error) string {
+func (r *run) why(f endpoint.Failure) (string, endpoint.Cause) {
 	var (
-		status    refused
-		op        *net.OpError
-		closed    websocket.CloseError
-		unknownCA x509.UnknownAuthorityError
-		hostname  x509.HostnameError
+		status refused
+		closed websocket.CloseError
 	)
 	switch {
-	case errors.As(err, &status):
-		return fmt.Sprintf("the server %s %v", r.host, status)
-	case errors.As(err, &closed):
-		return fmt.Sprintf("the server %s closed the connection: %v %.200s", r.host, closed.Code, closed.Reason)
-	case errors.As(err, &unknownCA):
-		return fmt.Sprintf("the certificate of the server %s is signed by nobody who is trusted here: set caCert to that of its authority", r.host)
-	case errors.As(err, &hostname):
-		return fmt.Sprintf("the certificate of the server %s is for another name: %v", r.host, hostname)
-	case errors.Is(err, errSilent), errors.Is(err, context.DeadlineExceeded):
-		return fmt.Sprintf("the server %s does not answer", r.host)
-	case errors.As(err, &op) && op.Op == "dial":
-		return fmt.Sprintf("no connection to %s: %v", r.host, op.Err)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
-		return fmt.Sprintf("the connection to %s was lost", r.host)
-	}
-	// The library's errors name the URL, which may have a secret.
-	text := strings.ReplaceAll(err.Error(), r.url, r.host)
-	for u := err; u != nil; u = errors.Unwrap(u) {
-		var inner *url.Error
-		if errors.As(u, &inner) {
-			text = inner.Err.Error()
+	case errors.As(f.Err, &status):
+		cause := endpoint.Unreachable
+		if status == http.StatusUnauthorized || status == http.StatusForbidden {
+			cause = endpoint.Refused
 		}
+		return fmt.Sprintf("the server %s %v", r.peer.Host, status), cause
+	case errors.As(f.Err, &closed):
+		return fmt.Sprintf("the server %s closed the connection: %v %.200s", r.peer.Host, closed.Code, closed.Reason), endpoint.Unreachable
+	case errors.Is(f.Err, errSilent):
+		return fmt.Sprintf("the server %s does not answer any more", r.peer.Host), endpoint.Unreachable
 	}
-	return fmt.Sprintf("no connection to %s: %.300s", r.host, text)
+	return r.peer.Explain(f.Err, f.Connected), endpoint.Unreachable
 }

@@ -15,8 +15,8 @@ import (
 
 	"github.com/coder/websocket"
 
+	. "github.com/continuum-live/continuum-datasource/pkg/internal/inputtest"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
-	. "github.com/continuum-live/continuum-datasource/pkg/recorder/inputtest"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/message"
 )
 
@@ -291,7 +291,7 @@ func TestTLS(t *testing.T) {
 		{"trusted", "wss://" + address, false, func(key string) string { return map[string]string{"caCert": ca}[key] }, ""},
 		{"not verified", "wss://" + address, true, none, ""},
 		{"not trusted", "wss://" + address, false, none, "set caCert"},
-		{"no encryption", "wss://" + plain.address, false, none, "no connection to"},
+		{"no encryption", "wss://" + plain.address, false, none, "does not speak TLS"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := Record(t, t.TempDir(), newInput(t, Config{URL: test.url, SkipVerify: test.skip}, test.secret))

@@ -24,10 +24,11 @@ export function RecorderStatus({ status, at = 0, error }: Polled) {
             renderExpandedRow={(input) => <Details input={input} />}
           />
           {status.inputs?.map(
-            ({ name, trouble }) =>
+            ({ name, trouble, nextTry = 0 }) =>
               trouble && (
                 <Text key={name} element="p" color="error">
                   {name}: {trouble}
+                  {nextTry > at && ` (tries again in ${Math.ceil((nextTry - at) / 1000)} s)`}
                 </Text>
               ),
           )}

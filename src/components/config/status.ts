@@ -25,6 +25,8 @@ export interface InputStatus {
   /** Samples per second, over the last ten seconds. */
   rate: number;
   trouble?: string;
+  /** When it tries to connect again. */
+  nextTry?: number;
   lastError?: string;
   messages?: number;
   /** By reason. Viewers get no examples. */

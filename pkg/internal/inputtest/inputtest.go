@@ -7,12 +7,14 @@
 //   - NeverBlocks: a server that says nothing holds up neither the store nor
 //     other inputs;
 //   - Stops within a second, whatever it is at;
-//   - SaysWhy there is no connection, without secrets;
+//   - SaysWhy there is no connection, in the same words for all inputs, without
+//     secrets, and when it tries again;
 //   - and leaks nothing.
 package inputtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -284,17 +286,22 @@ func stops(t *testing.T, s Suite) {
 }
 
 func saysWhy(t *testing.T, s Suite) {
-	t.Run("no server", func(t *testing.T) {
-		address := Nobody(t)
-		in := s.Input(t, address)
-		r := Record(t, t.TempDir(), in)
-		defer r.Close(t)
-		trouble := r.Troubled(t, in.Name())
-		t.Log(trouble)
-		if !strings.Contains(trouble, address) {
-			t.Error("it does not say where")
-		}
-	})
+	for _, test := range []struct{ name, address, want string }{
+		{"no server", Nobody(t), "nothing listens at "},
+		{"no host", "nobody.invalid:1", "the host nobody.invalid is not known"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			in := s.Input(t, test.address)
+			r := Record(t, t.TempDir(), in)
+			defer r.Close(t)
+			trouble := r.Troubled(t, in.Name())
+			t.Log(trouble)
+			if !strings.HasPrefix(trouble, test.want) || !strings.Contains(trouble, strings.Split(test.address, ":")[0]) {
+				t.Error("it does not say what and where")
+			}
+			retries(t, r, in, 5*time.Second)
+		})
+	}
 	t.Run("refused", func(t *testing.T) {
 		if s.Refused == nil {
 			t.Skip("this server refuses nobody")
@@ -307,5 +314,21 @@ func saysWhy(t *testing.T, s Suite) {
 		if secret != "" && strings.Contains(trouble, secret) {
 			t.Error("it gives the secret away")
 		}
+		retries(t, r, in, time.Minute)
+	})
+}
+
+// retries checks that the status says when the input tries again, within patience.
+func retries(t *testing.T, r *Recording, in recorder.Input, patience time.Duration) {
+	t.Helper()
+	Eventually(t, func() error {
+		next := r.Input(in.Name()).NextTry
+		if next == 0 {
+			return errors.New("it does not say when it tries again")
+		}
+		if wait := time.Until(time.UnixMilli(next)); wait > patience {
+			t.Errorf("it tries again in %v", wait)
+		}
+		return nil
 	})
 }

@@ -1,0 +1,80 @@
+package endpoint
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+const (
+	caCert     = "caCert"
+	clientCert = "clientCert"
+	clientKey  = "clientKey"
+)
+
+// Secrets returns the names of the secrets of TLS, all in PEM, and of others.
+func Secrets(others ...string) []string { return append(others, caCert, clientCert, clientKey) }
+
+// Trust says how client and server trust one another.
+type Trust struct {
+	// ServerName is the name in the certificate, if it is not the host of the URL.
+	ServerName string
+	// SkipVerify trusts any certificate.
+	SkipVerify bool
+	// Secret returns secrets by name, empty if not set: caCert, clientCert and
+	// clientKey.
+	Secret func(key string) string
+}
+
+// IsSet reports whether any setting is made that only TLS has a use for.
+func (t Trust) IsSet() bool {
+	return t.ServerName != "" || t.SkipVerify || t.Secret(caCert) != "" || t.Secret(clientCert) != "" || t.Secret(clientKey) != ""
+}
+
+// Config returns the configuration of TLS. Its errors name the setting.
+func (t Trust) Config() (*tls.Config, error) {
+	c := &tls.Config{ServerName: t.ServerName, InsecureSkipVerify: t.SkipVerify, MinVersion: tls.VersionTLS12} //nolint:gosec // the user asks for it
+	if ca := t.Secret(caCert); ca != "" {
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM([]byte(ca)) {
+			return nil, errors.New("caCert: has no certificate in PEM, which begins with -----BEGIN CERTIFICATE-----")
+		}
+	}
+	cert, key := t.Secret(clientCert), t.Secret(clientKey)
+	if (cert == "") != (key == "") {
+		return nil, errors.New("clientCert and clientKey: one needs the other")
+	}
+	if cert != "" {
+		pair, err := tls.X509KeyPair([]byte(cert), []byte(key))
+		if err != nil {
+			return nil, fmt.Errorf("clientCert and clientKey: %w", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}
+
+// Unencrypted is the error for settings of TLS beside a URL without TLS. use lists
+// the schemes that have it.
+func Unencrypted(scheme, use string) error {
+	return fmt.Errorf("url: %s:// does not encrypt, so it has no use for certificates: begin with %s", scheme, use)
+}
+
+// Version returns a digest of an input's settings and of the secrets with the given
+// names, as recorder.Input.Version wants it.
+func Version(settings any, secret func(key string) string, keys []string) string {
+	all := []any{settings}
+	for _, key := range keys {
+		all = append(all, secret(key))
+	}
+	b, err := json.Marshal(all)
+	if err != nil {
+		panic(err) // settings come from JSON
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
