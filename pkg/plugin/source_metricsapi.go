@@ -3,12 +3,10 @@ package plugin
 import (
 	"cmp"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
-	"strconv"
 	"strings"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
@@ -35,14 +33,11 @@ var headerName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 // the data source alone, never those of a viewer.
 func (in *instance) metricsAPI(ctx context.Context, s backend.DataSourceInstanceSettings) (source.Source, error) {
 	c := in.settings.MetricsAPI
-	opts, err := s.HTTPClientOptions(ctx)
+	opts, err := httpOptions(ctx, s)
 	if err != nil {
-		return nil, fmt.Errorf("the HTTP settings of the data source cannot be read: %w", err)
+		return nil, err
 	}
-	opts.ForwardHTTPHeaders = false
-	// Address, headers and credentials decide what there is to see.
-	in.settings.remote = strconv.FormatInt(s.Updated.UnixMilli(), 36)
-	secrets := secretsOf(opts)
+	in.settings.remote = savedAt(s)
 	if key := strings.TrimSpace(s.DecryptedSecureJSONData["apiKey"]); key != "" {
 		header := http.CanonicalHeaderKey(strings.TrimSpace(cmp.Or(c.KeyHeader, "Authorization")))
 		switch {
@@ -56,35 +51,13 @@ func (in *instance) metricsAPI(ctx context.Context, s backend.DataSourceInstance
 		default:
 			opts.Header.Set(header, "Bearer "+key)
 		}
-		secrets = append(secrets, key)
 	}
 	client, err := httpclient.New(opts)
 	if err != nil {
 		return nil, fmt.Errorf("the HTTP settings of the data source cannot be used: %w", err)
 	}
-	return metricsapi.New(metricsapi.Config{Endpoint: c.Endpoint, Client: client, Delay: ms(c.Delay), Secrets: secrets})
-}
-
-// secretHeader tells custom headers that are passwords from those that name a
-// tenant or the like.
-var secretHeader = regexp.MustCompile(`(?i)auth|key|token|secret|cookie|password`)
-
-// secretsOf returns what must not come back out of what a service answers.
-func secretsOf(opts httpclient.Options) []string {
-	var secrets []string
-	if b := opts.BasicAuth; b != nil && b.Password != "" {
-		secrets = append(secrets, b.Password, base64.StdEncoding.EncodeToString([]byte(b.User+":"+b.Password)))
-	}
-	for name, values := range opts.Header {
-		if !secretHeader.MatchString(name) {
-			continue
-		}
-		for _, v := range values {
-			_, credentials, _ := strings.Cut(v, " ") // Bearer …
-			secrets = append(secrets, v, strings.TrimSpace(credentials))
-		}
-	}
-	return secrets
+	secrets, private := secretsOf(opts, s)
+	return metricsapi.New(metricsapi.Config{Endpoint: c.Endpoint, Client: client, Delay: ms(c.Delay), Secrets: secrets, Private: private})
 }
 
 // names answers with the names of a metrics API's metrics.

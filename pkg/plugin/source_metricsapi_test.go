@@ -314,7 +314,7 @@ func TestMetricsAPICredentials(t *testing.T) {
 		{name: "a custom header", jsonData: settings(plain.URL, "", `,"httpHeaderName1":"X-Scope-OrgID"`), secrets: map[string]string{"httpHeaderValue1": "acme"},
 			header: "X-Scope-OrgID", want: "acme"},
 		{name: "a CA certificate", jsonData: settings(secure.URL, "", `,"tlsAuthWithCACert":true,"serverName":"example.com"`), secrets: map[string]string{"tlsCACert": ca}, header: "Authorization"},
-		{name: "no CA certificate", jsonData: settings(secure.URL, "", ""), err: "TLS: the metrics API's certificate is not trusted: x509: "},
+		{name: "no CA certificate", jsonData: settings(secure.URL, "", ""), err: "TLS: the certificate of the metrics API is not trusted: x509: "},
 		{name: "both in one header", jsonData: settings(plain.URL, "", ""), secrets: map[string]string{"apiKey": "k", "basicAuthPassword": "p"}, change: basic,
 			err: "an API key in the header Authorization leaves no room for basic auth: choose one of them, or another header for the key, in the data source settings"},
 		{name: "not a header", jsonData: settings(plain.URL, `,"keyHeader":"X Key"`, ""), secrets: map[string]string{"apiKey": "k"},

@@ -2,10 +2,8 @@ package plugin
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
 	"net/http"
-	"strconv"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/httpclient"
@@ -51,28 +49,21 @@ func (p prometheusSettings) check() error {
 // is asked with the data source's own credentials.
 func (in *instance) prometheus(ctx context.Context, s backend.DataSourceInstanceSettings) (source.Source, error) {
 	p := in.settings.Prometheus
-	options, err := s.HTTPClientOptions(ctx)
+	options, err := httpOptions(ctx, s)
 	if err != nil {
-		return nil, fmt.Errorf("the HTTP settings cannot be used: %w", err)
+		return nil, err
 	}
+	in.settings.remote = savedAt(s)
 	timeout := ms(p.QueryTimeout)
 	setDefault(&timeout, options.Timeouts.Timeout)
 	options.Timeouts.Timeout = max(options.Timeouts.Timeout, timeout)
 	client, err := httpclient.New(options)
 	if err != nil {
-		return nil, fmt.Errorf("the HTTP settings cannot be used: %w", err)
+		return nil, fmt.Errorf("the HTTP settings of the data source cannot be used: %w", err)
 	}
-	var secrets []string
-	for _, secret := range s.DecryptedSecureJSONData {
-		secrets = append(secrets, secret)
-	}
-	if b := options.BasicAuth; b != nil {
-		secrets = append(secrets, base64.StdEncoding.EncodeToString([]byte(b.User+":"+b.Password)))
-	}
-	// Address, headers and credentials decide what there is to see.
-	in.settings.remote = strconv.FormatInt(s.Updated.UnixMilli(), 36)
+	secrets, private := secretsOf(options, s)
 	engine, err := promql.NewRemote(promql.RemoteConfig{
-		URL: s.URL, Client: client, Method: p.HTTPMethod, Delay: ms(p.Delay), Timeout: timeout, Secrets: secrets})
+		URL: s.URL, Client: client, Method: p.HTTPMethod, Delay: ms(p.Delay), Timeout: timeout, Secrets: secrets, Private: private})
 	if err != nil {
 		return nil, err
 	}

@@ -508,7 +508,7 @@ func TestRemoteCredentials(t *testing.T) {
 	refuse.Store(true)
 	time.Sleep(time.Second + 100*time.Millisecond) // until its clock is asked for again
 	health, err = r.CheckHealth(ctx, &backend.CheckHealthRequest{PluginContext: r.pc})
-	if err != nil || health.Status != backend.HealthStatusError || !strings.Contains(health.Message, "key: ") {
+	if err != nil || health.Status != backend.HealthStatusError || !strings.HasPrefix(health.Message, "Credentials: ") {
 		t.Errorf("health is %+v, %v", health, err)
 	}
 	rsp, err := r.QueryData(ctx, &backend.QueryDataRequest{PluginContext: r.pc, Queries: []backend.DataQuery{{RefID: "A", JSON: []byte(`{"expr":"up"}`),

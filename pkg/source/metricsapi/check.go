@@ -8,22 +8,23 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/continuum-live/continuum-datasource/pkg/internal/remote"
 )
 
 // checkTime is how long a check takes at most.
 const checkTime = 15 * time.Second
 
 // Check implements source.Source. It asks each endpoint once, and its error
-// begins with the step that fails: Address, TLS, Key, Endpoint or Answer.
+// begins with the step that fails, as package remote names it.
 func (s *Source) Check(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
 	said, err := s.check(ctx)
-	var f *failure
-	if errors.As(err, &f) {
-		return "", fmt.Errorf("%s: %w", f.step, err)
+	if err != nil {
+		return "", remote.Checked(err)
 	}
-	return said, err
+	return said, nil
 }
 
 func (s *Source) check(ctx context.Context) (string, error) {
@@ -31,8 +32,8 @@ func (s *Source) check(ctx context.Context) (string, error) {
 	// Some services answer with a word, but whoever answers to everything answers
 	// with a page.
 	if err := c.get(ctx, 1, "/health", nil, func(header http.Header, _ io.Reader) error {
-		if isPage(header) {
-			return errPage
+		if remote.IsPage(header) {
+			return remote.ErrPage
 		}
 		return nil
 	}); err != nil {
@@ -66,7 +67,7 @@ func (s *Source) check(ctx context.Context) (string, error) {
 	case err != nil:
 		return "", err
 	case len(p.points) == 0:
-		return "", c.fail(atAnswer, false, "/latest has a point of %q at %s, but /query has none in the minute up to it", names[0], written(at))
+		return "", c.Fail(remote.Answer, "/latest has a point of %q at %s, but /query has none in the minute up to it", names[0], written(at))
 	}
 	return fmt.Sprintf("The metrics API answers, and names %d metrics. The newest point of the first of them, %s, is at %s.", len(names), names[0], written(at)), nil
 }
@@ -89,8 +90,8 @@ func (s *Source) checkUnnamed(ctx context.Context) error {
 		},
 	} {
 		err := ask(url.Values{"metric": {"continuum-check"}})
-		var f *failure
-		if errors.As(err, &f) && f.known && (f.status == http.StatusNotFound || f.status == http.StatusBadRequest) {
+		var f *remote.Failure
+		if errors.As(err, &f) && f.Known && (f.Status == http.StatusNotFound || f.Status == http.StatusBadRequest) {
 			continue
 		}
 		if err != nil {
@@ -105,5 +106,5 @@ func (s *Source) checkUnnamed(ctx context.Context) error {
 func (s *Source) Names(ctx context.Context) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
-	return s.client.names(ctx, tries)
+	return s.client.names(ctx, remote.Tries)
 }

@@ -78,7 +78,7 @@ func TestAskedAgain(t *testing.T) {
 		{"slow always", answers{slow}, 20875 * time.Millisecond, 22625 * time.Millisecond, 4,
 			"the metrics API did not answer in time: ask for less, or raise the timeout in the data source settings"},
 		{"a wrong answer", answers{func(w http.ResponseWriter) { _, _ = w.Write([]byte(`{}`)) }}, 0, 0, 1,
-			"the answer of /latest is wrong: it has no field timestamp"},
+			"the answer of the metrics API to /latest is wrong: it has no field timestamp"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -153,7 +153,7 @@ func TestServiceAway(t *testing.T) {
 		network.Stop()
 		q := parse(t, s, `{"metricName":"m"}`)
 		_, err := q.Settled(t.Context())
-		if want := "the metrics API cannot be reached: connection refused: check the endpoint, and whether the service is running"; err == nil || err.Error() != want {
+		if want := "the metrics API cannot be reached: connection refused: check the endpoint, and whether the server is running"; err == nil || err.Error() != want {
 			t.Errorf("got %v", err)
 		}
 		go func() {
@@ -183,7 +183,7 @@ func TestAnswerTooLarge(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = parse(t, s, `{"metricName":"m"}`).Settled(t.Context())
-	if want := "the answer of /latest has more than 64 MB: choose a shorter time range, or narrow the query down"; err == nil || err.Error() != want {
+	if want := "the answer of the metrics API to /latest has more than 64 MB: choose a shorter time range, or narrow the query down"; err == nil || err.Error() != want {
 		t.Errorf("got %v", err)
 	}
 }
@@ -213,8 +213,8 @@ func TestRedirects(t *testing.T) {
 	defer srv.Close()
 	for path, want := range map[string]string{
 		"/moved": "",
-		"/away":  "Endpoint: the metrics API redirects to " + thief.URL + ", which is not followed because the key would go there too: enter that address as the endpoint if it is right",
-		"/round": "Endpoint: the metrics API redirects to " + srv.URL + ", which is not followed because the key would go there too: enter that address as the endpoint if it is right",
+		"/away":  "Endpoint: the metrics API redirects to " + thief.URL + ", which is not followed because the credentials would go there too: enter that address as the endpoint if it is right",
+		"/round": "Endpoint: the metrics API redirects to itself again and again: check the endpoint",
 	} {
 		s, err := New(Config{Endpoint: srv.URL + path, Client: srv.Client()})
 		if err != nil {
@@ -292,17 +292,17 @@ func TestCheck(t *testing.T) {
 			}
 			_ = l.Close()
 			return "http://" + l.Addr().String(), http.DefaultClient
-		}, "Address: the metrics API cannot be reached: connection refused: check the endpoint, and whether the service is running"},
+		}, "Address: the metrics API cannot be reached: connection refused: check the endpoint, and whether the server is running"},
 		{"nothing answers", func(*testing.T) (string, *http.Client) {
 			return "http://a", &http.Client{Transport: &http.Transport{DialContext: (&net.Dialer{Deadline: time.Unix(1, 0)}).DialContext}}
 		}, "Address: the metrics API cannot be reached"},
 		{"a certificate that nobody knows", secure(func(srv *httptest.Server) { trust(srv).RootCAs = x509.NewCertPool() }),
-			"TLS: the metrics API's certificate is not trusted: x509: certificate signed by unknown authority"},
+			"TLS: the certificate of the metrics API is not trusted: x509: certificate signed by unknown authority"},
 		{"a certificate for another name", secure(func(srv *httptest.Server) { trust(srv).ServerName = "other.invalid" }),
-			"TLS: the metrics API's certificate is not trusted: x509: certificate is valid for example.com"},
+			"TLS: the certificate of the metrics API is not trusted: x509: certificate is valid for example.com"},
 		{"a certificate that has expired", secure(func(srv *httptest.Server) {
 			trust(srv).Time = func() time.Time { return time.Now().Add(200 * 365 * 24 * time.Hour) }
-		}), "TLS: the metrics API's certificate is not trusted: x509: certificate has expired"},
+		}), "TLS: the certificate of the metrics API is not trusted: x509: certificate has expired"},
 		{"a client certificate is wanted", func(t *testing.T) (string, *http.Client) {
 			srv := httptest.NewUnstartedServer(service)
 			srv.Config.ErrorLog = silent
@@ -333,9 +333,9 @@ func TestCheck(t *testing.T) {
 			t.Cleanup(srv.Close)
 			return strings.Replace(srv.URL, "https", "http", 1), http.DefaultClient
 		}, "TLS: the metrics API wants TLS: enter the endpoint with https:// instead of http://"},
-		{"no key", plain(map[string]string{"/health": `401{"error":"no key"}`}), "Key: the metrics API answers 401 Unauthorized to /health: no key"},
-		{"a key that is only looked at later", plain(map[string]string{"/names": `403{"Message":"not you"}`}), "Key: the metrics API answers 403 Forbidden to /names: not you"},
-		{"a key that is looked at last", plain(map[string]string{"/names": "404", "/latest": `401{"detail":"who?"}`}), "Key: the metrics API answers 401 Unauthorized to /latest: who?"},
+		{"no key", plain(map[string]string{"/health": `401{"error":"no key"}`}), "Credentials: the metrics API answers 401 Unauthorized to /health: no key"},
+		{"a key that is only looked at later", plain(map[string]string{"/names": `403{"Message":"not you"}`}), "Credentials: the metrics API answers 403 Forbidden to /names: not you"},
+		{"a key that is looked at last", plain(map[string]string{"/names": "404", "/latest": `401{"detail":"who?"}`}), "Credentials: the metrics API answers 401 Unauthorized to /latest: who?"},
 		{"a path that is not there", func(t *testing.T) (string, *http.Client) {
 			url, client := plain(nil)(t)
 			return url + "/api", client
@@ -343,11 +343,11 @@ func TestCheck(t *testing.T) {
 		{"no /latest", plain(map[string]string{"/latest": "404page not found"}), "Endpoint: the metrics API answers 404 Not Found to /latest: page not found"},
 		{"neither /names nor /latest", plain(map[string]string{"/names": "404", "/latest": `404{"detail":"Not Found"}`}), "Endpoint: the metrics API answers 404 Not Found to /latest: Not Found"},
 		{"neither /names nor /query", plain(map[string]string{"/names": "404", "/query": `404`}), "Endpoint: the metrics API answers 404 Not Found to /query"},
-		{"a web page", plain(map[string]string{"/health": "<!doctype html><title>Hello</title>"}), "Endpoint: the answer of /health is a web page and not JSON: is the endpoint the metrics API's?"},
-		{"not well", plain(map[string]string{"/health": `503{"error":"the database is down"}`}), "Answer: the metrics API answers 503 Service Unavailable to /health: the database is down"},
-		{"wrong names", plain(map[string]string{"/names": `{"metrics":[]}`}), "Answer: the answer of /names is wrong: it is an object and not a list"},
-		{"a wrong latest", plain(map[string]string{"/latest": `{"timestamp":"today","value":1}`}), `Answer: the answer of /latest is wrong: timestamp is "today"`},
-		{"a wrong query", plain(map[string]string{"/query": `{"timestamps":[1,2],"values":[1,2]}`}), "Answer: the answer of /query is wrong: timestamps[0] is 1970-01-01T00:00:00.001Z, which was not asked for"},
+		{"a web page", plain(map[string]string{"/health": "<!doctype html><title>Hello</title>"}), "Endpoint: the metrics API answers /health with a web page and not JSON: is the endpoint the metrics API's?"},
+		{"not well", plain(map[string]string{"/health": `503{"error":"the database is down"}`}), "Server: the metrics API answers 503 Service Unavailable to /health: the database is down"},
+		{"wrong names", plain(map[string]string{"/names": `{"metrics":[]}`}), "Answer: the answer of the metrics API to /names is wrong: it is an object and not a list"},
+		{"a wrong latest", plain(map[string]string{"/latest": `{"timestamp":"today","value":1}`}), `Answer: the answer of the metrics API to /latest is wrong: timestamp is "today"`},
+		{"a wrong query", plain(map[string]string{"/query": `{"timestamps":[1,2],"values":[1,2]}`}), "Answer: the answer of the metrics API to /query is wrong: timestamps[0] is 1970-01-01T00:00:00.001Z, which was not asked for"},
 		{"no points where there must be one", plain(map[string]string{"/query": `{"timestamps":[],"values":[]}`}), `Answer: /latest has a point of "m" at 20`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -373,7 +373,7 @@ func TestCheckOfASlowService(t *testing.T) {
 		s, network := asking(t, Config{}, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(time.Hour) }))
 		began := time.Now()
 		_, err := s.Check(t.Context())
-		if want := "Answer: the metrics API did not answer in time: ask for less, or raise the timeout in the data source settings"; err == nil || err.Error() != want {
+		if want := "Server: the metrics API did not answer in time: ask for less, or raise the timeout in the data source settings"; err == nil || err.Error() != want {
 			t.Errorf("got %v", err)
 		}
 		if took := time.Since(began); took != checkTime {

@@ -24,12 +24,12 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/continuum-live/continuum-datasource/pkg/grid"
+	"github.com/continuum-live/continuum-datasource/pkg/internal/remote"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
@@ -56,13 +56,14 @@ type Config struct {
 	Client *http.Client
 	// Delay is how long after its time a point may still come, or change.
 	Delay time.Duration
-	// Secrets are what must not be in anything that is returned.
-	Secrets []string
+	// Secrets are what must not be in anything that is returned. Private is what
+	// must not be in errors, such as a tenant's name, which labels may well have.
+	Secrets, Private []string
 }
 
 // Source answers from one service. Make it with [New].
 type Source struct {
-	client *client
+	client client
 	delay  int64 // ms
 
 	flights singleflight.Group // by subject
@@ -97,7 +98,7 @@ func New(c Config) (*Source, error) {
 		return nil, fmt.Errorf("the delay %v is out of range: enter 0 to %d ms", c.Delay, maxDelayMs)
 	}
 	return &Source{
-		client: newClient(endpoint, c.Client, c.Secrets),
+		client: newClient(endpoint, c),
 		delay:  c.Delay.Milliseconds(),
 		newest: make(map[string]newest),
 	}, nil
@@ -121,11 +122,11 @@ func (s *Source) Query(raw json.RawMessage) (source.Query, error) {
 	case strings.ContainsRune(q.MetricName+q.QueryText, 0):
 		return nil, errors.New("metricName or queryText has a NUL character in it: remove it")
 	case !slices.Contains(Aggregations, q.Aggregation):
-		return nil, fmt.Errorf("aggregation %q is not known: choose one of %s", cut(q.Aggregation, 40), strings.Join(Aggregations, ", "))
+		return nil, fmt.Errorf("aggregation %q is not known: choose one of %s", remote.Line(q.Aggregation, 40), strings.Join(Aggregations, ", "))
 	}
 	step, err := strconv.ParseFloat(string(in.MinStep), 64)
 	if err != nil || step != math.Trunc(step) || step < MinStep || step > MaxStep {
-		return nil, fmt.Errorf("minStep %q is out of range: use a whole number of milliseconds from %d to %d", cut(string(in.MinStep), 40), MinStep, MaxStep)
+		return nil, fmt.Errorf("minStep %q is out of range: use a whole number of milliseconds from %d to %d", remote.Line(string(in.MinStep), 40), MinStep, MaxStep)
 	}
 	q.MinStepMs = int64(step)
 	return q, nil
@@ -389,13 +390,4 @@ func aggregate(how string, points []point, rows grid.Rows) []float64 {
 		}
 	}
 	return values
-}
-
-// cut returns s with at most n runes, and always UTF-8.
-func cut(s string, n int) string {
-	s = strings.ToValidUTF8(s, "\ufffd")
-	if utf8.RuneCountInString(s) <= n {
-		return s
-	}
-	return string([]rune(s)[:n]) + "…"
 }

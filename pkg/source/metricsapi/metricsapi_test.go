@@ -420,7 +420,7 @@ func TestSecretsAreKept(t *testing.T) {
 	answers := map[string]string{
 		"names":              fmt.Sprintf(`[%q]`, key),
 		"labels":             fmt.Sprintf(`{"timestamps":[],"values":[],"labels":{%q:%q},"unit":%q}`, key, key, key),
-		"a message":          fmt.Sprintf(`500{"error":%q}`, strings.Repeat("x", maxMessage-5)+key),
+		"a message":          fmt.Sprintf(`500{"error":%q}`, strings.Repeat("x", 295)+key),
 		"a text":             "400" + key,
 		"an escaped text":    "403" + url.QueryEscape(key),
 		"a broken time":      fmt.Sprintf(`{"timestamps":[%q]}`, key),
@@ -476,9 +476,9 @@ func TestNames(t *testing.T) {
 		{"some", `["b","a"]`, 200, []string{"b", "a"}, ""},
 		{"none", `[]`, 200, []string{}, ""},
 		{"not there", `not found`, 404, []string{}, ""},
-		{"not a list", `{"names":["a"]}`, 200, nil, `the answer of /names is wrong: it is an object and not a list`},
-		{"not texts", `[1]`, 200, nil, `the answer of /names is wrong: name 0 is the number 1 and not a text`},
-		{"refused", `{"error":"no"}`, 403, nil, `the metrics API answers 403 Forbidden to /names: no`},
+		{"not a list", `{"names":["a"]}`, 200, nil, `the answer of the metrics API to /names is wrong: it is an object and not a list`},
+		{"not texts", `[1]`, 200, nil, `the answer of the metrics API to /names is wrong: name 0 is the number 1 and not a text`},
+		{"refused", `{"error":"no"}`, 403, nil, `the metrics API answers 403 Forbidden to /names: no: check the credentials and headers in the data source settings`},
 	} {
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(tc.status)

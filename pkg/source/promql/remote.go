@@ -10,12 +10,14 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/continuum-live/continuum-datasource/pkg/internal/remote"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
@@ -35,8 +37,9 @@ type RemoteConfig struct {
 	Delay time.Duration
 	// Timeout bounds one question, all attempts included.
 	Timeout time.Duration
-	// Secrets are texts that no error may hold, whatever the server answers.
-	Secrets []string
+	// Secrets and Private are what no error may hold, whatever the server answers:
+	// credentials, and other values of headers.
+	Secrets, Private []string
 }
 
 // DelayOf returns how long a row has to wait for its samples where they are
@@ -49,7 +52,7 @@ func DelayOf(interval time.Duration) time.Duration { return interval + 500*time.
 // Mimir, Thanos, VictoriaMetrics and others.
 type Remote struct {
 	api     v1.API
-	client  *remoteClient
+	client  remoteClient
 	host    string
 	delay   time.Duration
 	timeout time.Duration
@@ -171,28 +174,29 @@ func (r *Remote) now(ctx context.Context) (now, value int64, err error) {
 		}
 	}
 	if math.IsNaN(float64(v)) || v <= 0 || v > 1e12 || t <= 0 {
-		return 0, 0, failure{step: stepAnswer, text: fmt.Sprintf("asked for time(), %s answers %s", r.host, r.client.said(fmt.Sprint(answer)))}
+		return 0, 0, r.client.Fail(remote.Answer, "asked for time(), %s answers %s", r.host, r.client.Text(fmt.Sprint(answer)))
 	}
 	return int64(t), int64(math.Floor(float64(v) * 1000)), nil
 }
 
 // bound returns a context in which one question has to be answered.
 func (r *Remote) bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, r.timeout, r.client.slow(r.timeout))
+	return context.WithTimeout(ctx, r.timeout)
 }
 
 // explain returns why a question has failed.
 func (r *Remote) explain(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if f := (failure{}); errors.As(err, &f) {
+	var f *remote.Failure
+	var refused *v1.Error
+	switch {
+	case errors.As(err, &f):
 		return f
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.As(err, &refused) && refused.Type != v1.ErrBadResponse:
+		return r.client.Fail(remote.Query, "%s refuses the query: %s", r.host, r.client.Text(refused.Msg))
 	}
-	if e := (*v1.Error)(nil); errors.As(err, &e) && e.Type != v1.ErrBadResponse {
-		return failure{step: stepQuery, text: r.client.said(e.Msg)}
-	}
-	return failure{step: stepAnswer, text: fmt.Sprintf("%s answers what Prometheus would not: %s", r.host, r.client.said(err.Error()))}
+	return r.client.Fail(remote.Answer, "%s answers what Prometheus would not: %s", r.host, r.client.Text(err.Error()))
 }
 
 // Range implements Engine. Answers that may lack something are errors.
@@ -212,7 +216,7 @@ func (r *Remote) Range(ctx context.Context, expr string, lookback time.Duration,
 		}
 		matrix, ok := answer.(model.Matrix)
 		if !ok {
-			return nil, failure{step: stepAnswer, text: fmt.Sprintf("%s answers a range with %T", r.host, answer)}
+			return nil, r.client.Fail(remote.Answer, "%s answers a range with %T", r.host, answer)
 		}
 		if len(matrix) > maxSeries {
 			return nil, errTooManySeries
@@ -221,14 +225,17 @@ func (r *Remote) Range(ctx context.Context, expr string, lookback time.Duration,
 			return nil, err
 		}
 		for _, m := range matrix {
-			l := labelsFrom(m.Metric)
+			l, ok := labelsFrom(m.Metric)
+			if !ok {
+				return nil, r.client.Fail(remote.Answer, "%s answers with a label that is not UTF-8: %s", r.host, r.client.Text(m.Metric.String()))
+			}
 			key := l.String()
 			at, ok := index[key]
 			found := false
 			for _, p := range m.Values {
 				t := int64(p.Timestamp)
 				if t < from || t > to || (t-first)%step != 0 {
-					return nil, failure{step: stepAnswer, text: fmt.Sprintf("%s answers for %d, which was not asked for (%d to %d in steps of %d ms)", r.host, t, from, to, step)}
+					return nil, r.client.Fail(remote.Answer, "%s answers for %d, which was not asked for (%d to %d in steps of %d ms)", r.host, t, from, to, step)
 				}
 				if math.IsNaN(float64(p.Value)) {
 					continue
@@ -257,34 +264,38 @@ var errTooManySeries = source.Downstream(fmt.Errorf("the query gives more than %
 func (r *Remote) incomplete(warnings v1.Warnings) error {
 	for _, w := range warnings {
 		if !strings.HasPrefix(w, "PromQL ") {
-			return failure{step: stepServer, text: r.host + " may have left something out: " + r.client.said(w)}
+			return r.client.Fail(remote.Server, "%s may have left something out: %s", r.host, r.client.Text(w))
 		}
 	}
 	return nil
 }
 
-func labelsFrom(m model.Metric) labels.Labels {
+// labelsFrom returns the labels of a metric, false if one is not UTF-8.
+func labelsFrom(m model.Metric) (labels.Labels, bool) {
 	b := labels.NewScratchBuilder(len(m))
 	for name, value := range m {
+		if !utf8.ValidString(string(name)) || !value.IsValid() {
+			return labels.Labels{}, false
+		}
 		b.Add(string(name), string(value))
 	}
 	b.Sort()
-	return b.Labels()
+	return b.Labels(), true
 }
 
-// Check implements Engine. Its error names the step that fails: address, TLS,
-// key, endpoint or answer.
+// Check implements Engine. Its error begins with the step that fails, as package
+// remote names it.
 func (r *Remote) Check(ctx context.Context) (string, error) {
 	ctx, cancel := r.bound(ctx)
 	defer cancel()
 	now, value, err := r.now(ctx)
 	if err != nil {
-		return "", err
+		return "", remote.Checked(err)
 	}
 	off := time.Until(time.UnixMilli(now)).Round(time.Second)
 	message := r.host + " answers."
 	if info, err := r.api.Buildinfo(ctx); err == nil && info.Version != "" {
-		message = fmt.Sprintf("%s answers, version %s.", r.host, r.client.said(info.Version))
+		message = fmt.Sprintf("%s answers, version %s.", r.host, r.client.Text(info.Version))
 	}
 	message += fmt.Sprintf(" Rows are shown %v after their time.", time.Duration(now-r.final(now, value))*time.Millisecond)
 	switch {
