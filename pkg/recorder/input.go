@@ -26,7 +26,9 @@ type Input interface {
 // for as long as the input runs.
 type Series struct {
 	Labels labels.Labels
-	ref    storage.SeriesRef // where the TSDB found it last
+	// ref is where the opened TSDB of that number found the series last.
+	ref storage.SeriesRef
+	of  uint64
 }
 
 // Sample is one value of a series at a time in Unix milliseconds.

@@ -101,8 +101,9 @@ var orgs = regexp.MustCompile(`^[1-9][0-9]{0,18}$`)
 // Remembered returns the settings, as Config.Remember had them, of all stores
 // that were in use when they were last open. What cannot be read is logged.
 func (r *Recorder) Remembered() map[Key]json.RawMessage {
+	now := r.clock.Now()
 	all := make(map[Key]json.RawMessage)
-	found, _ := afero.Glob(files, filepath.Join(r.root, "*", "*", memoryFile)) // the pattern is good
+	found, _ := afero.Glob(files, filepath.Join(globEscape(r.root), "*", "*", memoryFile)) // the pattern is good
 	for _, file := range found {
 		dir := filepath.Dir(file)
 		org, uid := filepath.Base(filepath.Dir(dir)), filepath.Base(dir)
@@ -113,12 +114,12 @@ func (r *Recorder) Remembered() map[Key]json.RawMessage {
 		if err != nil {
 			continue
 		}
-		m, err := recall(dir, "", r.now(), r.logger)
+		m, err := recall(dir, "", now, r.logger)
 		if err != nil {
 			r.logger.Warn("A store's settings are forgotten until it is asked", "error", err)
 			continue
 		}
-		if len(m.Settings) > 0 && (m.Idle == 0 || r.now().UnixMilli() < m.Used+m.Idle) {
+		if len(m.Settings) > 0 && (m.Idle == 0 || now.UnixMilli() < m.Used+m.Idle) {
 			all[Key{id, uid}] = m.Settings
 		}
 	}

@@ -18,8 +18,17 @@ import (
 	"github.com/prometheus/prometheus/tsdb"
 )
 
-func tsdbRange(s *Store) *tsdb.RangeHead {
-	return tsdb.NewRangeHead(s.db.Head(), s.db.Head().MinTime(), s.db.Head().MaxTime())
+// compact writes what is in memory into blocks, as the TSDB does itself in time.
+func compact(t testing.TB, s *Store) {
+	t.Helper()
+	db, err := s.database.acquire()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.readers.Done()
+	if err := db.CompactHead(tsdb.NewRangeHead(db.Head(), db.Head().MinTime(), db.Head().MaxTime())); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestRemembered(t *testing.T) {
@@ -259,9 +268,7 @@ func TestDeleteLateSamples(t *testing.T) {
 				t.Errorf("the store has %v", samples)
 			}
 		}
-		if err := s.db.CompactOOOHead(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		compact(t, s)
 	}
 }
 

@@ -4,12 +4,13 @@
 // Stores belong to the process, one per organisation and data source, opened
 // once and never twice. It guarantees that
 //
-//   - a sample that was committed is found again after the process was killed;
+//   - a sample that was committed is found again after the process was killed,
+//     and whatever becomes of the disk: see readiness;
 //   - the settled time of a store never goes back, and no sample at or before it
 //     comes without being counted as late;
 //   - a change of settings opens nothing anew, and stops no input that stays.
 //
-// Only the TSDB touches files. The package knows nothing of Grafana: it must
+// The TSDB and afero alone touch files. The package knows nothing of Grafana: it must
 // not import the SDK, pkg/source, pkg/tail or pkg/plugin.
 package recorder
 
@@ -26,6 +27,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/continuum-live/continuum-datasource/pkg/internal/clock"
 )
 
 // Key names a store: a data source's uid alone does not, because two
@@ -44,6 +47,11 @@ type Config struct {
 	// OutOfOrder is how far behind the newest sample of the store another one
 	// is still taken.
 	OutOfOrder time.Duration
+	// MaxAhead is how far ahead of this machine's clock a sample may be.
+	MaxAhead time.Duration
+	// Below DiskLow free bytes nothing is acknowledged, below DiskCritical the
+	// store is closed until there is room again. 0 is no floor.
+	DiskLow, DiskCritical int64
 	// MaxWait is the longest that the settled time waits for one input.
 	MaxWait time.Duration
 	// Idle is how long inputs run although nobody asks for samples, 0 for ever.
@@ -57,9 +65,11 @@ type Config struct {
 
 // Recorder holds the stores of the process under one directory.
 type Recorder struct {
-	root   string
-	logger *slog.Logger
-	now    func() time.Time
+	root    string
+	logger  *slog.Logger
+	clock   *clock.Clock
+	free    func(dir string) (int64, error) // bytes on its disk
+	reserve *reserve
 
 	mu      sync.Mutex
 	entries map[Key]*entry
@@ -82,7 +92,7 @@ type entry struct {
 // New returns a recorder whose stores live in <root>/<organisation>/<uid>. It
 // opens nothing yet.
 func New(root string, logger *slog.Logger) *Recorder {
-	return &Recorder{root: root, logger: logger, now: time.Now, entries: make(map[Key]*entry)}
+	return &Recorder{root: root, logger: logger, clock: clock.System(), free: freeBytes, reserve: newReserve(root), entries: make(map[Key]*entry)}
 }
 
 var (
@@ -191,7 +201,7 @@ func (r *Recorder) open(key Key, e *entry) {
 	config, late, identity := e.config, e.late, e.identity
 	e.mu.Unlock()
 	dir := r.dir(key)
-	s, err := open(dir, config, late, identity, r.logger.With("org", key.Org, "uid", key.UID), r.now)
+	s, err := open(r, dir, config, late, identity, r.logger.With("org", key.Org, "uid", key.UID))
 	if err != nil {
 		err = openError(dir, err)
 	}

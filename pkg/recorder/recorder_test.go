@@ -18,22 +18,27 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/util/annotations"
+
+	"github.com/continuum-live/continuum-datasource/pkg/internal/clock"
 )
 
-// clock is a clock that tests set.
-type clock struct{ ms atomic.Int64 }
+// manualClock is a clock that tests set. It is never in doubt, but where a test
+// sets it forward by ahead.
+type manualClock struct{ ms, ahead atomic.Int64 }
 
-func (c *clock) now() time.Time { return time.UnixMilli(c.ms.Load()) }
+func (c *manualClock) now() time.Time { return time.UnixMilli(c.ms.Load() + c.ahead.Load()) }
+
+func (c *manualClock) boot() time.Duration { return time.Duration(c.ms.Load()) * time.Millisecond }
 
 // start is a whole minute, so that times in tests read well.
 const start = int64(1_800_000_000_000)
 
-func newRecorder(t testing.TB, dir string) (*Recorder, *clock) {
+func newRecorder(t testing.TB, dir string) (*Recorder, *manualClock) {
 	t.Helper()
-	c := &clock{}
+	c := &manualClock{}
 	c.ms.Store(start)
 	r := New(dir, slog.New(slog.DiscardHandler))
-	r.now = c.now
+	r.clock = clock.New(c.now, c.boot)
 	t.Cleanup(func() {
 		if err := r.Close(); err != nil {
 			t.Error(err)
@@ -219,7 +224,7 @@ func TestOrganisations(t *testing.T) {
 	two, _ := openManual(t, r, Key{2, "uid"})
 	commit(t, sink, start, Sample{series("m", "secret", "of one"), start, 1})
 	sink.Describe(map[string]Metadata{"m": {Help: "of one"}})
-	if one == two || one.db.Dir() == two.db.Dir() {
+	if one == two || one.database.dir == two.database.dir {
 		t.Fatal("the organisations share a store")
 	}
 	if got := read(t, two, "m"); len(got) != 0 {
@@ -296,7 +301,7 @@ func TestLateAndRefused(t *testing.T) {
 	at := func(d time.Duration, v float64) Sample { return Sample{m, start + d.Milliseconds(), v} }
 
 	// One true sample after one from the future: the future must not harm.
-	commit(t, sink, 0, at(1000*time.Hour, 1), at(10*time.Second+time.Millisecond, 1))
+	commit(t, sink, 0, at(1000*time.Hour, 1), at(DefaultMaxAhead+time.Millisecond, 1))
 	commit(t, sink, start, at(0, 1))
 	c.ms.Store(start + 5000)
 	_, moved := s.Watch()

@@ -15,7 +15,7 @@ import (
 // both, and show now the one and now the other.
 type seen struct {
 	ctx     context.Context
-	store   *Store
+	in      *ingester
 	refs    storage.GetRef
 	samples []Sample
 	// head and blocks are the newest times in the two parts of the TSDB.
@@ -45,14 +45,15 @@ func keyOf(s *Series) seriesKey {
 	return seriesKey{series: s}
 }
 
-func (s *Store) seenBy(ctx context.Context, app storage.Appender, samples []Sample) *seen {
-	w := &seen{ctx: ctx, store: s, samples: samples, head: s.db.Head().MaxTime(), blocks: -1 << 62}
+// seenBy needs g.mu.
+func (g *ingester) seenBy(ctx context.Context, app storage.Appender, samples []Sample) *seen {
+	w := &seen{ctx: ctx, in: g, samples: samples, head: g.of.Head().MaxTime(), blocks: -1 << 62}
 	w.refs, _ = app.(storage.GetRef)
 	// Series come and go: forget those that the TSDB has forgotten.
-	if n := s.db.Head().NumSeries(); uint64(len(s.last)) > 2*n+1<<16 {
-		clear(s.last)
+	if n := g.of.Head().NumSeries(); uint64(len(g.last)) > 2*n+1<<16 {
+		clear(g.last)
 	}
-	for _, b := range s.db.Blocks() {
+	for _, b := range g.of.Blocks() {
 		w.blocks = max(w.blocks, b.Meta().MaxTime)
 	}
 	return w
@@ -61,6 +62,9 @@ func (s *Store) seenBy(ctx context.Context, app storage.Appender, samples []Samp
 // before reports whether the batch's sample i has come before, and its value then.
 func (w *seen) before(i int) (bool, float64, error) {
 	p := &w.samples[i]
+	if p.Series.of != w.in.of.number {
+		p.Series.of, p.Series.ref = w.in.of.number, 0
+	}
 	if p.Series.ref == 0 && w.refs != nil {
 		p.Series.ref, _ = w.refs.GetRef(p.Series.Labels, p.Series.Labels.Hash())
 	}
@@ -70,7 +74,7 @@ func (w *seen) before(i int) (bool, float64, error) {
 			return false, 0, nil
 		}
 	} else {
-		last, known := w.store.last[p.Series.ref]
+		last, known := w.in.last[p.Series.ref]
 		if !known {
 			last = w.head
 		}
@@ -110,10 +114,10 @@ func (w *seen) look(i int) (*found, error) {
 		matchers = append(matchers, labels.MustNewMatcher(labels.MatchEqual, l.Name, l.Value))
 	})
 	// Up to the newest one if that is not known yet, to know it from now on.
-	if _, known := w.store.last[key.ref]; !known {
+	if _, known := w.in.last[key.ref]; !known {
 		f.through = math.MaxInt64
 	}
-	q, err := w.store.db.Querier(f.from, f.through)
+	q, err := w.in.of.Querier(f.from, f.through)
 	if err != nil {
 		return nil, fmt.Errorf("look for samples that came before: %w", err)
 	}
@@ -157,5 +161,5 @@ func (w *seen) add(p *Sample, ref storage.SeriesRef) {
 		}
 	}
 	p.Series.ref = ref
-	w.store.last[ref] = max(newest, w.store.last[ref])
+	w.in.last[ref] = max(newest, w.in.last[ref])
 }

@@ -32,9 +32,7 @@ func TestTheFirstOfTwoWins(t *testing.T) {
 			}
 			counted.stored, counted.repeated, counted.duplicate = 0, 0, 0
 			if round%40 == 19 {
-				if err := s.db.CompactHead(tsdbRange(s)); err != nil {
-					t.Fatal(err)
-				}
+				compact(t, s)
 			}
 			if err := r.Close(); err != nil {
 				t.Fatal(err)

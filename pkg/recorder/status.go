@@ -1,17 +1,9 @@
 package recorder
 
 import (
-	"cmp"
-	"context"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/storage"
-	"github.com/prometheus/prometheus/util/annotations"
 )
 
 // Status is how a store is. It holds no addresses and no secrets.
@@ -30,6 +22,12 @@ type Status struct {
 	// unless somebody asks before, in Unix milliseconds, 0 for never.
 	Used  int64 `json:"used"`
 	Stops int64 `json:"stops"`
+	// NotReady is why nothing can be stored now, empty if it can. DiskFree is how
+	// many bytes are free on the store's disk, 0 if that is not known.
+	NotReady string `json:"notReady,omitempty"`
+	DiskFree int64  `json:"diskFree"`
+	// Removed is what was deleted last because it was ahead of the clock.
+	Removed *Removed `json:"removed,omitempty"`
 }
 
 // InputStatus is how an input has been since it began.
@@ -136,26 +134,26 @@ func (in *InputStatus) add(r Report) {
 
 // Status returns how the store is.
 func (s *Store) Status() Status {
-	head := s.db.Head()
-	st := Status{Series: head.NumSeries(), Bytes: head.Size()}
-	for _, b := range s.db.Blocks() {
+	st := Status{Inputs: s.inputs.status(s.clock.Now()), Settled: s.Settled(), Removed: s.future.last()}
+	st.Used, st.Stops = s.usage.times()
+	_, st.DiskFree, _ = s.ready.disk()
+	if err := s.ready.check(); err != nil {
+		st.NotReady = err.Error()
+	}
+	db, err := s.database.acquire()
+	if err != nil {
+		st.NotReady = err.Error()
+		return st
+	}
+	defer db.readers.Done()
+	head := db.Head()
+	st.Series, st.Bytes = head.NumSeries(), head.Size()
+	for _, b := range db.Blocks() {
 		st.Bytes += b.Size()
 	}
-	if oldest, err := s.db.StartTime(); err == nil && (head.NumSeries() > 0 || len(s.db.Blocks()) > 0) {
+	if oldest, err := db.StartTime(); err == nil && (head.NumSeries() > 0 || len(db.Blocks()) > 0) {
 		st.Oldest = oldest
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st.Settled, st.Used, st.Stops = s.settle(), s.used, s.stops()
-	now := s.now()
-	for name, sink := range s.sinks {
-		in := sink.status
-		in.Name, in.Rate = name, sink.recent.perSecond(now)
-		in.Connected = sink.heard && in.Trouble == ""
-		in.Skipped = maps.Clone(in.Skipped)
-		st.Inputs = append(st.Inputs, in)
-	}
-	slices.SortFunc(st.Inputs, func(a, b InputStatus) int { return cmp.Compare(a.Name, b.Name) })
 	return st
 }
 
@@ -185,23 +183,4 @@ func (r *rate) perSecond(now time.Time) float64 {
 		sum += n
 	}
 	return float64(sum) / float64(len(r.counts))
-}
-
-// LabelNames returns the names of labels that series with samples from mint to
-// maxt (Unix ms) have, at most limit of them.
-func (s *Store) LabelNames(ctx context.Context, mint, maxt int64, limit int, matchers ...*labels.Matcher) (names []string, err error) {
-	err = s.query(mint, maxt, func(q storage.Querier) (w annotations.Annotations, err error) {
-		names, w, err = q.LabelNames(ctx, &storage.LabelHints{Limit: limit}, matchers...)
-		return w, err
-	})
-	return names[:min(len(names), limit)], err
-}
-
-// LabelValues returns the values of a label, as LabelNames does its names.
-func (s *Store) LabelValues(ctx context.Context, mint, maxt int64, limit int, name string, matchers ...*labels.Matcher) (values []string, err error) {
-	err = s.query(mint, maxt, func(q storage.Querier) (w annotations.Annotations, err error) {
-		values, w, err = q.LabelValues(ctx, name, &storage.LabelHints{Limit: limit}, matchers...)
-		return w, err
-	})
-	return values[:min(len(values), limit)], err
 }

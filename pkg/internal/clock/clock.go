@@ -51,7 +51,7 @@ func New(wall func() time.Time, boot func() time.Duration) *Clock {
 }
 
 // System returns the clock of this machine.
-func System() *Clock { return New(Wall, sinceBoot) }
+func System() *Clock { return New(Wall, sinceStart) }
 
 func (c *Clock) sample() time.Time { return c.wall().Round(0).Add(-c.boot()) }
 

@@ -181,7 +181,7 @@ future v=4 %[4]d
 温 度=5 %[1]d
 fifth v=1 %[1]d
 good v=3 %[5]d
-`, now, now+1, now-2*3600_000, now+60_000, now+2)
+`, now, now+1, now-2*3600_000, now+3600_000, now+2)
 	rsp := post(sink, Influx, "?precision=ms", body)
 	var a answer
 	if err := json.Unmarshal([]byte(rsp.Body), &a); err != nil {

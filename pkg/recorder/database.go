@@ -1,0 +1,433 @@
+package recorder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/alecthomas/units"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/tsdbutil"
+	"github.com/prometheus/prometheus/util/compression"
+	"github.com/spf13/afero"
+)
+
+const (
+	// segmentBytes is how much of the disk a block takes while it is written.
+	segmentBytes = 64 << 20
+	// reopenWait is how long readers wait for a TSDB that is being opened anew.
+	reopenWait = 5 * time.Second
+	// closeWait is how long the TSDB may take to close. After a panic a lock
+	// inside of it may be held for ever.
+	closeWait = 30 * time.Second
+)
+
+// reloadEvery is how often the TSDB does its own work. Shorter in tests.
+var reloadEvery = time.Minute
+
+// database is the TSDB in a directory, which may be closed and opened anew while
+// others want to use it. It holds the directory's lock all the time, whatever
+// becomes of the TSDB, which has none of its own.
+type database struct {
+	dir    string
+	logger *slog.Logger
+	lock   *tsdbutil.DirLocker
+
+	// changing is held while the TSDB is opened, closed or rewritten.
+	changing sync.Mutex
+	broken   *tsdb.DB // could not be closed
+
+	mu      sync.Mutex
+	config  Config
+	current *opened
+	retired *opened       // to be closed once nobody reads it
+	why     error         // why there is none
+	opening chan struct{} // not nil if there will be one soon, closed then
+}
+
+// opened is a TSDB from when it is opened until it is closed. SeriesRefs of one
+// mean nothing to another.
+type opened struct {
+	*tsdb.DB
+	number   uint64 // another for each
+	failures failures
+	readers  sync.WaitGroup
+}
+
+var opens atomic.Uint64
+
+// newDatabase takes the directory for this process. It opens no TSDB yet.
+func newDatabase(dir string, c Config, logger *slog.Logger) (*database, error) {
+	if err := files.MkdirAll(dir, 0o777); err != nil {
+		return nil, err
+	}
+	lock, err := tsdbutil.NewDirLocker(dir, "tsdb", logger, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := lock.Lock(); err != nil {
+		return nil, err
+	}
+	return &database{dir: dir, logger: logger, lock: lock, config: c, why: ErrClosed}, nil
+}
+
+// acquire returns the TSDB, which stays open until its readers.Done is called.
+func (d *database) acquire() (*opened, error) {
+	var timeout <-chan time.Time
+	for {
+		d.mu.Lock()
+		current, why, opening := d.current, d.why, d.opening
+		if current != nil {
+			current.readers.Add(1)
+		}
+		d.mu.Unlock()
+		if current != nil {
+			return current, nil
+		}
+		if opening == nil {
+			return nil, why
+		}
+		if timeout == nil {
+			timeout = time.After(reopenWait)
+		}
+		select {
+		case <-opening:
+		case <-timeout:
+			return nil, why
+		}
+	}
+}
+
+// configure sets what may change while the TSDB is open.
+func (d *database) configure(c Config) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.config = c
+	if d.current == nil {
+		return nil
+	}
+	return d.current.ApplyConfig(&config.Config{StorageConfig: config.StorageConfig{TSDBConfig: &config.TSDBConfig{
+		OutOfOrderTimeWindow: c.OutOfOrder.Milliseconds(),
+		Retention:            &config.TSDBRetentionConfig{Time: model.Duration(c.Retention), Size: units.Base2Bytes(c.MaxBytes)},
+	}}})
+}
+
+// open opens the TSDB.
+func (d *database) open() error {
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	return d.openLocked()
+}
+
+func (d *database) openLocked() error {
+	d.mu.Lock()
+	c := d.config
+	d.mu.Unlock()
+	db, err := d.openTSDB(c)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err != nil {
+		d.why = err
+	} else {
+		d.current, d.why = db, nil
+	}
+	if d.opening != nil {
+		close(d.opening)
+		d.opening = nil
+	}
+	return err
+}
+
+func (d *database) openTSDB(c Config) (*opened, error) {
+	if d.broken != nil {
+		// There is room again: it may give back what it still holds.
+		if err := finish("close what could not be closed", d.broken.Head().Close); err != nil {
+			d.logger.Warn("A part of the store could not be closed, and takes memory until Grafana is restarted", "error", err)
+		}
+		d.broken = nil
+	}
+	if err := d.restore(); err != nil {
+		return nil, err
+	}
+	opts := tsdb.DefaultOptions()
+	opts.RetentionDuration = c.Retention.Milliseconds()
+	opts.MaxBytes = c.MaxBytes
+	opts.OutOfOrderTimeWindow = c.OutOfOrder.Milliseconds()
+	// As in Prometheus: larger blocks are cheaper to read, but are deleted whole.
+	opts.MaxBlockDuration = min(31*24*time.Hour, c.Retention/10).Milliseconds()
+	opts.MaxBlockChunkSegmentSize = segmentBytes
+	opts.BlockReloadInterval = reloadEvery
+	opts.WALCompression = compression.Snappy
+	// A series map for millions of series would cost 100 MB before the first.
+	opts.StripeSize = 1 << 10
+	opts.NoLockfile = true // d.lock is held
+	for tries := 0; ; tries++ {
+		o := &opened{number: opens.Add(1)}
+		var err error
+		if o.DB, err = tsdb.Open(d.dir, d.logger, &o.failures, opts, nil); err != nil {
+			return nil, err
+		}
+		if o.failures.repairs() == 0 || tries > 0 {
+			return o, nil
+		}
+		// After it has repaired its log of samples, the TSDB has not read the one of
+		// those out of order, and would delete it one day.
+		if err := o.Close(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// restore undoes a repair of a log that did not come to its end: the TSDB would
+// not look at what was to be repaired again.
+func (d *database) restore() error {
+	for _, log := range []string{"wal", "wbl"} {
+		found, err := afero.Glob(files, filepath.Join(globEscape(d.dir), log, "*.repair"))
+		if err != nil {
+			return err
+		}
+		for _, file := range found {
+			if err := files.Rename(file, strings.TrimSuffix(file, ".repair")); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// globEscape returns a pattern that matches path alone.
+func globEscape(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+}
+
+// isOpen reports whether there is a TSDB.
+func (d *database) isOpen() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.current != nil
+}
+
+// close closes the TSDB once nobody reads it any more. Whoever wants to use it
+// afterwards gets why.
+func (d *database) close(why error) error {
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	return d.closeLocked(why, false)
+}
+
+// reopen closes the TSDB and opens it anew. In between, whoever wants to use it
+// waits.
+func (d *database) reopen(why error) error {
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	if err := d.closeLocked(why, true); err != nil {
+		d.logger.Warn("The store was not closed well, and is opened again", "error", err)
+	}
+	return d.openLocked()
+}
+
+// retire has whoever wants to use the TSDB get why from now on, or wait if it
+// will be open again soon.
+func (d *database) retire(why error, soon bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.current != nil {
+		d.retired = d.current
+	}
+	d.current, d.why = nil, why
+	if soon && d.opening == nil {
+		d.opening = make(chan struct{})
+	}
+}
+
+func (d *database) closeLocked(why error, soon bool) error {
+	d.retire(why, soon)
+	d.mu.Lock()
+	o := d.retired
+	d.retired = nil
+	d.mu.Unlock()
+	if o == nil {
+		return nil
+	}
+	o.readers.Wait()
+	err := finish("close the TSDB", o.Close)
+	if err != nil {
+		d.broken = o.DB
+	}
+	return err
+}
+
+// release gives the directory free. The TSDB must be closed.
+func (d *database) release() error { return d.lock.Release() }
+
+// finish runs f, which may panic or not come back.
+func finish(what string, f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- recovered(what, f) }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(closeWait):
+		return fmt.Errorf("%s: it took more than %v", what, closeWait)
+	}
+}
+
+// recovered turns a panic of f into a panicked.
+func recovered(what string, f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = panicked(fmt.Sprintf("%s: %v\n%s", what, p, debug.Stack()))
+		}
+	}()
+	return f()
+}
+
+// panicked is what was a panic, with its stack.
+type panicked string
+
+func (p panicked) Error() string { return string(p) }
+
+// toBlocks writes all that is in memory into blocks and opens the TSDB anew
+// without logs, so that nothing deleted can come back from these. A block ends at
+// cut (Unix ms), and what is after it is in blocks of its own. Then, before the
+// TSDB is opened anew, it runs do. Nobody may write meanwhile.
+func (d *database) toBlocks(ctx context.Context, cut int64, do func(*tsdb.DB) error) error {
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	d.mu.Lock()
+	o, why := d.current, d.why
+	d.mu.Unlock()
+	if o == nil {
+		return why
+	}
+	if err := o.CompactOOOHead(ctx); err != nil {
+		return err
+	}
+	first, last := o.Head().MinTime(), o.Head().MaxTime()
+	if o.Head().NumSeries() > 0 && first <= last {
+		if first <= cut && cut < last {
+			if err := o.CompactHead(tsdb.NewRangeHead(o.Head(), first, cut)); err != nil {
+				return err
+			}
+			first = cut + 1
+		}
+		if err := o.CompactHead(tsdb.NewRangeHead(o.Head(), first, last)); err != nil {
+			return err
+		}
+	}
+	if do != nil {
+		if err := do(o.DB); err != nil {
+			return err
+		}
+	}
+	if err := d.closeLocked(errReopening, true); err != nil {
+		return errors.Join(err, d.openLocked())
+	}
+	var errs []error
+	for _, part := range []string{"wal", "wbl", "chunks_head"} {
+		errs = append(errs, files.RemoveAll(filepath.Join(d.dir, part)))
+	}
+	return errors.Join(append(errs, d.openLocked())...)
+}
+
+// deleteBlocks deletes samples of blocks from the disk.
+func deleteBlocks(ctx context.Context, db *tsdb.DB, mint, maxt int64, matchers ...*labels.Matcher) error {
+	// Blocks that are joined meanwhile would take the samples along.
+	db.DisableCompactions()
+	defer db.EnableCompactions()
+	for _, b := range db.Blocks() {
+		if b.OverlapsClosedInterval(mint, maxt) {
+			if err := b.Delete(ctx, mint, maxt, matchers...); err != nil {
+				return err
+			}
+		}
+	}
+	return db.CleanTombstones()
+}
+
+// newest returns the time that the TSDB takes for its newest sample's, the lowest
+// there is if it is empty.
+func (o *opened) newest() int64 {
+	newest := o.Head().MaxTime()
+	for _, b := range o.Blocks() {
+		newest = max(newest, b.Meta().MaxTime-1)
+	}
+	return newest
+}
+
+// failures has what the TSDB counts of its failures: of a sample out of order
+// that it could not write it says nothing else but a line in its log. It is the
+// registerer of the TSDB, and forgets all other metrics.
+type failures struct {
+	mu       sync.Mutex
+	writes   []prometheus.Collector
+	repaired []prometheus.Collector
+}
+
+var _ prometheus.Registerer = (*failures)(nil)
+
+// Register implements prometheus.Registerer.
+func (f *failures) Register(c prometheus.Collector) error {
+	descs := make(chan *prometheus.Desc, 100) // far more than any has
+	c.Describe(descs)
+	close(descs)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for desc := range descs {
+		switch text := desc.String(); {
+		case strings.Contains(text, `_writes_failed_total"`):
+			f.writes = append(f.writes, c)
+		case strings.Contains(text, `_tsdb_wal_corruptions_total"`):
+			f.repaired = append(f.repaired, c)
+		}
+	}
+	return nil
+}
+
+// MustRegister implements prometheus.Registerer.
+func (f *failures) MustRegister(all ...prometheus.Collector) {
+	for _, c := range all {
+		_ = f.Register(c) // cannot fail
+	}
+}
+
+// Unregister implements prometheus.Registerer.
+func (f *failures) Unregister(prometheus.Collector) bool { return true }
+
+// failedWrites returns how many writes of the logs have failed.
+func (f *failures) failedWrites() float64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return sum(f.writes)
+}
+
+// repairs returns how often a log was repaired.
+func (f *failures) repairs() float64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return sum(f.repaired)
+}
+
+func sum(counters []prometheus.Collector) (n float64) {
+	for _, c := range counters {
+		metrics := make(chan prometheus.Metric, 1)
+		c.Collect(metrics)
+		var m dto.Metric
+		if err := (<-metrics).Write(&m); err == nil {
+			n += m.GetCounter().GetValue()
+		}
+	}
+	return n
+}

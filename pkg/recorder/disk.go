@@ -1,0 +1,70 @@
+package recorder
+
+import (
+	"fmt"
+	"path/filepath"
+	"sync"
+
+	"github.com/shirou/gopsutil/v4/disk"
+)
+
+// freeBytes returns how many bytes this process may still write to dir.
+func freeBytes(dir string) (int64, error) {
+	u, err := disk.Usage(dir)
+	if err != nil {
+		return 0, err
+	}
+	return int64(min(u.Free, 1<<62)), nil
+}
+
+// reserve is a file that takes room on the disk of all stores, to be given back
+// to them when somebody else has taken the rest: closing a TSDB may write.
+type reserve struct {
+	file string
+
+	mu    sync.Mutex
+	bytes int64 // 0 if there is none
+}
+
+const reserveFile = "reserve"
+
+func newReserve(root string) *reserve {
+	r := &reserve{file: filepath.Join(root, reserveFile)}
+	if info, err := files.Stat(r.file); err == nil {
+		r.bytes = info.Size()
+	}
+	return r
+}
+
+// reserveBytes is how large the reserve is of a store with this second floor. It
+// is less than what the free space must grow by until a TSDB is opened again.
+func reserveBytes(critical int64) int64 { return min(critical/4, 64<<20) }
+
+// ensure makes the reserve at least this large.
+func (r *reserve) ensure(bytes int64) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.bytes >= bytes {
+		return nil
+	}
+	// A file system gives room to what is written alone.
+	if err := write(r.file, make([]byte, bytes)); err != nil {
+		return fmt.Errorf("keep a reserve of the disk: %w", err)
+	}
+	r.bytes = bytes
+	return nil
+}
+
+// release gives the reserve back.
+func (r *reserve) release() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.bytes == 0 {
+		return nil
+	}
+	if err := files.Remove(r.file); err != nil {
+		return fmt.Errorf("give the reserve of the disk back: %w", err)
+	}
+	r.bytes = 0
+	return nil
+}

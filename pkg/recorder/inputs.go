@@ -1,0 +1,200 @@
+package recorder
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/base32"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/continuum-live/continuum-datasource/pkg/internal/clock"
+)
+
+// inputs are the running inputs of a store.
+type inputs struct {
+	identity string // of the store
+	ingester *ingester
+	horizon  *horizon
+	metadata *metadata
+	clock    *clock.Clock
+
+	changing sync.Mutex // held while inputs are started and stopped
+
+	mu    sync.Mutex
+	sinks map[string]*Sink
+}
+
+// run makes the inputs those that run. Those of the same name and version go on.
+func (ins *inputs) run(all []Input) {
+	ins.changing.Lock()
+	defer ins.changing.Unlock()
+	wanted := make(map[string]Input, len(all))
+	for _, in := range all {
+		wanted[in.Name()] = in
+	}
+
+	ins.mu.Lock()
+	gone := maps.Clone(ins.sinks)
+	maps.DeleteFunc(gone, func(name string, k *Sink) bool { return wanted[name] != nil && wanted[name].Version() == k.version })
+	ins.mu.Unlock()
+
+	// An input that goes may have something to commit yet. Until it has ended,
+	// the settled time waits for it.
+	for _, sink := range gone {
+		sink.stop()
+	}
+	for name, sink := range gone {
+		<-sink.done
+		ins.horizon.leave(name)
+	}
+
+	ins.mu.Lock()
+	defer ins.mu.Unlock()
+	for name := range gone {
+		delete(ins.sinks, name)
+	}
+	for name, in := range wanted {
+		if ins.sinks[name] == nil {
+			ins.sinks[name] = ins.start(in)
+		}
+	}
+}
+
+func (ins *inputs) start(in Input) *Sink {
+	ctx, cancel := context.WithCancel(context.Background())
+	sink := &Sink{of: ins, name: in.Name(), version: in.Version(), stop: cancel, done: make(chan struct{})}
+	ins.horizon.join(sink.name)
+	go func() {
+		defer close(sink.done)
+		in.Run(ctx, sink)
+	}()
+	return sink
+}
+
+func (ins *inputs) sink(name string) *Sink {
+	ins.mu.Lock()
+	defer ins.mu.Unlock()
+	return ins.sinks[name]
+}
+
+// status returns how the inputs are, by name.
+func (ins *inputs) status(now time.Time) []InputStatus {
+	ins.mu.Lock()
+	sinks := slices.Collect(maps.Values(ins.sinks))
+	ins.mu.Unlock()
+	slices.SortFunc(sinks, func(a, b *Sink) int { return cmp.Compare(a.name, b.name) })
+	var all []InputStatus
+	for _, k := range sinks {
+		all = append(all, k.snapshot(now))
+	}
+	return all
+}
+
+// Sink takes the samples of one running input. All methods may be called at
+// any time from any goroutine.
+type Sink struct {
+	of      *inputs
+	name    string
+	version string
+	stop    context.CancelFunc
+	done    chan struct{}
+
+	mu     sync.Mutex
+	begun  bool // the input has said how it is, or committed
+	status InputStatus
+	recent rate
+}
+
+// Identity names this input of this very store among all clients of a server:
+// 22 letters and digits, the same after restarts.
+func (k *Sink) Identity() string {
+	sum := sha256.Sum256([]byte(k.of.identity + "/" + k.name))
+	return "c" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:13]))
+}
+
+// Now returns the time by which what arrives is to be stamped. It is not that of
+// the wall clock while this is in doubt, see package clock.
+func (k *Sink) Now() time.Time { return k.of.clock.Now() }
+
+// Describe says what the metrics are, by name.
+func (k *Sink) Describe(meta map[string]Metadata) { k.of.metadata.add(meta) }
+
+// Trouble sets what people are to be told about the input, empty if it is
+// connected and all is well. Until the first call or commit it counts as
+// connecting.
+func (k *Sink) Trouble(message string) { k.Retry(message, time.Time{}) }
+
+// Retry is Trouble for an input that tries again by itself at the time next.
+func (k *Sink) Retry(message string, next time.Time) {
+	k.mu.Lock()
+	k.status.Trouble, k.status.NextTry = cut(message, maxPayload), 0
+	if !next.IsZero() {
+		k.status.NextTry = next.UnixMilli()
+	}
+	k.mu.Unlock()
+	k.begin()
+}
+
+// Report adds to what the status says of messages.
+func (k *Sink) Report(r Report) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.status.add(r)
+}
+
+func (k *Sink) begin() {
+	k.mu.Lock()
+	first := !k.begun
+	k.begun = true
+	k.mu.Unlock()
+	if first {
+		k.of.horizon.wake()
+	}
+}
+
+// Commit stores samples and says that the input has given all that it has up to
+// watermark (Unix ms). When it returns nil, what was not refused is found again
+// even if the process is killed. Refused are samples that are too far ahead of
+// this clock, too old, or another value for a time that the series has one for:
+// the first wins. After an error nothing counts as stored, and all should be
+// committed again: after an ErrNotReady it succeeds when there is room on the
+// disk again, or whatever else kept it from succeeding is over.
+func (k *Sink) Commit(ctx context.Context, samples []Sample, watermark int64) error {
+	return k.CommitEach(ctx, samples, watermark, func(int, error) {})
+}
+
+// CommitEach is Commit for those who tell others which samples were refused. It
+// calls refused, before it returns, with the index and the reason of each; after
+// an error they count for nothing.
+func (k *Sink) CommitEach(ctx context.Context, samples []Sample, watermark int64, refused func(i int, why error)) error {
+	out, err := k.of.ingester.commit(ctx, k.name, samples, watermark, refused)
+	now := k.of.clock.Now()
+	k.mu.Lock()
+	if err != nil {
+		k.status.LastError = err.Error()
+	}
+	k.status.Samples += out.stored
+	k.status.Late += out.late
+	k.status.Repeated += out.repeated
+	k.status.Refused.add(out.refused)
+	if out.stored > 0 {
+		k.recent.add(now, out.stored)
+	}
+	k.mu.Unlock()
+	k.begin()
+	return err
+}
+
+func (k *Sink) snapshot(now time.Time) InputStatus {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	in := k.status
+	in.Name, in.Rate = k.name, k.recent.perSecond(now)
+	in.Connected = k.begun && in.Trouble == ""
+	in.Skipped = maps.Clone(in.Skipped)
+	return in
+}
