@@ -96,7 +96,11 @@ func (p *panel) exactly(shown picture) error {
 	if err != nil {
 		return err
 	}
-	rows, err := q.Rows(context.Background(), shown.step, shown.times[0]-shown.step, shown.newest())
+	b, err := q.Bind(shown.step, int64(len(shown.times))*shown.step)
+	if err != nil {
+		return err
+	}
+	rows, err := b.Rows(context.Background(), shown.times[0]-shown.step, shown.newest())
 	if err != nil {
 		return err
 	}

@@ -109,21 +109,39 @@ type setBackSource struct {
 }
 
 func (s setBackSource) Query(raw json.RawMessage) (source.Query, error) {
-	q, err := s.Source.Query(raw)
-	if err != nil {
-		return nil, err
-	}
-	return setBackQuery{q, s.by}, nil
+	return rebound(s.Source, raw, func(b source.Bound) source.Bound { return setBackBound{b, s.by} })
 }
 
-type setBackQuery struct {
-	source.Query
+type setBackBound struct {
+	source.Bound
 	by *atomic.Int64
 }
 
-func (q setBackQuery) Settled(ctx context.Context) (int64, error) {
-	settled, err := q.Query.Settled(ctx)
-	return settled - q.by.Load(), err
+func (b setBackBound) Settled(ctx context.Context) (int64, error) {
+	settled, err := b.Bound.Settled(ctx)
+	return settled - b.by.Load(), err
+}
+
+// rebound returns a source's query whose bound forms are replaced.
+func rebound(s source.Source, raw json.RawMessage, replace func(source.Bound) source.Bound) (source.Query, error) {
+	q, err := s.Query(raw)
+	if err != nil {
+		return nil, err
+	}
+	return reboundQuery{q, replace}, nil
+}
+
+type reboundQuery struct {
+	source.Query
+	replace func(source.Bound) source.Bound
+}
+
+func (q reboundQuery) Bind(step, window int64) (source.Bound, error) {
+	b, err := q.Query.Bind(step, window)
+	if err != nil {
+		return nil, err
+	}
+	return q.replace(b), nil
 }
 
 var errDown = errors.New("connection refused")

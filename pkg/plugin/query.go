@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/tracing"
@@ -19,7 +18,6 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/channel"
 	"github.com/continuum-live/continuum-datasource/pkg/grid"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
-	"github.com/continuum-live/continuum-datasource/pkg/tail"
 )
 
 // wire is what a query has beside the fields of its source.
@@ -118,64 +116,31 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 		return nil, invalid{err}
 	}
 	countResync(w.Resync)
-	settled, err := q.Settled(ctx)
+	p, err := newPlan(q, request{
+		from: dq.TimeRange.From.UnixMilli(), to: dq.TimeRange.To.UnixMilli(),
+		interval: dq.Interval.Milliseconds(), live: w.Live && !caller.computes,
+	}, in.settings)
+	if err != nil {
+		return nil, invalid{err}
+	}
+	settled, err := p.bound.Settled(ctx)
 	if err != nil {
 		return nil, err
 	}
-	step := max(dq.Interval.Milliseconds(), q.MinStep(), in.settings.MinStep)
-	from, to := dq.TimeRange.From.UnixMilli(), dq.TimeRange.To.UnixMilli()
-	if from < -channel.MaxTime || to > channel.MaxTime {
-		return nil, invalid{errors.New("the time range is out of bounds: choose one that is nearer to now")}
+	span, err := p.rows(settled, in.settings)
+	if err != nil {
+		return nil, invalid{err}
 	}
-	if from > to {
-		return nil, invalid{errors.New("the time range ends before it begins: choose another one")}
-	}
-
-	// A plain answer has the settled rows of the range.
-	isLive := w.Live && !caller.computes && 2*step <= to-from
-	var notice error
-	if u, ok := q.(source.Unsplit); ok && isLive {
-		if err := u.Unsplit(); err != nil {
-			isLive, notice = false, fmt.Errorf("Shown without a live stream: %w", err)
-		}
-	}
-	after, through := grid.Floor(from, step), grid.Floor(min(to, settled), step)
-	if n := grid.Window(to-from, step) / step; isLive && n > in.settings.MaxRows && (through-after)/step <= in.settings.MaxRows {
-		isLive, notice = false, fmt.Errorf("Shown without a live stream: it would have %d rows, more than the %d that the data source settings allow. "+
-			"Choose a shorter time range, or a larger minimum interval in the query options.", n, in.settings.MaxRows)
-	}
-	if isLive {
-		// The newest window, by the clock of the source: the browser's may be off.
-		through = grid.Floor(settled, step)
-		after = through - grid.Window(to-from, step)
-	}
-	after = min(after, through) // nothing of the range is settled yet
-	if windowed, ok := q.(source.Windowed); ok {
-		window := to - from
-		if isLive {
-			window = through - after
-		}
-		q = windowed.Within(window)
-	}
-	if n := (through - after) / step; n > in.settings.MaxRows {
-		return nil, invalid{fmt.Errorf("the query has %d rows, more than the %d that the data source settings allow: "+
-			"choose a shorter time range, or a larger minimum interval in the query options", n, in.settings.MaxRows)}
-	}
-	first := after
-	if isLive {
-		// A stream begins with the overlap, and must know the fields of it all.
-		first = min(first, through-tail.OverlapLen(step)*step)
-	}
-	late := lateOf(q) // before the rows: what comes meanwhile counts as later
-	rows, err := q.Rows(ctx, step, first, through)
+	late, _ := p.bound.Watch() // before the rows: what comes meanwhile counts as later
+	rows, err := p.bound.Rows(ctx, span.first, span.through)
 	if err != nil {
 		return nil, err
 	}
-	rows = rows.Newest(int((through - after) / step))
+	rows = rows.Newest(int((span.through - span.after) / p.step))
 	for i := range rows.Series {
 		rows.Series[i].Display = display(rows.Series[i], w.Legend)
 	}
-	executed := fmt.Sprintf("%s, one row per %v", q, time.Duration(step)*time.Millisecond)
+	executed := fmt.Sprintf("%s, one row per %v", q, ms(p.step))
 
 	var frames data.Frames
 	if caller.computes {
@@ -187,8 +152,9 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 		f.RefID = dq.RefID
 		f.Meta.ExecutedQueryString = executed
 	}
-	if isLive {
-		notice = in.offer(frames[0].Meta, caller, w, q, rows, late)
+	notice := p.notice
+	if p.live {
+		notice = in.offer(frames[0].Meta, caller, w, p, rows.Fields(), rows.Time(0), late)
 	}
 	if notice != nil {
 		frames[0].AppendNotices(data.Notice{Severity: data.NoticeSeverityWarning, Text: notice.Error()})
@@ -196,23 +162,13 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 	return frames, nil
 }
 
-// lateOf returns how many late samples the query's source has taken.
-func lateOf(q source.Query) uint64 {
-	w, ok := q.(source.Watched)
-	if !ok {
-		return 0
-	}
-	late, _ := w.Watch()
-	return late
-}
-
 // offer puts the channel of the rows that follow into an answer's meta. An error
 // says why there can be none.
-func (in *instance) offer(meta *data.FrameMeta, caller caller, w wire, q source.Query, rows grid.Rows, late uint64) error {
+func (in *instance) offer(meta *data.FrameMeta, caller caller, w wire, p plan, fields []string, first int64, late uint64) error {
 	encoded, err := channel.Data{
-		Query:    q.JSON(),
+		Query:    p.bound.Query().JSON(),
 		Legend:   w.Legend,
-		Fields:   rows.Fields(),
+		Fields:   fields,
 		Revision: in.settings.revision(),
 		Late:     late,
 	}.Encode()
@@ -223,17 +179,16 @@ func (in *instance) offer(meta *data.FrameMeta, caller caller, w wire, q source.
 		return fmt.Errorf("Shown without a live stream: the query and its series take %d KB, more than the %d KB a stream can have. "+
 			"Ask for fewer series.", len(encoded)>>10, channel.MaxData>>10)
 	}
-	if err := checkFields(rows.Fields(), rows.Step); err != nil {
-		return fmt.Errorf("Shown without a live stream: %w. Ask for fewer series, or a larger minimum interval.", err)
+	if err := streamable(p.bound, p.window, fields, in.settings); err != nil {
+		return fmt.Errorf("Shown without a live stream: %w", err)
 	}
-	window := rows.Through - rows.After
-	path := channel.Path{Step: rows.Step, Window: window, Digest: channel.DigestOf(encoded), Nonce: w.Nonce}
+	path := channel.Path{Step: p.step, Window: p.window, Digest: channel.DigestOf(encoded), Nonce: w.Nonce}
 	pc := caller.context
 	if err := in.streams.room(ownerOf(pc), path, userOf(pc), in.settings); err != nil {
 		return err
 	}
 	meta.Channel = path.Channel(pc.DataSourceInstanceSettings.UID)
-	meta.Custom = live{Data: encoded, Step: rows.Step, Window: window, First: rows.Time(0)}
+	meta.Custom = live{Data: encoded, Step: p.step, Window: p.window, First: first}
 	return nil
 }
 

@@ -158,16 +158,15 @@ type failing struct {
 }
 
 func (f failing) Query(raw json.RawMessage) (source.Query, error) {
-	q, err := f.Source.Query(raw)
-	return failingQuery{q, f.err}, err
+	return rebound(f.Source, raw, func(b source.Bound) source.Bound { return failingBound{b, f.err} })
 }
 
-type failingQuery struct {
-	source.Query
+type failingBound struct {
+	source.Bound
 	err error
 }
 
-func (q failingQuery) Settled(context.Context) (int64, error) { return 0, q.err }
+func (b failingBound) Settled(context.Context) (int64, error) { return 0, b.err }
 
 func TestChannelOnlyWhereLiveIsRight(t *testing.T) {
 	const live = `{"live":true}`
@@ -276,13 +275,17 @@ func TestAlertRule(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		b, err := q.Bind(1000, length.Milliseconds())
+		if err != nil {
+			t.Fatal(err)
+		}
 		crossed := map[string]int{}
 		was := map[string]bool{}
 		for range 200 {
 			time.Sleep(7300 * time.Millisecond)
 			got := reduced(t, in, pc, raw, length)
 			now := time.Now()
-			truth, err := q.Rows(t.Context(), 1000, now.Add(-length).UnixMilli()/1000*1000, now.UnixMilli()/1000*1000)
+			truth, err := b.Rows(t.Context(), now.Add(-length).UnixMilli()/1000*1000, now.UnixMilli()/1000*1000)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -317,16 +317,39 @@ func TestRecorderAnswers(t *testing.T) {
 			t.Errorf("the answer has the channel %q and the notices %v", frame.Meta.Channel, frame.Meta.Notices)
 		}
 
-		// The window is part of the query where, and only where, it matters.
-		for expr, windowed := range map[string]bool{"avg_over_time(m_bytes[$__range])": true, "m_bytes": false} {
-			custom := r.ask(t, fmt.Sprintf(`{"expr":%q,"live":true}`, expr), 30*time.Second).Meta.Custom.(live)
-			var d channel.Data
-			if err := json.Unmarshal([]byte(custom.Data), &d); err != nil {
+		// The window is the path's alone: no data can bring another one.
+		frame = r.ask(t, `{"expr":"avg_over_time(m_bytes[$__range])","live":true}`, 30*time.Second)
+		path, err := channel.ParsePath(strings.TrimPrefix(frame.Meta.Channel, "ds/"+r.pc.DataSourceInstanceSettings.UID+"/"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d channel.Data
+		if err := json.Unmarshal([]byte(frame.Meta.Custom.(live).Data), &d); err != nil {
+			t.Fatal(err)
+		}
+		if want := `{"expr":"avg_over_time(m_bytes[$__range])"}`; string(d.Query) != want {
+			t.Errorf("the query is %s, not %s", d.Query, want)
+		}
+		for window, want := range map[int64]backend.SubscribeStreamStatus{
+			0: backend.SubscribeStreamStatusOK, 5000: backend.SubscribeStreamStatusPermissionDenied,
+		} {
+			if window != 0 {
+				d.Query = fmt.Appendf(nil, `{"expr":"avg_over_time(m_bytes[$__range])","window":%d}`, window)
+			}
+			encoded, err := d.Encode()
+			if err != nil {
 				t.Fatal(err)
 			}
-			if got := strings.Contains(string(d.Query), fmt.Sprintf(`"window":%d`, custom.Window)); got != windowed {
-				t.Errorf("the query of %s is %s", expr, d.Query)
+			path.Digest = channel.DigestOf(encoded)
+			raw, _ := json.Marshal(encoded)
+			rsp, err := r.SubscribeStream(t.Context(), &backend.SubscribeStreamRequest{PluginContext: r.pc, Path: path.String(), Data: raw})
+			if err != nil || rsp.Status != want {
+				t.Errorf("the window %d in the data of a path with %d gets the status %v, %v", window, path.Window, rsp, err)
 			}
+		}
+		// A range without any length has a window of one step.
+		if frame = r.ask(t, `{"expr":"avg_over_time(m_bytes[$__range])"}`, 0); frame.Rows() != 0 {
+			t.Errorf("an empty range has %d rows", frame.Rows())
 		}
 
 		rsp, err := r.QueryData(t.Context(), &backend.QueryDataRequest{PluginContext: r.pc, Queries: []backend.DataQuery{{

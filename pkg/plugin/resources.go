@@ -61,22 +61,22 @@ func (in *instance) resource(get func(*instance, *recorder.Store, *http.Request)
 	}
 }
 
-// browse answers with what an engine of PromQL knows of series.
-func (in *instance) browse(get func(promql.Engine, scope, *http.Request) (any, error)) http.HandlerFunc {
+// browse answers with what a source of PromQL knows of series.
+func (in *instance) browse(get func(promql.Browser, scope, *http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body := any(nil)
-		engine, err := in.engine()
+		browser, err := in.browser()
 		if err == nil {
 			var s scope
 			if s, err = scopeOf(r); err == nil {
-				body, err = get(engine, s, r)
+				body, err = get(browser, s, r)
 			}
 		}
 		respond(w, body, err)
 	}
 }
 
-func (in *instance) engine() (promql.Engine, error) {
+func (in *instance) browser() (promql.Browser, error) {
 	if in.broken != nil {
 		return nil, invalid{in.broken}
 	}
@@ -84,7 +84,7 @@ func (in *instance) engine() (promql.Engine, error) {
 	if !ok {
 		return nil, invalid{fmt.Errorf("the source %q knows no PromQL", in.settings.Source)}
 	}
-	return s.Engine, nil
+	return s.Browser, nil
 }
 
 func respond(w http.ResponseWriter, body any, err error) {
@@ -163,13 +163,13 @@ type metric struct {
 	recorder.Metadata
 }
 
-func metricNames(engine promql.Engine, s scope, r *http.Request) (any, error) {
-	names, err := engine.LabelValues(r.Context(), s.from, s.to, s.limit, model.MetricNameLabel, s.matchers...)
+func metricNames(browser promql.Browser, s scope, r *http.Request) (any, error) {
+	names, err := browser.LabelValues(r.Context(), s.from, s.to, s.limit, model.MetricNameLabel, s.matchers...)
 	if err != nil {
 		return nil, err
 	}
 	// Not every server has descriptions, and names are worth more.
-	meta, err := engine.Metadata(r.Context())
+	meta, err := browser.Metadata(r.Context())
 	if err != nil {
 		backend.Logger.FromContext(r.Context()).Debug("Metrics without descriptions", "error", err)
 	}
@@ -180,13 +180,13 @@ func metricNames(engine promql.Engine, s scope, r *http.Request) (any, error) {
 	return metrics, nil
 }
 
-func labelNames(engine promql.Engine, s scope, r *http.Request) (any, error) {
-	names, err := engine.LabelNames(r.Context(), s.from, s.to, s.limit, s.matchers...)
+func labelNames(browser promql.Browser, s scope, r *http.Request) (any, error) {
+	names, err := browser.LabelNames(r.Context(), s.from, s.to, s.limit, s.matchers...)
 	return listed(names), err
 }
 
-func labelValues(engine promql.Engine, s scope, r *http.Request) (any, error) {
-	values, err := engine.LabelValues(r.Context(), s.from, s.to, s.limit, r.PathValue("name"), s.matchers...)
+func labelValues(browser promql.Browser, s scope, r *http.Request) (any, error) {
+	values, err := browser.LabelValues(r.Context(), s.from, s.to, s.limit, r.PathValue("name"), s.matchers...)
 	return listed(values), err
 }
 

@@ -67,5 +67,5 @@ func (in *instance) prometheus(ctx context.Context, s backend.DataSourceInstance
 	if err != nil {
 		return nil, err
 	}
-	return promql.Source{Engine: engine, Interval: ms(p.Interval), Lookback: ms(p.Lookback)}, nil
+	return promql.Source{Engine: engine, Browser: engine, Interval: ms(p.Interval), Lookback: ms(p.Lookback)}, nil
 }

@@ -50,8 +50,10 @@ func (in *instance) record(secrets map[string]string) (source.Source, error) {
 	}
 	// So that it records from now on. An error shows when the store is asked.
 	go func() { _, _ = in.recorder.Store(context.Background(), in.store()) }()
+	engine := promql.Embedded{Store: func(ctx context.Context) (*recorder.Store, error) { return in.recorder.Store(ctx, in.store()) }}
 	return promql.Source{
-		Engine:   promql.Embedded{Store: func(ctx context.Context) (*recorder.Store, error) { return in.recorder.Store(ctx, in.store()) }},
+		Engine:   engine,
+		Browser:  engine,
 		Interval: ms(s.Interval),
 		Lookback: ms(s.Lookback),
 	}, nil

@@ -27,9 +27,9 @@ var (
 // open validates what a viewer's browser says it wants against this data
 // source's own source, rules and limits. Nothing in the request is believed
 // before that. Errors are errDenied, errStale, or why it cannot be served.
-func (in *instance) open(path string, raw json.RawMessage) (channel.Path, channel.Data, source.Query, error) {
+func (in *instance) open(path string, raw json.RawMessage) (channel.Path, channel.Data, source.Bound, error) {
 	p, err := channel.ParsePath(path)
-	fail := func(err error) (channel.Path, channel.Data, source.Query, error) {
+	fail := func(err error) (channel.Path, channel.Data, source.Bound, error) {
 		return p, channel.Data{}, nil, err
 	}
 	if err != nil {
@@ -42,8 +42,8 @@ func (in *instance) open(path string, raw json.RawMessage) (channel.Path, channe
 	if in.broken != nil {
 		return fail(in.broken)
 	}
-	// First of all that the settings decide: under others the source may be
-	// another one, which does not even know the query.
+	// Check the revision first: under other settings the source may be another
+	// one, which does not even know the query.
 	if d.Revision != in.settings.revision() {
 		return fail(errStale)
 	}
@@ -54,35 +54,11 @@ func (in *instance) open(path string, raw json.RawMessage) (channel.Path, channe
 	if string(q.JSON()) != string(d.Query) {
 		return fail(fmt.Errorf("%w: the query is not in its canonical form", errDenied))
 	}
-	if least := max(q.MinStep(), in.settings.MinStep); p.Step < least {
-		return fail(fmt.Errorf("step %d ms is below the minimum of %d ms", p.Step, least))
+	b, err := q.Bind(p.Step, p.Window)
+	if err == nil {
+		err = streamable(b, p.Window, d.Fields, in.settings)
 	}
-	if rows := p.Window / p.Step; rows > in.settings.MaxRows {
-		return fail(fmt.Errorf("%d rows are more than the limit of %d", rows, in.settings.MaxRows))
-	}
-	if err := checkFields(d.Fields, p.Step); err != nil {
-		return fail(err)
-	}
-	return p, d, q, nil
-}
-
-// maxOverlap is the most values that the overlap of a stream may have.
-const maxOverlap = 200_000
-
-// checkFields refuses fields that no answer has: a viewer can make up data for a
-// path, and each field costs a value in every row.
-func checkFields(fields []string, step int64) error {
-	if n := int64(len(fields)) * tail.OverlapLen(step); n > maxOverlap {
-		return fmt.Errorf("%d series are too many for a stream at a step of %d ms", len(fields), step)
-	}
-	seen := make(map[string]bool, len(fields))
-	for _, f := range fields {
-		if f == "" || seen[f] {
-			return fmt.Errorf("%w: field %q is empty or there twice", errDenied, f)
-		}
-		seen[f] = true
-	}
-	return nil
+	return p, d, b, err
 }
 
 // SubscribeStream authorizes a viewer for the channels that QueryData hands out
@@ -96,7 +72,7 @@ func (in *instance) SubscribeStream(ctx context.Context, req *backend.SubscribeS
 		logger.Warn("Subscription refused", "path", req.Path, "reason", why)
 		return &backend.SubscribeStreamResponse{Status: status}, nil
 	}
-	p, d, q, err := in.open(req.Path, req.Data)
+	p, d, b, err := in.open(req.Path, req.Data)
 	switch {
 	case errors.Is(err, errDenied):
 		return refuse(backend.SubscribeStreamStatusPermissionDenied, err)
@@ -114,7 +90,7 @@ func (in *instance) SubscribeStream(ctx context.Context, req *backend.SubscribeS
 	ok := &backend.SubscribeStreamResponse{Status: backend.SubscribeStreamStatusOK}
 	var packet []byte
 	if err == nil {
-		packet, err = in.tails.Overlap(ctx, q, p.Step, d.Fields)
+		packet, err = in.tails.Overlap(ctx, b, d.Fields)
 	}
 	switch {
 	case errors.Is(err, errStale), errors.Is(err, tail.ErrFields):
@@ -142,7 +118,7 @@ func (in *instance) PublishStream(context.Context, *backend.PublishStreamRequest
 // while its context lives: after nil, Grafana would leave the viewers frozen.
 func (in *instance) RunStream(ctx context.Context, req *backend.RunStreamRequest, sender *backend.StreamSender) error {
 	logger := backend.Logger.FromContext(ctx)
-	p, d, q, err := in.open(req.Path, req.Data)
+	p, d, b, err := in.open(req.Path, req.Data)
 	if errors.Is(err, errDenied) {
 		logger.Warn("Stream refused", "path", req.Path, "reason", err)
 		<-ctx.Done() // an error would make Grafana call again and again
@@ -151,7 +127,7 @@ func (in *instance) RunStream(ctx context.Context, req *backend.RunStreamRequest
 	run := in.streams.begin(ownerOf(req.PluginContext), p, userOf(req.PluginContext), in.settings.revision())
 	defer run.end()
 	if err == nil {
-		err = in.follow(ctx, run, q, p.Step, d, sender)
+		err = in.follow(ctx, run, b, d, sender)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -162,7 +138,7 @@ func (in *instance) RunStream(ctx context.Context, req *backend.RunStreamRequest
 
 // follow serves the tail until the context ends, the settings change or the
 // tail no longer fits the stream.
-func (in *instance) follow(ctx context.Context, run run, q source.Query, step int64, d channel.Data, sender *backend.StreamSender) error {
+func (in *instance) follow(ctx context.Context, run run, b source.Bound, d channel.Data, sender *backend.StreamSender) error {
 	select {
 	case <-run.stale:
 		return errStale
@@ -177,7 +153,7 @@ func (in *instance) follow(ctx context.Context, run run, q source.Query, step in
 		case <-ctx.Done():
 		}
 	}()
-	t, release := in.tails.Follow(q, step, d.Fields)
+	t, release := in.tails.Follow(b, d.Fields)
 	defer release()
 	err := t.Serve(ctx, d.Late, run.joined, sender.SendBytes)
 	if cause := context.Cause(ctx); cause != nil {

@@ -159,17 +159,19 @@ func columns(times []int64, values [][]*float64) []any {
 type shifting struct{ source.Source }
 
 func (s shifting) Query(raw json.RawMessage) (source.Query, error) {
-	q, err := s.Source.Query(raw)
-	return shiftingQuery{q}, err
+	return rebound(s.Source, raw, func(b source.Bound) source.Bound { return shiftingBound{b} })
 }
 
-type shiftingQuery struct{ source.Query }
+type shiftingBound struct{ source.Bound }
 
-// Revised implements source.Revised.
-func (shiftingQuery) Revised() bool { return true }
+func (b shiftingBound) Traits() source.Traits {
+	traits := b.Bound.Traits()
+	traits.Revised = true
+	return traits
+}
 
-func (q shiftingQuery) Rows(ctx context.Context, step, after, through int64) (grid.Rows, error) {
-	rows, err := q.Query.Rows(ctx, step, after, through)
+func (b shiftingBound) Rows(ctx context.Context, after, through int64) (grid.Rows, error) {
+	rows, err := b.Bound.Rows(ctx, after, through)
 	shift := float64(time.Now().Unix() / 7 % 10)
 	for i := range rows.Len() {
 		rows.Series[0].Values[i] = math.Round(rows.Series[0].Values[i]) + shift

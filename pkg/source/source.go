@@ -1,12 +1,14 @@
 // Package source is the contract between the tail and whatever has numbers.
 //
-// A source answers two questions: the rows of a query at the grid times of a
-// range, and up to which time the query is settled. It knows nothing of
+// A query is first bound to a step and to the length of a window. Then a source
+// answers two questions: the rows at the grid times of a range, and up to which
+// time they are settled. It knows nothing of
 // Grafana, of streams or of other sources, and must not import pkg/tail,
 // pkg/plugin or the SDK's backend package.
 //
 // Every source promises, and package sourcetest checks:
 //
+//   - Bound: what a bound query says of itself holds;
 //   - Ordered, Unique, Dense, OnGrid: one row for each grid time asked for, in
 //     order, whether there is a value or not;
 //   - SplitInvariant: a range asked for at once and in parts gives the same rows;
@@ -32,22 +34,72 @@ type Source interface {
 	Check(ctx context.Context) (string, error)
 }
 
-// Query is one valid query of a source. Times and steps are Unix milliseconds.
+// Query is one valid query, at no particular step.
 type Query interface {
 	// JSON returns the canonical form: the same query always has the same
-	// bytes, and Source.Query accepts them.
+	// bytes, and Source.Query accepts them. It has what the user wrote, macros
+	// included.
 	JSON() json.RawMessage
 	// String says in one line what is asked, for the query inspector.
 	String() string
-	// MinStep returns the smallest step at which the query makes sense.
+	// MinStep returns the smallest step in milliseconds at which the query makes
+	// sense.
 	MinStep() int64
+	// Bind returns the query at a step, for windows of a length that is at least
+	// one step. Both are in milliseconds. Every error is the asker's to mend.
+	Bind(step, window int64) (Bound, error)
+}
+
+// Bound is a query at one step and for one length of window. All that can be
+// said of its rows is derived from this form, in which macros have their values.
+// Times are Unix milliseconds.
+type Bound interface {
+	// Query returns the query that was bound.
+	Query() Query
+	// Traits says what kind of query it is.
+	Traits() Traits
 	// Settled returns the time up to which rows are final. It never goes back.
 	Settled(ctx context.Context) (int64, error)
+	// Watch returns how many samples came at or before the settled time until
+	// now, each of which may have changed rows, and a channel that is closed
+	// when there are more or the settled time was moved. Time alone may move it
+	// too, without notice. A source that has no such signal returns nil.
+	Watch() (late uint64, changed <-chan struct{})
 	// Rows returns the rows at the grid times in (after, through], both of
 	// them grid times. An empty range gives the fields without rows. A range
 	// beyond the settled time is answered with ErrNotSettled. The slice of
 	// series belongs to the caller, who may name them anew.
-	Rows(ctx context.Context, step, after, through int64) (grid.Rows, error)
+	Rows(ctx context.Context, after, through int64) (grid.Rows, error)
+}
+
+// Traits say what kind of query a bound query is.
+type Traits struct {
+	// Step is the step in milliseconds.
+	Step int64
+	// Window is the length of the window in milliseconds, 0 if the rows do not
+	// depend on it.
+	Window int64
+	// Reads are the samples that rows are made of. There are none if no sample
+	// that comes can change a row.
+	Reads []Read
+	// Unsplit is why rows that are asked for in parts may differ from those
+	// asked for at once, nil if they never do. Such a query cannot be streamed.
+	Unsplit error
+	// Revised says that settled rows may change without notice, as they do on a
+	// server that takes late samples. Then the newest rows are read again
+	// whenever there are more.
+	Revised bool
+}
+
+// Read is a range of samples that every row is made of: those of a metric at the
+// times in (After, Through], in milliseconds.
+type Read struct {
+	// Metric is the name of the metric, empty if it may be any.
+	Metric string
+	// Fixed says that the times are Unix milliseconds, the same for every row.
+	// Else they count from the row's own time.
+	Fixed          bool
+	After, Through int64
 }
 
 // ErrDownstream is what errors.Is finds in an error that is not this plugin's own:
@@ -66,41 +118,3 @@ func (downstream) Is(target error) bool { return target == ErrDownstream }
 
 // ErrNotSettled says that rows were asked for that may still change.
 var ErrNotSettled = errors.New("the range goes beyond the settled time")
-
-// What only some queries have to say. A query that says nothing depends on no
-// window, can be streamed, and has settled rows that never change.
-
-// Windowed is a query whose rows depend on the length of the window that is
-// shown, as PromQL's $__range does.
-type Windowed interface {
-	Query
-	// Within returns the query for windows of the given length in milliseconds.
-	// Its JSON says the length if, and only if, the rows depend on it.
-	Within(window int64) Query
-}
-
-// Unsplit is a query that may give other rows in parts than at once.
-type Unsplit interface {
-	Query
-	// Unsplit returns why the query cannot be streamed, nil if it can.
-	Unsplit() error
-}
-
-// Watched is a query of a source that can say when something happens.
-type Watched interface {
-	Query
-	// Watch returns how many samples came at or before the settled time until
-	// now, each of which may have changed rows, and a channel that is closed
-	// when there are more or the settled time was moved. Time alone may move
-	// it too, without a word.
-	Watch() (late uint64, changed <-chan struct{})
-}
-
-// Revised is a query of a source that cannot promise that settled rows stay as
-// they are, such as a server that takes late samples and says nothing of them.
-type Revised interface {
-	Query
-	// Revised says whether that is so. Then the newest rows are read again
-	// whenever there are more.
-	Revised() bool
-}

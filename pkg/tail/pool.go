@@ -2,8 +2,9 @@ package tail
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -11,17 +12,17 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
-// Pool keeps one tail per (query, step, fields) for as long as somebody follows
-// it. Its zero value is ready.
+// Pool keeps one tail per (query, step, window if the rows depend on it, fields)
+// for as long as somebody follows it. Its zero value is ready.
 type Pool struct {
 	mu    sync.Mutex
 	tails map[key]*shared
 }
 
 type key struct {
-	query  string
-	step   int64
-	fields string
+	query        string
+	step, window int64
+	fields       [sha256.Size]byte
 }
 
 type shared struct {
@@ -30,20 +31,32 @@ type shared struct {
 	stop      context.CancelFunc
 }
 
-func keyOf(q source.Query, step int64, fields []string) key {
-	return key{query: string(q.JSON()), step: step, fields: strings.Join(fields, "\x00")}
+func keyOf(b source.Bound, fields []string) key {
+	t := b.Traits()
+	return key{string(b.Query().JSON()), t.Step, t.Window, digest(fields)}
 }
 
-// Follow returns the tail of q at step under the given fields, which runs until
-// every follower has called the function that comes with it.
-func (p *Pool) Follow(q source.Query, step int64, fields []string) (*Tail, func()) {
-	k := keyOf(q, step, fields)
+// digest is over each name with its length before it, so that no two lists of
+// names are the same text.
+func digest(fields []string) [sha256.Size]byte {
+	var text []byte
+	for _, f := range fields {
+		text = binary.AppendUvarint(text, uint64(len(f)))
+		text = append(text, f...)
+	}
+	return sha256.Sum256(text)
+}
+
+// Follow returns the tail of b under the given fields, which runs until every
+// follower has called the function that comes with it.
+func (p *Pool) Follow(b source.Bound, fields []string) (*Tail, func()) {
+	k := keyOf(b, fields)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.tails[k]
 	if s == nil || s.ended() {
 		ctx, stop := context.WithCancel(context.Background())
-		s = &shared{Tail: newTail(q, step, fields), stop: stop}
+		s = &shared{Tail: newTail(b, fields), stop: stop}
 		if p.tails == nil {
 			p.tails = make(map[key]*shared)
 		}
@@ -67,12 +80,12 @@ func (p *Pool) Follow(q source.Query, step int64, fields []string) (*Tail, func(
 // must not wait on it, and gets the same rows a moment later anyway.
 const overlapWait = 250 * time.Millisecond
 
-// Overlap returns the newest rows of q as a packet for a viewer who joins now,
+// Overlap returns the newest rows of b as a packet for a viewer who joins now,
 // from the running tail if there is one. It returns ErrFields if the rows have a
 // series beside the fields.
-func (p *Pool) Overlap(ctx context.Context, q source.Query, step int64, fields []string) ([]byte, error) {
+func (p *Pool) Overlap(ctx context.Context, b source.Bound, fields []string) ([]byte, error) {
 	p.mu.Lock()
-	s := p.tails[keyOf(q, step, fields)]
+	s := p.tails[keyOf(b, fields)]
 	p.mu.Unlock()
 	if s != nil && !s.ended() {
 		if pk, err := s.overlapPacket(); err == nil && pk.json != nil {
@@ -81,7 +94,7 @@ func (p *Pool) Overlap(ctx context.Context, q source.Query, step int64, fields [
 	}
 	ctx, cancel := context.WithTimeout(ctx, overlapWait)
 	defer cancel()
-	rows, err := Newest(ctx, q, step, OverlapLen(step))
+	rows, err := newest(ctx, b)
 	if err != nil {
 		return nil, err
 	}
@@ -93,12 +106,13 @@ func (p *Pool) Overlap(ctx context.Context, q source.Query, step int64, fields [
 	return pk.json, err
 }
 
-// Newest returns the n newest settled rows of q.
-func Newest(ctx context.Context, q source.Query, step, n int64) (grid.Rows, error) {
-	settled, err := q.Settled(ctx)
+// newest returns the newest settled rows of b, as many as an overlap has.
+func newest(ctx context.Context, b source.Bound) (grid.Rows, error) {
+	settled, err := b.Settled(ctx)
 	if err != nil {
 		return grid.Rows{}, fmt.Errorf("settled time: %w", err)
 	}
+	step := b.Traits().Step
 	through := grid.Floor(settled, step)
-	return q.Rows(ctx, step, through-n*step, through)
+	return b.Rows(ctx, through-OverlapLen(step)*step, through)
 }

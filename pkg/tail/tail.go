@@ -1,5 +1,5 @@
 // Package tail follows queries past the end of their history: one Tail per
-// (query, step, fields) reads each row once, encodes it once and hands the same
+// (query, step, window, fields) reads each row once, encodes it once and hands the same
 // bytes to every stream that wants it.
 //
 // The fields are those that the history had. A series that ends keeps its field,
@@ -65,7 +65,7 @@ const lateWait = 10 * time.Second
 
 // Tail follows one query at one step. Make it with [Pool.Follow].
 type Tail struct {
-	query  source.Query
+	bound  source.Bound
 	step   int64
 	fields []string
 
@@ -89,8 +89,8 @@ type packet struct {
 	json           []byte
 }
 
-func newTail(q source.Query, step int64, fields []string) *Tail {
-	return &Tail{query: q, step: step, fields: fields, published: make(chan struct{}), fits: mostRows(len(fields))}
+func newTail(b source.Bound, fields []string) *Tail {
+	return &Tail{bound: b, step: b.Traits().Step, fields: fields, published: make(chan struct{}), fits: mostRows(len(fields))}
 }
 
 // run reads and publishes rows until ctx ends, there is a new series or the
@@ -99,7 +99,7 @@ func (t *Tail) run(ctx context.Context) {
 	var through int64 // 0 before the first rows
 	wait := backoffMin
 	for {
-		late, changed := watch(t.query)
+		late, changed := t.bound.Watch()
 		if t.noteLate(late) {
 			through = 0 // what was kept may be wrong
 		}
@@ -113,7 +113,7 @@ func (t *Tail) run(ctx context.Context) {
 				return
 			}
 			changed = nil
-			log.DefaultLogger.Warn("The tail could not read its source and tries again", "query", t.query.String(), "error", err, "wait", wait)
+			log.DefaultLogger.Warn("The tail could not read its source and tries again", "query", t.bound.Query().String(), "error", err, "wait", wait)
 			failures.Inc()
 			pause = wait/2 + rand.N(wait/2)
 			wait = min(2*wait, backoffMax)
@@ -135,14 +135,6 @@ func (t *Tail) run(ctx context.Context) {
 		case <-changed:
 		}
 	}
-}
-
-// watch returns what the query has to say about changes.
-func watch(q source.Query) (late uint64, changed <-chan struct{}) {
-	if w, ok := q.(source.Watched); ok {
-		return w.Watch()
-	}
-	return 0, nil
 }
 
 // noteLate reports whether late samples came since it was last told, and wakes
@@ -180,7 +172,7 @@ func (t *Tail) ended() bool {
 // advance publishes the rows that settled since the last time, and returns how
 // long to wait for the next one.
 func (t *Tail) advance(ctx context.Context, through *int64) (time.Duration, error) {
-	settled, err := t.query.Settled(ctx)
+	settled, err := t.bound.Settled(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -192,10 +184,10 @@ func (t *Tail) advance(ctx context.Context, through *int64) (time.Duration, erro
 		after = last - OverlapLen(t.step)*t.step
 	}
 	if last > after {
-		if revised(t.query) && after == *through {
+		if t.bound.Traits().Revised && after == *through {
 			after -= OverlapLen(t.step) * t.step
 		}
-		rows, err := t.query.Rows(ctx, t.step, after, last)
+		rows, err := t.bound.Rows(ctx, after, last)
 		if err != nil {
 			return 0, err
 		}
@@ -211,12 +203,6 @@ func (t *Tail) advance(ctx context.Context, through *int64) (time.Duration, erro
 	}
 	next := time.Duration(last+t.step-settled) * time.Millisecond
 	return max(next, pace), nil
-}
-
-// revised says whether rows that were published may have changed since.
-func revised(q source.Query) bool {
-	r, ok := q.(source.Revised)
-	return ok && r.Revised()
 }
 
 // unsent returns rows from the first one on that was not published as it is.

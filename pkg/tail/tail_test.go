@@ -22,7 +22,7 @@ import (
 
 // scripted is the signal with a source's troubles added.
 type scripted struct {
-	source.Query
+	source.Bound
 	reads   atomic.Int64
 	down    atomic.Bool
 	renamed atomic.Bool
@@ -36,15 +36,19 @@ type scripted struct {
 }
 
 func (s *scripted) Settled(ctx context.Context) (int64, error) {
-	settled, err := s.Query.Settled(ctx)
+	settled, err := s.Bound.Settled(ctx)
 	return settled - s.behind.Load(), err
 }
 
-// Watch implements source.Watched.
 func (s *scripted) Watch() (uint64, <-chan struct{}) { return s.late.Load(), s.changed }
 
-// Revised implements source.Revised.
-func (s *scripted) Revised() bool { return s.revised.Load() }
+func (s *scripted) Traits() source.Traits {
+	traits := s.Bound.Traits()
+	traits.Revised = s.revised.Load()
+	return traits
+}
+
+func (s *scripted) MinStep() int64 { return s.Query().MinStep() }
 
 var errDown = errors.New("the source is down")
 
@@ -55,15 +59,19 @@ func newScripted(t testing.TB, raw string) *scripted {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &scripted{Query: q}
+	b, err := q.Bind(q.MinStep(), 100*q.MinStep())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &scripted{Bound: b}
 }
 
-func (s *scripted) Rows(ctx context.Context, step, after, through int64) (grid.Rows, error) {
+func (s *scripted) Rows(ctx context.Context, after, through int64) (grid.Rows, error) {
 	if s.down.Load() {
 		return grid.Rows{}, errDown
 	}
 	s.reads.Add(1)
-	rows, err := s.Query.Rows(ctx, step, after, through)
+	rows, err := s.Bound.Rows(ctx, after, through)
 	for i := 1; i < s.series && err == nil; i++ {
 		more := rows.Series[0]
 		more.Name += string(rune('a' + i))
@@ -146,7 +154,7 @@ func serve(t *testing.T, raw string, do func(t *testing.T, q *scripted, s *strea
 	synctest.Test(t, func(t *testing.T) {
 		q, s, joined := newScripted(t, raw), &stream{}, make(chan struct{}, 1)
 		var pool Pool
-		tail, release := pool.Follow(q, q.MinStep(), signalFields)
+		tail, release := pool.Follow(q, signalFields)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
@@ -258,19 +266,19 @@ func TestOverlapSize(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				q := newScripted(t, `{"tickInterval":`+c.step+`}`)
 				q.series = c.series
-				rows, err := Newest(t.Context(), q, q.MinStep(), 1)
+				rows, err := newest(t.Context(), q)
 				if err != nil {
 					t.Fatal(err)
 				}
 				var pool Pool
-				cold, err := pool.Overlap(t.Context(), q, q.MinStep(), rows.Fields())
+				cold, err := pool.Overlap(t.Context(), q, rows.Fields())
 				if err != nil {
 					t.Fatal(err)
 				}
-				_, release := pool.Follow(q, q.MinStep(), rows.Fields())
+				_, release := pool.Follow(q, rows.Fields())
 				synctest.Wait()
 				reads := q.reads.Load()
-				warm, err := pool.Overlap(t.Context(), q, q.MinStep(), rows.Fields())
+				warm, err := pool.Overlap(t.Context(), q, rows.Fields())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -353,12 +361,12 @@ func TestPacketSize(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				q := newScripted(t, fmt.Sprintf(`{"tickInterval":%d}`, c.tick))
 				q.series = c.series
-				first, err := Newest(t.Context(), q, q.MinStep(), 1)
+				first, err := newest(t.Context(), q)
 				if err != nil {
 					t.Fatal(err)
 				}
 				var pool Pool
-				tail, release := pool.Follow(q, q.MinStep(), first.Fields())
+				tail, release := pool.Follow(q, first.Fields())
 				defer release()
 				ctx, cancel := context.WithCancel(t.Context())
 				s, done := &stream{}, make(chan struct{})
@@ -409,7 +417,7 @@ func TestClockSetBack(t *testing.T) {
 			t.Errorf("an hour back, Serve: %v", s.ended())
 		}
 		var pool Pool
-		tail, release := pool.Follow(q, 1000, signalFields)
+		tail, release := pool.Follow(q, signalFields)
 		defer release()
 		again := &stream{}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -438,7 +446,7 @@ func TestFieldsChange(t *testing.T) {
 func TestSendFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var pool Pool
-		tail, release := pool.Follow(newScripted(t, `{}`), 1000, signalFields)
+		tail, release := pool.Follow(newScripted(t, `{}`), signalFields)
 		defer release()
 		gone := errors.New("gone")
 		if err := tail.Serve(t.Context(), 0, nil, func([]byte) error { return gone }); !errors.Is(err, gone) {
@@ -451,7 +459,7 @@ func TestSendFails(t *testing.T) {
 func TestSlowStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var pool Pool
-		tail, release := pool.Follow(newScripted(t, `{"tickInterval":100}`), 100, signalFields)
+		tail, release := pool.Follow(newScripted(t, `{"tickInterval":100}`), signalFields)
 		ctx, cancel := context.WithCancel(t.Context())
 		var slow, fast stream
 		for _, s := range []*stream{&slow, &fast} {
@@ -487,7 +495,7 @@ func TestOneEvaluation(t *testing.T) {
 		q := newScripted(t, `{"tickInterval":1000}`)
 		ctx, cancel := context.WithCancel(t.Context())
 		for range 100 {
-			tail, release := pool.Follow(q, 1000, signalFields)
+			tail, release := pool.Follow(q, signalFields)
 			go func() {
 				defer release()
 				_ = tail.Serve(ctx, 0, nil, new(stream).send)
@@ -509,7 +517,7 @@ func TestOneEvaluation(t *testing.T) {
 func TestOverlapOfSlowSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		from := time.Now()
-		_, err := new(Pool).Overlap(t.Context(), stuck{newScripted(t, `{}`)}, 1000, signalFields)
+		_, err := new(Pool).Overlap(t.Context(), stuck{newScripted(t, `{}`)}, signalFields)
 		if waited := time.Since(from); !errors.Is(err, context.DeadlineExceeded) || waited > overlapWait {
 			t.Errorf("%v after %v", err, waited)
 		}
@@ -528,10 +536,10 @@ func (stuck) Settled(ctx context.Context) (int64, error) {
 func BenchmarkFanOut(b *testing.B) {
 	const streams = 1000
 	q := newScripted(b, `{"tickInterval":1000}`)
-	t := newTail(q, 1000, signalFields)
+	t := newTail(q, signalFields)
 	through := time.Now().UnixMilli()/1000*1000 - 1_000_000_000
 	next := func() grid.Rows {
-		rows, err := q.Rows(b.Context(), 1000, through, through+1000)
+		rows, err := q.Rows(b.Context(), through, through+1000)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -618,7 +626,7 @@ func TestWatched(t *testing.T) {
 		q := &moving{scripted: newScripted(t, `{}`), changed: make(chan struct{})}
 		q.settled = time.Now().UnixMilli()
 		var pool Pool
-		tail, release := pool.Follow(q, 1000, signalFields)
+		tail, release := pool.Follow(q, signalFields)
 		defer release()
 		s := &stream{}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -724,7 +732,7 @@ func TestSourceAwayFromTheStart(t *testing.T) {
 		q := newScripted(t, `{}`)
 		q.down.Store(true)
 		var pool Pool
-		tail, release := pool.Follow(q, 1000, signalFields)
+		tail, release := pool.Follow(q, signalFields)
 		defer release()
 		before := testutil.ToFloat64(failures)
 		s, joined := &stream{}, make(chan struct{}, 1)
@@ -737,7 +745,7 @@ func TestSourceAwayFromTheStart(t *testing.T) {
 		for range 10 {
 			wait(time.Minute)
 			joined <- struct{}{}
-			if _, err := pool.Overlap(ctx, q, 1000, signalFields); !errors.Is(err, errDown) {
+			if _, err := pool.Overlap(ctx, q, signalFields); !errors.Is(err, errDown) {
 				t.Errorf("Overlap: %v", err)
 			}
 		}
@@ -812,24 +820,24 @@ func TestFollowAfterTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var pool Pool
 		q := newScripted(t, `{}`)
-		ended, leave := pool.Follow(q, 1000, signalFields)
+		ended, leave := pool.Follow(q, signalFields)
 		wait(2 * time.Second)
 		q.renamed.Store(true)
 		wait(2 * time.Second)
 		if !ended.ended() {
 			t.Fatal("the tail goes on")
 		}
-		if _, err := pool.Overlap(t.Context(), q, 1000, signalFields); !errors.Is(err, ErrFields) {
+		if _, err := pool.Overlap(t.Context(), q, signalFields); !errors.Is(err, ErrFields) {
 			t.Errorf("Overlap: %v", err)
 		}
 		q.renamed.Store(false)
-		running, release := pool.Follow(q, 1000, signalFields)
+		running, release := pool.Follow(q, signalFields)
 		if running == ended {
 			t.Fatal("a tail that has ended is followed")
 		}
 		leave()
 		leave() // it is of no harm
-		if again, release := pool.Follow(q, 1000, signalFields); again != running {
+		if again, release := pool.Follow(q, signalFields); again != running {
 			t.Error("the running tail is forgotten")
 		} else {
 			release()
@@ -859,7 +867,7 @@ func TestMetrics(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.Sleep(500 * time.Millisecond)
 		for range 2 {
-			tail, release := pool.Follow(q, 1000, signalFields)
+			tail, release := pool.Follow(q, signalFields)
 			go func() {
 				defer release()
 				_ = tail.Serve(ctx, 0, nil, new(stream).send)

@@ -89,7 +89,7 @@ func TestAskedAgain(t *testing.T) {
 					tc.answers[min(asked.Add(1), int64(len(tc.answers)))-1](w)
 				}))
 				began := time.Now()
-				_, err := parse(t, s, `{"metricName":"m"}`).Settled(t.Context())
+				_, err := bind(t, parse(t, s, `{"metricName":"m"}`), 1000).Settled(t.Context())
 				if took := time.Since(began); took < tc.least || took > tc.most {
 					t.Errorf("it took %v, not %v to %v", took, tc.least, tc.most)
 				}
@@ -126,7 +126,7 @@ func TestRetryAfterHoldsForAll(t *testing.T) {
 				time.Sleep(time.Duration(i) * 100 * time.Millisecond)
 				q := parse(t, s, fmt.Sprintf(`{"metricName":"m","queryText":"%d"}`, i))
 				for {
-					_, err := q.Settled(t.Context())
+					_, err := bind(t, q, 1000).Settled(t.Context())
 					if err == nil {
 						break
 					}
@@ -152,7 +152,7 @@ func TestServiceAway(t *testing.T) {
 		s, network := asking(t, Config{}, service)
 		network.Stop()
 		q := parse(t, s, `{"metricName":"m"}`)
-		_, err := q.Settled(t.Context())
+		_, err := bind(t, q, 1000).Settled(t.Context())
 		if want := "the metrics API cannot be reached: connection refused: check the endpoint, and whether the server is running"; err == nil || err.Error() != want {
 			t.Errorf("got %v", err)
 		}
@@ -161,7 +161,7 @@ func TestServiceAway(t *testing.T) {
 			network.Start(service)
 		}()
 		time.Sleep(maxAgeError)
-		if _, err := q.Settled(t.Context()); err != nil {
+		if _, err := bind(t, q, 1000).Settled(t.Context()); err != nil {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -182,7 +182,7 @@ func TestAnswerTooLarge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = parse(t, s, `{"metricName":"m"}`).Settled(t.Context())
+	_, err = bind(t, parse(t, s, `{"metricName":"m"}`), 1000).Settled(t.Context())
 	if want := "the answer of the metrics API to /latest has more than 64 MB: choose a shorter time range, or narrow the query down"; err == nil || err.Error() != want {
 		t.Errorf("got %v", err)
 	}

@@ -195,6 +195,24 @@ func (q query) params() url.Values {
 	return p
 }
 
+// Bind implements source.Query.
+func (q query) Bind(step, _ int64) (source.Bound, error) { return bound{q, step}, nil }
+
+// bound is a query at one step.
+type bound struct {
+	query
+	step int64 // ms
+}
+
+func (b bound) Query() source.Query { return b.query }
+
+func (b bound) Traits() source.Traits {
+	return source.Traits{Step: b.step, Reads: []source.Read{{Metric: b.MetricName, After: -b.step}}}
+}
+
+// Watch has no signal: a service says nothing by itself.
+func (bound) Watch() (uint64, <-chan struct{}) { return 0, nil }
+
 // maxAge is the longest that an answer of /latest is used again, and maxAgeError
 // that a failure is.
 const (
@@ -204,20 +222,20 @@ const (
 
 // Settled is the time of the newest point, less the delay. Whoever asks about
 // the same subject within its minimum step, or [maxAge], gets the same answer.
-func (q query) Settled(ctx context.Context) (int64, error) {
-	age := min(time.Duration(q.MinStepMs)*time.Millisecond, maxAge)
-	n, ok := q.source.known(q.subject(), age)
+func (b bound) Settled(ctx context.Context) (int64, error) {
+	age := min(time.Duration(b.MinStepMs)*time.Millisecond, maxAge)
+	n, ok := b.source.known(b.subject(), age)
 	if ok {
 		return n.settled, n.err
 	}
 	// The flight outlives the asker it began with, because others wait for it,
 	// and so it must not carry the asker's context either.
-	flight := q.source.flights.DoChan(q.subject(), func() (any, error) {
-		n, ok := q.source.known(q.subject(), age)
+	flight := b.source.flights.DoChan(b.subject(), func() (any, error) {
+		n, ok := b.source.known(b.subject(), age)
 		if !ok { // else it came in between
 			ctx, cancel := context.WithTimeout(context.Background(), requestTime)
 			defer cancel()
-			n = q.source.ask(ctx, q)
+			n = b.source.ask(ctx, b.query)
 		}
 		return n.settled, n.err
 	})
@@ -287,16 +305,16 @@ func (s *Source) forget() {
 	maps.DeleteFunc(s.newest, func(_ string, n newest) bool { return time.Since(n.asked) > forgetAfter })
 }
 
-func (q query) Rows(ctx context.Context, step, after, through int64) (grid.Rows, error) {
+func (b bound) Rows(ctx context.Context, after, through int64) (grid.Rows, error) {
 	if ctx.Err() != nil {
 		return grid.Rows{}, context.Cause(ctx)
 	}
-	rows := grid.Rows{Step: step, After: after, Through: through}
+	rows := grid.Rows{Step: b.step, After: after, Through: through}
 	if err := rows.Check(); err != nil {
 		return grid.Rows{}, err
 	}
-	if through > q.source.settled(q.subject()) {
-		settled, err := q.Settled(ctx)
+	if through > b.source.settled(b.subject()) {
+		settled, err := b.Settled(ctx)
 		if err != nil {
 			return grid.Rows{}, err
 		}
@@ -306,17 +324,17 @@ func (q query) Rows(ctx context.Context, step, after, through int64) (grid.Rows,
 	}
 	first := after
 	if after == through {
-		first = through - step // the fields are those of the row before
+		first = through - b.step // the fields are those of the row before
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
-	answer, err := q.source.client.points(ctx, q.params(), first, through)
+	answer, err := b.source.client.points(ctx, b.params(), first, through)
 	if err != nil {
 		return grid.Rows{}, err
 	}
 	rows.Series = []grid.Series{{
-		Name: name(q.MetricName, answer.labels), Labels: answer.labels, Unit: answer.unit,
-		Display: display(q.MetricName, answer.labels), Values: aggregate(q.Aggregation, answer.points, rows),
+		Name: name(b.MetricName, answer.labels), Labels: answer.labels, Unit: answer.unit,
+		Display: display(b.MetricName, answer.labels), Values: aggregate(b.Aggregation, answer.points, rows),
 	}}
 	return rows, rows.Check()
 }

@@ -41,6 +41,15 @@ func asking(t testing.TB, c Config, h http.Handler) (*Source, *metricsapitest.Ne
 	return s, &network
 }
 
+func bind(t testing.TB, q source.Query, step int64) source.Bound {
+	t.Helper()
+	b, err := q.Bind(step, 1000*step)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 func parse(t testing.TB, s *Source, raw string) query {
 	t.Helper()
 	q, err := s.Query(json.RawMessage(raw))
@@ -137,7 +146,7 @@ func TestLatestIsAskedOncePerStep(t *testing.T) {
 			q := parse(t, s, fmt.Sprintf(`{"metricName":"m","aggregation":%q}`, Aggregations[i%len(Aggregations)]))
 			all.Go(func() {
 				for ctx.Err() == nil {
-					if _, err := q.Settled(ctx); err != nil && ctx.Err() == nil {
+					if _, err := bind(t, q, 1000).Settled(ctx); err != nil && ctx.Err() == nil {
 						t.Error(err)
 					}
 					time.Sleep(125 * time.Millisecond) // as a tail does at its fastest
@@ -169,13 +178,13 @@ func TestOneAskerGivesUp(t *testing.T) {
 		}()
 		var all sync.WaitGroup
 		all.Go(func() {
-			if _, err := q.Settled(ctx); !errors.Is(err, why) {
+			if _, err := bind(t, q, 1000).Settled(ctx); !errors.Is(err, why) {
 				t.Errorf("who gave up got %v", err)
 			}
 		})
 		all.Go(func() {
 			time.Sleep(500 * time.Millisecond)
-			if _, err := q.Settled(t.Context()); err != nil {
+			if _, err := bind(t, q, 1000).Settled(t.Context()); err != nil {
 				t.Errorf("who did not give up got %v", err)
 			}
 		})
@@ -189,17 +198,17 @@ func TestSettledNeverGoesBack(t *testing.T) {
 		time.Sleep(24 * time.Hour)
 		s, network := asking(t, Config{Delay: 3 * time.Second}, &metricsapitest.Service{Period: time.Second})
 		q := parse(t, s, `{"metricName":"m"}`)
-		before, err := q.Settled(t.Context())
+		before, err := bind(t, q, 1000).Settled(t.Context())
 		if want := time.Now().Add(-3 * time.Second).UnixMilli(); before != want || err != nil {
 			t.Errorf("settled to %d, %v, want %d", before, err, want)
 		}
 		network.Start(&metricsapitest.Service{Period: time.Second, Skew: -time.Hour})
 		time.Sleep(time.Minute)
-		if after, err := q.Settled(t.Context()); after != before || err != nil {
+		if after, err := bind(t, q, 1000).Settled(t.Context()); after != before || err != nil {
 			t.Errorf("settled went from %d to %d, %v", before, after, err)
 		}
 		time.Sleep(time.Hour)
-		if after, err := q.Settled(t.Context()); after <= before || err != nil {
+		if after, err := bind(t, q, 1000).Settled(t.Context()); after <= before || err != nil {
 			t.Errorf("settled stays at %d, %v", after, err)
 		}
 	})
@@ -219,7 +228,7 @@ func TestPointLaterThanTheDelay(t *testing.T) {
 		}})
 		q := parse(t, s, `{"metricName":"m","aggregation":"count"}`)
 		for _, want := range []string{"[1 NaN 1]", "[1 1 1]"} {
-			rows, err := q.Rows(t.Context(), 1000, now-4000, now-1000)
+			rows, err := bind(t, q, 1000).Rows(t.Context(), now-4000, now-1000)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -235,11 +244,11 @@ func TestNoPointYet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := asking(t, Config{}, &metricsapitest.Service{Period: time.Second, Since: time.Now().Add(time.Minute)})
 		q := parse(t, s, `{"metricName":"m"}`)
-		if _, err := q.Settled(t.Context()); err == nil || err.Error() != `the metrics API has no point of "m" yet` {
+		if _, err := bind(t, q, 1000).Settled(t.Context()); err == nil || err.Error() != `the metrics API has no point of "m" yet` {
 			t.Errorf("got %v", err)
 		}
 		time.Sleep(2 * time.Minute)
-		if got, err := q.Settled(t.Context()); got != time.Now().UnixMilli() || err != nil {
+		if got, err := bind(t, q, 1000).Settled(t.Context()); got != time.Now().UnixMilli() || err != nil {
 			t.Errorf("got %d, %v", got, err)
 		}
 	})
@@ -251,7 +260,7 @@ func TestPointFromTheFuture(t *testing.T) {
 		s, _ := asking(t, Config{}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = fmt.Fprintf(w, `{"timestamp":"2100-01-01T00:00:00Z","value":1}`)
 		}))
-		_, err := parse(t, s, `{"metricName":"m"}`).Settled(t.Context())
+		_, err := bind(t, parse(t, s, `{"metricName":"m"}`), 1000).Settled(t.Context())
 		if want := `the newest point of "m" is at 2100-01-01T00:00:00Z, but the metrics API's own clock says 2000-01-01T00:00:00Z: points must not come from the future`; err == nil || err.Error() != want {
 			t.Errorf("got %v", err)
 		}
@@ -263,16 +272,16 @@ func TestSubjectsAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Hour)
 		s, _ := asking(t, Config{}, &metricsapitest.Service{Period: time.Second})
-		if _, err := parse(t, s, `{"metricName":"none"}`).Settled(t.Context()); err == nil || len(s.newest) != 0 {
+		if _, err := bind(t, parse(t, s, `{"metricName":"none"}`), 1000).Settled(t.Context()); err == nil || len(s.newest) != 0 {
 			t.Errorf("%v, %d subjects", err, len(s.newest))
 		}
 		for i := range many + 1 {
-			if _, err := parse(t, s, fmt.Sprintf(`{"metricName":"m","queryText":"%d"}`, i)).Settled(t.Context()); err != nil {
+			if _, err := bind(t, parse(t, s, fmt.Sprintf(`{"metricName":"m","queryText":"%d"}`, i)), 1000).Settled(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
 		time.Sleep(2 * forgetAfter)
-		if _, err := parse(t, s, `{"metricName":"m"}`).Settled(t.Context()); err != nil || len(s.newest) != 1 {
+		if _, err := bind(t, parse(t, s, `{"metricName":"m"}`), 1000).Settled(t.Context()); err != nil || len(s.newest) != 1 {
 			t.Errorf("%v, %d subjects", err, len(s.newest))
 		}
 	})
@@ -291,12 +300,12 @@ func TestRowsOffTheGrid(t *testing.T) {
 		{"backwards", 1000, 2000, 1000},
 		{"longer than an int64", 1, math.MinInt64, 1000},
 	} {
-		if rows, err := q.Rows(t.Context(), tc.step, tc.after, tc.through); err == nil {
+		if rows, err := bind(t, q, tc.step).Rows(t.Context(), tc.after, tc.through); err == nil {
 			t.Errorf("%s: got %d rows", tc.name, rows.Len())
 		}
 	}
 	now := time.Now().UnixMilli()
-	if _, err := q.Rows(t.Context(), 1000, 0, grid.Floor(now, 1000)+10_000); !errors.Is(err, source.ErrNotSettled) {
+	if _, err := bind(t, q, 1000).Rows(t.Context(), 0, grid.Floor(now, 1000)+10_000); !errors.Is(err, source.ErrNotSettled) {
 		t.Errorf("beyond now: %v", err)
 	}
 }
@@ -314,7 +323,7 @@ func TestRowsFields(t *testing.T) {
 			}
 			_, _ = w.Write([]byte(tc.answer))
 		}))
-		rows, err := parse(t, s, fmt.Sprintf(`{"metricName":%q}`, tc.metric)).Rows(t.Context(), 1000, 0, 0)
+		rows, err := bind(t, parse(t, s, fmt.Sprintf(`{"metricName":%q}`, tc.metric)), 1000).Rows(t.Context(), 0, 0)
 		if got := fmt.Sprintf("%+v", rows.Series); got != tc.want || err != nil {
 			t.Errorf("got %s, %v, want %s", got, err, tc.want)
 		}
@@ -333,7 +342,7 @@ func TestWhatIsAsked(t *testing.T) {
 			mu.Unlock()
 			service.ServeHTTP(w, r)
 		}))
-		if _, err := parse(t, s, `{"metricName":"m","queryText":"host = a&b"}`).Rows(t.Context(), 1000, 946684797000, 946684800000); err != nil {
+		if _, err := bind(t, parse(t, s, `{"metricName":"m","queryText":"host = a&b"}`), 1000).Rows(t.Context(), 946684797000, 946684800000); err != nil {
 			t.Error(err)
 		}
 		if _, err := s.Names(t.Context()); err != nil {
@@ -446,14 +455,14 @@ func TestSecretsAreKept(t *testing.T) {
 				var seen []any
 				note := func(v any, err error) { seen = append(seen, v, err) }
 				q := parse(t, s, `{"metricName":"m"}`)
-				rows, err := q.Rows(t.Context(), 1000, 0, 1000)
+				rows, err := bind(t, q, 1000).Rows(t.Context(), 0, 1000)
 				note(rows, err)
 				names, err := s.Names(t.Context())
 				note(names, err)
 				health, err := s.Check(t.Context())
 				note(health, err)
 				delete(s.newest, "m\x00")
-				settled, err := q.Settled(t.Context())
+				settled, err := bind(t, q, 1000).Settled(t.Context())
 				note(settled, err)
 				text := fmt.Sprintf("%v %q %+v", seen, seen, seen)
 				for _, part := range []string{"heim", "Ä", "%C3", `\u00c4`} {
@@ -503,7 +512,7 @@ func BenchmarkRows(b *testing.B) {
 	through := grid.Floor(time.Now().UnixMilli(), 1000) - 1000
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := q.Rows(b.Context(), 1000, through-1_000_000, through); err != nil {
+		if _, err := bind(b, q, 1000).Rows(b.Context(), through-1_000_000, through); err != nil {
 			b.Fatal(err)
 		}
 	}

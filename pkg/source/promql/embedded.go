@@ -159,7 +159,7 @@ func (e Embedded) Range(ctx context.Context, expr string, lookback time.Duration
 	return series, nil
 }
 
-// LabelNames implements Engine.
+// LabelNames implements Browser.
 func (e Embedded) LabelNames(ctx context.Context, from, to int64, limit int, matchers ...*labels.Matcher) ([]string, error) {
 	s, err := e.Store(ctx)
 	if err != nil {
@@ -168,7 +168,7 @@ func (e Embedded) LabelNames(ctx context.Context, from, to int64, limit int, mat
 	return s.LabelNames(ctx, from, to, limit, matchers...)
 }
 
-// LabelValues implements Engine.
+// LabelValues implements Browser.
 func (e Embedded) LabelValues(ctx context.Context, from, to int64, limit int, name string, matchers ...*labels.Matcher) ([]string, error) {
 	s, err := e.Store(ctx)
 	if err != nil {
@@ -177,7 +177,7 @@ func (e Embedded) LabelValues(ctx context.Context, from, to int64, limit int, na
 	return s.LabelValues(ctx, from, to, limit, name, matchers...)
 }
 
-// Metadata implements Engine.
+// Metadata implements Browser.
 func (e Embedded) Metadata(ctx context.Context) (map[string]recorder.Metadata, error) {
 	s, err := e.Store(ctx)
 	if err != nil {

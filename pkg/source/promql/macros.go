@@ -2,6 +2,7 @@ package promql
 
 import (
 	"fmt"
+	"math"
 	"regexp"
 	"strconv"
 	"strings"
@@ -42,25 +43,29 @@ func usesWindow(expr string) bool {
 	return false
 }
 
-// expand replaces the macros. What they stand for depends on the step and on
-// the query alone, so that a row is the same for whoever asks.
+// maxDuration is the longest duration that PromQL can express, in milliseconds.
+const maxDuration = int64(math.MaxInt64 / time.Millisecond)
+
+// expand replaces the macros. What they stand for depends on the query, the step
+// and the length of the window alone, so that a row is the same for whoever asks.
 //
 // $__rate_interval is as in Grafana's own Prometheus source: no shorter than
 // four samples, and one more than the step, so that no increase between two
 // rows is lost.
-func (q query) expand(step int64) (string, error) {
+func (q query) expand(step, window int64) (string, error) {
+	if step < 1 || window < step || window > maxDuration {
+		return "", fmt.Errorf("a step of %d ms in a window of %d ms cannot be evaluated: choose a time range that is shorter than 200 years, "+
+			"and at least as long as the step", step, window)
+	}
 	interval := q.source.Interval.Milliseconds()
-	var err error
-	expanded := macro.ReplaceAllStringFunc(q.Expr, func(m string) string {
+	return macro.ReplaceAllStringFunc(q.Expr, func(m string) string {
 		name, unit := parts(m)
 		ms := step
 		switch name {
 		case "rate_interval":
 			ms = max(step+interval, 4*interval)
 		case "range":
-			if ms = q.Window; ms == 0 {
-				err = fmt.Errorf("%s has no value here: the length of the window is not known", m)
-			}
+			ms = window
 		}
 		switch unit {
 		case "_ms":
@@ -69,6 +74,5 @@ func (q query) expand(step int64) (string, error) {
 			return strconv.FormatFloat(float64(ms)/1000, 'f', -1, 64)
 		}
 		return model.Duration(time.Duration(ms) * time.Millisecond).String()
-	})
-	return expanded, err
+	}), nil
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -132,6 +133,10 @@ var exprs = []string{
 	`sum by (x) (label_replace(level_bytes, "x", "$1", "machine", "m(.).*"))`,
 	"level_bytes offset 10s",
 	"level_bytes offset -10s",
+	"level_bytes offset -$__interval",
+	"rate(work_seconds_total[30s] offset -$__rate_interval)",
+	"level_bytes offset -$__range",
+	"max_over_time(level_bytes[$__range] offset -${__interval})",
 	"time() - timestamp(level_bytes)",
 	"sum(level_bytes) or vector(1)",
 	"absent(no_such_metric)",
@@ -173,17 +178,17 @@ func TestRowsAreInstantQueries(t *testing.T) {
 		f.Lookback = 30 * time.Second
 		f.fill(t, now-2*60_000, now)
 		for _, expr := range exprs {
-			q := f.query(t, expr)
-			settled, err := q.Settled(t.Context())
+			b := f.bind(t, expr, 1000)
+			settled, err := b.Settled(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
 			through := settled / 1000 * 1000
-			rows, err := q.Rows(t.Context(), 1000, through-20_000, through)
+			rows, err := b.Rows(t.Context(), through-20_000, through)
 			if err != nil {
 				t.Fatal(err)
 			}
-			plain, _ := q.(query).expand(1000)
+			plain := b.(bound).expr
 			for i := range rows.Len() {
 				at := rows.Time(i)
 				row, err := f.Engine.Range(t.Context(), plain, f.Lookback, at, at, 1000)
@@ -209,14 +214,19 @@ func TestRowsAreInstantQueries(t *testing.T) {
 	})
 }
 
-func (f *fixture) query(t testing.TB, expr string) source.Query {
+// bind returns expr at a step and for a window of an hour.
+func (f *fixture) bind(t testing.TB, expr string, step int64) source.Bound {
 	t.Helper()
 	raw, _ := json.Marshal(map[string]string{"expr": expr})
 	q, err := f.Query(raw)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return q
+	b, err := q.Bind(step, time.Hour.Milliseconds())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 func TestInvalid(t *testing.T) {
@@ -228,7 +238,6 @@ func TestInvalid(t *testing.T) {
 		{`{"expr":"sum(rate(x[$__rate_interval])) by by"}`, "1:35: parse error"},
 		{`{"expr":"x[5m]"}`, "range vector"},
 		{`{"expr":"\"text\""}`, "gives a string"},
-		{`{"expr":"x","window":-1}`, "negative"},
 	} {
 		if _, err := (Source{}).Query(json.RawMessage(c.raw)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: the error is %v, and not about %q", c.raw, err, c.want)
@@ -260,49 +269,67 @@ func TestMacros(t *testing.T) {
 			t.Errorf("%s: %v", c.expr, err)
 			continue
 		}
-		got, err := q.(source.Windowed).Within(400_000).(query).expand(c.step)
+		got, err := q.(query).expand(c.step, 400_000)
 		if err != nil || got != c.want {
 			t.Errorf("%s becomes %q, %v, not %q", c.expr, got, err, c.want)
 		}
 	}
-	// Only what depends on the window has it in its JSON.
-	for expr, want := range map[string]string{
-		"x":                           `{"expr":"x"}`,
-		"last_over_time(x[$__range])": `{"expr":"last_over_time(x[$__range])","window":5000}`,
-	} {
-		q, err := s.Query(json.RawMessage(fmt.Sprintf(`{"expr":%q,"window":1}`, expr)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := string(q.(source.Windowed).Within(5000).JSON()); got != want {
-			t.Errorf("the JSON is %s, not %s", got, want)
+	for _, c := range []struct{ step, window int64 }{{0, 1000}, {-1000, 1000}, {1000, 999}, {1000, 1 << 62}} {
+		if _, err := (query{Expr: "x", source: s}).Bind(c.step, c.window); err == nil {
+			t.Errorf("a step of %d in a window of %d is taken", c.step, c.window)
 		}
 	}
 }
 
 func TestTraits(t *testing.T) {
+	read := func(metric string, after, through int64) source.Read {
+		return source.Read{Metric: metric, After: after, Through: through}
+	}
+	fixed := func(metric string, after, through int64) source.Read {
+		return source.Read{Metric: metric, Fixed: true, After: after, Through: through}
+	}
+	s := Source{Engine: Embedded{}, Interval: time.Second, Lookback: 5 * time.Minute}
 	for _, c := range []struct {
 		expr    string
 		unsplit error
-		ahead   int64
-		fixed   int64
+		window  int64
+		reads   []source.Read
 	}{
-		{expr: "sum(rate(x[1m]))"},
-		{expr: "max_over_time(sum(x + 1)[1m:1s])"},
-		{expr: "x @ start()", unsplit: errStartEnd},
-		{expr: "rate(x[5m:1s] @ end())", unsplit: errStartEnd},
-		{expr: "x offset -5s", ahead: 5000},
-		{expr: "max_over_time(x[1m:1s] offset -5s) + max_over_time((x offset 2s)[1m:1s] offset -9s)", ahead: 7000},
-		{expr: "x @ 100 offset -5s", fixed: 105_000},
-		{expr: "max_over_time((x offset -1s)[1m:1s] @ 100 offset 3s)", fixed: 98_000},
-		{expr: "x offset 5s"},
+		{expr: "time() + 1"},
+		{expr: "x", reads: []source.Read{read("x", -300_000, 0)}},
+		{expr: `{__name__="x"} / {job="a"}`, reads: []source.Read{read("x", -300_000, 0), read("", -300_000, 0)}},
+		{expr: `{__name__=~"x|y"}`, reads: []source.Read{read("", -300_000, 0)}},
+		{expr: "sum(rate(x[1m]))", reads: []source.Read{read("x", -60_000, 0)}},
+		{expr: "max_over_time(sum(x + 1)[1m:1s])", reads: []source.Read{read("x", -360_000, 0)}},
+		{expr: "x @ start()", unsplit: errStartEnd, reads: []source.Read{read("x", -300_000, 0)}},
+		{expr: "rate(x[5m:1s] @ end())", unsplit: errStartEnd, reads: []source.Read{read("x", -600_000, 0)}},
+		{expr: "x offset 5s", reads: []source.Read{read("x", -305_000, -5000)}},
+		{expr: "x offset -5s", reads: []source.Read{read("x", -295_000, 5000)}},
+		{expr: "x offset -$__interval", reads: []source.Read{read("x", -290_000, 10_000)}},
+		{expr: "x offset -$__rate_interval", reads: []source.Read{read("x", -289_000, 11_000)}},
+		{expr: "x offset -$__range", window: 600_000, reads: []source.Read{read("x", 300_000, 600_000)}},
+		{expr: "increase(x[$__range])", window: 600_000, reads: []source.Read{read("x", -600_000, 0)}},
+		{expr: "max_over_time(x[1m:1s] offset -5s) + max_over_time((y offset 2s)[1m:1s] offset -9s)",
+			reads: []source.Read{read("x", -355_000, 5000), read("y", -353_000, 7000)}},
+		{expr: "x @ 100 offset -5s", reads: []source.Read{fixed("x", -195_000, 105_000)}},
+		{expr: "rate(x[1m] @ 100)", reads: []source.Read{fixed("x", 40_000, 100_000)}},
+		{expr: "max_over_time((x offset -1s)[1m:1s] @ 100 offset 3s)", reads: []source.Read{fixed("x", -262_000, 98_000)}},
+		{expr: "x @ 9e15 offset -250y", reads: []source.Read{fixed("x", farAway+250*365*86400_000-300_000, farAway+250*365*86400_000)}},
 	} {
-		expr, err := promParser.ParseExpr(c.expr)
+		raw, _ := json.Marshal(map[string]string{"expr": c.expr})
+		q, err := s.Query(raw)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := traitsOf(expr), (traits{c.unsplit, c.ahead, c.fixed}); got != want {
+		b, err := q.Bind(10_000, 600_000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := b.Traits(), (source.Traits{Step: 10_000, Window: c.window, Reads: c.reads, Unsplit: c.unsplit}); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s has the traits %+v, not %+v", c.expr, got, want)
+		}
+		if string(q.JSON()) != string(raw) {
+			t.Errorf("%s has the JSON %s", c.expr, q.JSON())
 		}
 	}
 }
@@ -332,10 +359,10 @@ func TestAheadAndFixed(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fixture) {
 		now := time.Now().UnixMilli()
 		f.fill(t, now-60_000, now)
-		if got, err := f.query(t, "level_bytes offset -10s").Settled(t.Context()); err != nil || got != now-10_000 {
+		if got, err := f.bind(t, "level_bytes offset -10s", 1000).Settled(t.Context()); err != nil || got != now-10_000 {
 			t.Errorf("settled is %d before now, %v", now-got, err)
 		}
-		late := f.query(t, fmt.Sprintf("level_bytes @ %d", now/1000+60))
+		late := f.bind(t, fmt.Sprintf("level_bytes @ %d", now/1000+60), 1000)
 		if _, err := late.Settled(t.Context()); err == nil {
 			t.Error("the future is settled")
 		}
@@ -350,7 +377,7 @@ func TestFieldsAndLimits(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fixture) {
 		now := time.Now().UnixMilli()
 		f.fill(t, now-60_000, now)
-		rows, err := f.query(t, `level_bytes{machine="m1"}`).Rows(t.Context(), 1000, now-2000, now)
+		rows, err := f.bind(t, `level_bytes{machine="m1"}`, 1000).Rows(t.Context(), now-2000, now)
 		if err != nil || len(rows.Series) != 1 {
 			t.Fatal(err, rows)
 		}
@@ -359,12 +386,12 @@ func TestFieldsAndLimits(t *testing.T) {
 			s.Unit != "bytes" || s.Labels["machine"] != "m1" || len(s.Values) != 2 {
 			t.Errorf("the series is %+v", s)
 		}
-		rows, err = f.query(t, `sum(level_bytes)`).Rows(t.Context(), 1000, now-2000, now)
+		rows, err = f.bind(t, `sum(level_bytes)`, 1000).Rows(t.Context(), now-2000, now)
 		if err != nil || rows.Series[0].Display != "sum(level_bytes)" || rows.Series[0].Name != "{}" {
 			t.Errorf("the series is %+v, %v", rows.Series, err)
 		}
 		for _, expr := range []string{`level_bytes / on (line) level_bytes`, `label_replace(level_bytes, "machine", "x", "", "")`} {
-			if _, err := f.query(t, expr).Rows(t.Context(), 1000, now-2000, now); !errors.Is(err, source.ErrDownstream) {
+			if _, err := f.bind(t, expr, 1000).Rows(t.Context(), now-2000, now); !errors.Is(err, source.ErrDownstream) {
 				t.Errorf("%s cannot be evaluated, which is not this plugin's fault: %v", expr, err)
 			}
 		}
@@ -376,7 +403,7 @@ func TestFieldsAndLimits(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, expr := range []string{"many", "topk(2000, many + 1)"} {
-			if _, err := f.query(t, expr).Rows(t.Context(), 1000, now-2000, now); err == nil || !strings.Contains(err.Error(), "series") {
+			if _, err := f.bind(t, expr, 1000).Rows(t.Context(), now-2000, now); err == nil || !strings.Contains(err.Error(), "series") {
 				t.Errorf("%s: the error is %v", expr, err)
 			}
 		}
@@ -402,9 +429,9 @@ func BenchmarkDay(b *testing.B) {
 	through := now / step * step
 	for _, expr := range []string{"work_seconds_total", "avg_over_time(work_seconds_total[$__interval])", "rate(work_seconds_total[$__rate_interval])", "sum(work_seconds_total * 2)"} {
 		b.Run(expr, func(b *testing.B) {
-			q := f.query(b, expr)
+			q := f.bind(b, expr, step)
 			for b.Loop() {
-				rows, err := q.Rows(b.Context(), step, through-1000*step, through)
+				rows, err := q.Rows(b.Context(), through-1000*step, through)
 				if err != nil || rows.Len() != 1000 || len(rows.Series) != 1 {
 					b.Fatal(err, rows.Len())
 				}
@@ -413,9 +440,9 @@ func BenchmarkDay(b *testing.B) {
 	}
 	for _, expr := range []string{"rate(work_seconds_total[1m])", "sum(work_seconds_total * 2)"} {
 		b.Run("one row of "+expr, func(b *testing.B) {
-			q := f.query(b, expr)
+			q := f.bind(b, expr, 1000)
 			for b.Loop() {
-				rows, err := q.Rows(b.Context(), 1000, now-1000, now)
+				rows, err := q.Rows(b.Context(), now-1000, now)
 				if err != nil || rows.Len() != 1 || len(rows.Series) != 1 {
 					b.Fatal(err)
 				}

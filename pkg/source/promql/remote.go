@@ -307,7 +307,7 @@ func (r *Remote) Check(ctx context.Context) (string, error) {
 	return message, nil
 }
 
-// LabelNames implements Engine.
+// LabelNames implements Browser.
 func (r *Remote) LabelNames(ctx context.Context, from, to int64, limit int, ms ...*labels.Matcher) ([]string, error) {
 	ctx, cancel := r.bound(ctx)
 	defer cancel()
@@ -318,7 +318,7 @@ func (r *Remote) LabelNames(ctx context.Context, from, to int64, limit int, ms .
 	return texts(names, limit), nil
 }
 
-// LabelValues implements Engine.
+// LabelValues implements Browser.
 func (r *Remote) LabelValues(ctx context.Context, from, to int64, limit int, name string, ms ...*labels.Matcher) ([]string, error) {
 	ctx, cancel := r.bound(ctx)
 	defer cancel()
@@ -351,7 +351,7 @@ func selectors(ms []*labels.Matcher) []string {
 	return []string{"{" + strings.Join(texts, ",") + "}"}
 }
 
-// Metadata implements Engine.
+// Metadata implements Browser.
 func (r *Remote) Metadata(ctx context.Context) (map[string]recorder.Metadata, error) {
 	ctx, cancel := r.bound(ctx)
 	defer cancel()

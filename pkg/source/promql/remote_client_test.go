@@ -301,10 +301,7 @@ func TestRemoteSettled(t *testing.T) {
 				float64(now.UnixMilli())/1000, float64(now.Add(-latency).UnixMilli())/1000)
 		}}
 		s := Source{Engine: remoteOf(t, RemoteConfig{URL: "http://server", Client: &http.Client{Transport: &probe}, Delay: 2 * time.Second}), Interval: time.Second}
-		q, err := s.Query([]byte(`{"expr":"x"}`))
-		if err != nil {
-			t.Fatal(err)
-		}
+		q := (&fixture{Source: s}).bind(t, "x", 1000)
 		behind := func() time.Duration {
 			settled, err := q.Settled(t.Context())
 			if err != nil {

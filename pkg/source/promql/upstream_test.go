@@ -16,7 +16,6 @@ import (
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/prometheus"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
-	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
 // same are queries whose rows Prometheus gives to the last bit. START is a time
@@ -227,18 +226,15 @@ func TestSameAsPrometheus(t *testing.T) {
 	}
 	var answers []answer
 	for i, expr := range slices.Concat(same, nearly) {
-		q := f.query(t, strings.ReplaceAll(expr, "START", start)).(source.Windowed).Within(time.Hour.Milliseconds()).(query)
 		for _, step := range []int64{40_000, 143_000} {
+			q := f.bind(t, strings.ReplaceAll(expr, "START", start), step)
 			last := (through - 10*60_000) / step * step
 			after := last - n*step
-			rows, err := q.Rows(t.Context(), step, after, last)
+			rows, err := q.Rows(t.Context(), after, last)
 			if err != nil {
 				t.Fatalf("%s: %v", expr, err)
 			}
-			a := answer{step: step, first: after + step, exact: i < len(same), values: make(map[string][]float64)}
-			if a.expr, err = q.expand(step); err != nil {
-				t.Fatal(err)
-			}
+			a := answer{expr: q.(bound).expr, step: step, first: after + step, exact: i < len(same), values: make(map[string][]float64)}
 			for _, s := range rows.Series {
 				a.values[s.Name] = s.Values
 			}

@@ -142,16 +142,32 @@ func (q query) String() string {
 
 func (q query) MinStep() int64 { return q.TickInterval }
 
+// Bind implements source.Query.
+func (q query) Bind(step, _ int64) (source.Bound, error) { return bound{q, step}, nil }
+
+// bound is a query at one step.
+type bound struct {
+	query
+	step int64 // ms
+}
+
+func (b bound) Query() source.Query { return b.query }
+
+func (b bound) Traits() source.Traits { return source.Traits{Step: b.step} }
+
+// Watch has no signal: the settled time moves with the clock, and nothing is late.
+func (bound) Watch() (uint64, <-chan struct{}) { return 0, nil }
+
 // Settled is now: the signal at any past time is known.
-func (q query) Settled(context.Context) (int64, error) {
+func (b bound) Settled(context.Context) (int64, error) {
 	return time.Now().UnixMilli(), nil
 }
 
-func (q query) Rows(ctx context.Context, step, after, through int64) (grid.Rows, error) {
+func (b bound) Rows(ctx context.Context, after, through int64) (grid.Rows, error) {
 	if through > time.Now().UnixMilli() {
 		return grid.Rows{}, source.ErrNotSettled
 	}
-	rows := grid.Rows{Step: step, After: after, Through: through}
+	rows := grid.Rows{Step: b.step, After: after, Through: through}
 	if err := rows.Check(); err != nil {
 		return grid.Rows{}, err
 	}
@@ -160,9 +176,9 @@ func (q query) Rows(ctx context.Context, step, after, through int64) (grid.Rows,
 		if i%4096 == 0 && ctx.Err() != nil {
 			return grid.Rows{}, context.Cause(ctx)
 		}
-		values[i] = q.at(grid.Floor(rows.Time(i), q.TickInterval) / q.TickInterval)
+		values[i] = b.at(grid.Floor(rows.Time(i), b.TickInterval) / b.TickInterval)
 	}
-	rows.Series = []grid.Series{{Name: "signal", Labels: data.Labels{"shape": q.Shape}, Display: q.Shape, Unit: "short", Values: values}}
+	rows.Series = []grid.Series{{Name: "signal", Labels: data.Labels{"shape": b.Shape}, Display: b.Shape, Unit: "short", Values: values}}
 	return rows, nil
 }
 

@@ -59,18 +59,27 @@ func TestConformanceOverTime(t *testing.T) {
 	}
 }
 
+func bind(t testing.TB, q source.Query, step int64) source.Bound {
+	t.Helper()
+	b, err := q.Bind(step, 1000*step)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 func TestSettledIsNow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := parse(t, `{"tickInterval":10}`)
 		for range 3 {
 			now := time.Now().UnixMilli()
-			if got, err := q.Settled(t.Context()); got != now || err != nil {
+			if got, err := bind(t, q, 10).Settled(t.Context()); got != now || err != nil {
 				t.Errorf("got %d, %v at %d", got, err, now)
 			}
-			if _, err := q.Rows(t.Context(), 10, now-100, now); err != nil {
+			if _, err := bind(t, q, 10).Rows(t.Context(), now-100, now); err != nil {
 				t.Errorf("up to now: %v", err)
 			}
-			if _, err := q.Rows(t.Context(), 10, now-100, now+10); !errors.Is(err, source.ErrNotSettled) {
+			if _, err := bind(t, q, 10).Rows(t.Context(), now-100, now+10); !errors.Is(err, source.ErrNotSettled) {
 				t.Errorf("beyond now: %v", err)
 			}
 			time.Sleep(1230 * time.Millisecond)
@@ -93,7 +102,7 @@ func TestRowsOffTheGrid(t *testing.T) {
 		{"longer than an int64", 1, math.MinInt64, 1000},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if rows, err := q.Rows(t.Context(), tc.step, tc.after, tc.through); err == nil {
+			if rows, err := bind(t, q, tc.step).Rows(t.Context(), tc.after, tc.through); err == nil {
 				t.Errorf("got %d rows", rows.Len())
 			}
 		})
@@ -104,7 +113,7 @@ func TestRowsStopsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("the panel was closed")
 	cancel(why)
-	if _, err := parse(t, `{}`).Rows(ctx, 1000, 0, 1000); !errors.Is(err, why) {
+	if _, err := bind(t, parse(t, `{}`), 1000).Rows(ctx, 0, 1000); !errors.Is(err, why) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -112,7 +121,7 @@ func TestRowsStopsWithItsContext(t *testing.T) {
 // A row between two ticks has the value of the tick before it, also before 1970.
 func TestRowsBetweenTicks(t *testing.T) {
 	q := parse(t, `{"tickInterval":1000}`)
-	rows, err := q.Rows(t.Context(), 250, -2250, 1000)
+	rows, err := bind(t, q, 250).Rows(t.Context(), -2250, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +133,7 @@ func TestRowsBetweenTicks(t *testing.T) {
 }
 
 func TestRowsFields(t *testing.T) {
-	rows, err := parse(t, `{"shape":"sine"}`).Rows(t.Context(), 1000, 0, 0)
+	rows, err := bind(t, parse(t, `{"shape":"sine"}`), 1000).Rows(t.Context(), 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +284,7 @@ func BenchmarkRows(b *testing.B) {
 			const through = 1_767_225_600_000
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := q.Rows(b.Context(), 1000, through-1_000_000, through); err != nil {
+				if _, err := bind(b, q, 1000).Rows(b.Context(), through-1_000_000, through); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -1,5 +1,5 @@
 // Package sourcetest checks what package source promises, each guarantee by its
-// name: Ordered, Unique, Dense, OnGrid, SplitInvariant, Settled and Honest.
+// name: Bound, Ordered, Unique, Dense, OnGrid, SplitInvariant, Settled and Honest.
 //
 // [Run] is the conformance suite that every source must pass. The checks of a
 // [Record] are pure functions over frames as they are shown, so other tests can
@@ -19,6 +19,7 @@ import (
 
 // The guarantees. Every error of a check is one of these.
 var (
+	ErrBound          = errors.New("not Bound")
 	ErrOrdered        = errors.New("not Ordered")
 	ErrUnique         = errors.New("not Unique")
 	ErrDense          = errors.New("not Dense")

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"strconv"
 	"testing"
 
@@ -44,7 +45,7 @@ func Run(t *testing.T, s Subject) {
 			if reason, ok := s.Except[g.name]; ok {
 				t.Skip(reason)
 			}
-			if err := g.verify(t.Context(), s); err != nil {
+			if err := g.test(t.Context(), s); err != nil {
 				t.Errorf("seed %d: %v", s.Seed, err)
 			}
 		})
@@ -60,7 +61,7 @@ func Verify(ctx context.Context, s Subject) error {
 		if _, ok := s.Except[g.name]; ok {
 			continue
 		}
-		if err := g.verify(ctx, s); err != nil {
+		if err := g.test(ctx, s); err != nil {
 			errs = append(errs, fmt.Errorf("%s, seed %d: %w", g.name, s.Seed, err))
 		}
 	}
@@ -80,10 +81,23 @@ func (s Subject) complete() Subject {
 	return s
 }
 
-var guarantees = []struct {
+type guarantee struct {
 	name   string
 	verify func(context.Context, Subject) error
-}{
+}
+
+// test verifies a guarantee. A source that panics gave no error where it had to.
+func (g guarantee) test(ctx context.Context, s Subject) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: a panic: %v\n%s", ErrHonest, p, debug.Stack())
+		}
+	}()
+	return g.verify(ctx, s)
+}
+
+var guarantees = []guarantee{
+	{"Bound", each(bound)},
 	{"Ordered", shown(Record.Ordered)},
 	{"Unique", shown(Record.Unique)},
 	{"Dense", shown(Record.Dense)},
@@ -97,6 +111,7 @@ var guarantees = []struct {
 type asked struct {
 	Subject
 	query                source.Query
+	bound                source.Bound
 	step, after, through int64
 	rng                  *rand.Rand
 }
@@ -113,11 +128,15 @@ func each(test func(context.Context, asked) error) func(context.Context, Subject
 			steps = []int64{q.MinStep()}
 		}
 		for _, step := range steps {
-			now, err := q.Settled(ctx)
+			b, err := q.Bind(step, s.window(step))
 			if err != nil {
 				return err
 			}
-			a := asked{Subject: s, query: q, step: step, through: grid.Floor(now, step), rng: rand.New(rand.NewPCG(s.Seed, uint64(step)))}
+			now, err := b.Settled(ctx)
+			if err != nil {
+				return err
+			}
+			a := asked{Subject: s, query: q, bound: b, step: step, through: grid.Floor(now, step), rng: rand.New(rand.NewPCG(s.Seed, uint64(step)))}
 			a.after = a.through - s.Rows*step
 			if err := test(ctx, a); err != nil {
 				return fmt.Errorf("step %d: %w", step, err)
@@ -127,11 +146,45 @@ func each(test func(context.Context, asked) error) func(context.Context, Subject
 	}
 }
 
+// window returns the length of the window that is asked for.
+func (s Subject) window(step int64) int64 { return s.Rows * step }
+
+// bound checks what a bound query says of itself.
+func bound(ctx context.Context, a asked) error {
+	traits, window := a.bound.Traits(), a.window(a.step)
+	switch {
+	case !bytes.Equal(a.bound.Query().JSON(), a.query.JSON()):
+		return fmt.Errorf("%w: %s became %s", ErrBound, a.query.JSON(), a.bound.Query().JSON())
+	case traits.Step != a.step:
+		return fmt.Errorf("%w: the step is %d and not %d", ErrBound, traits.Step, a.step)
+	case traits.Window != 0 && traits.Window != window:
+		return fmt.Errorf("%w: the window is %d and neither %d nor 0", ErrBound, traits.Window, window)
+	case traits.Window != 0, traits.Revised:
+		return nil
+	}
+	other, err := a.query.Bind(a.step, window+a.step)
+	if err != nil {
+		return err
+	}
+	ours, err := a.whole(ctx, a.bound)
+	if err != nil {
+		return err
+	}
+	theirs, err := a.whole(ctx, other)
+	if err != nil {
+		return err
+	}
+	if err := ours.Same(theirs); err != nil {
+		return fmt.Errorf("%w: the rows depend on the window: %w", ErrBound, err)
+	}
+	return nil
+}
+
 // shown runs a check on the frames of the range, asked for at once and, as
 // history and tail are, in parts.
 func shown(check func(Record) error) func(context.Context, Subject) error {
 	return each(func(ctx context.Context, a asked) error {
-		whole, err := a.whole(ctx, a.query)
+		whole, err := a.whole(ctx, a.bound)
 		if err != nil {
 			return err
 		}
@@ -148,7 +201,7 @@ func shown(check func(Record) error) func(context.Context, Subject) error {
 const splits = 8
 
 func splitInvariant(ctx context.Context, a asked) error {
-	whole, err := a.whole(ctx, a.query)
+	whole, err := a.whole(ctx, a.bound)
 	if err != nil {
 		return err
 	}
@@ -172,12 +225,12 @@ func splitInvariant(ctx context.Context, a asked) error {
 // settled asks again, and asks a second instance, as another process would be:
 // made from the query's own JSON, which must be the same for it.
 func settled(ctx context.Context, a asked) error {
-	first, err := a.whole(ctx, a.query)
+	first, err := a.whole(ctx, a.bound)
 	if err != nil {
 		return err
 	}
 	a.Between()
-	again, err := a.whole(ctx, a.query)
+	again, err := a.whole(ctx, a.bound)
 	if err != nil {
 		return err
 	}
@@ -195,7 +248,11 @@ func settled(ctx context.Context, a asked) error {
 		return fmt.Errorf("%w: the query made of %s is %q with a step of at least %d, and not %q with %d", ErrSettled,
 			a.query.JSON(), other, other.MinStep(), a.query, a.query.MinStep())
 	}
-	again, err = a.whole(ctx, other)
+	rebound, err := other.Bind(a.step, a.window(a.step))
+	if err != nil {
+		return err
+	}
+	again, err = a.whole(ctx, rebound)
 	if err != nil {
 		return err
 	}
@@ -203,14 +260,14 @@ func settled(ctx context.Context, a asked) error {
 }
 
 func honest(ctx context.Context, a asked) error {
-	before, err := a.query.Settled(ctx)
+	before, err := a.bound.Settled(ctx)
 	if err != nil {
 		return err
 	}
 
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
-	if rows, err := a.query.Rows(cancelled, a.step, a.after, a.through); err == nil {
+	if rows, err := a.bound.Rows(cancelled, a.after, a.through); err == nil {
 		return fmt.Errorf("%w: a cancelled question got %d rows and no error", ErrHonest, rows.Len())
 	}
 
@@ -224,11 +281,11 @@ func honest(ctx context.Context, a asked) error {
 		{"that goes a day beyond", a.after, grid.Floor(before+day, a.step) + a.step},
 		{"that begins beyond", grid.Floor(before+day, a.step), grid.Floor(before+day, a.step) + a.step},
 	} {
-		rows, err := a.query.Rows(ctx, a.step, r.after, r.through)
+		rows, err := a.bound.Rows(ctx, r.after, r.through)
 		if errors.Is(err, source.ErrNotSettled) {
 			continue
 		}
-		now, settledErr := a.query.Settled(ctx)
+		now, settledErr := a.bound.Settled(ctx)
 		if settledErr != nil {
 			return settledErr
 		}
@@ -240,7 +297,7 @@ func honest(ctx context.Context, a asked) error {
 	}
 
 	for range 2 {
-		now, err := a.query.Settled(ctx)
+		now, err := a.bound.Settled(ctx)
 		if err != nil {
 			return err
 		}
@@ -254,8 +311,8 @@ func honest(ctx context.Context, a asked) error {
 }
 
 // whole asks for the range at once.
-func (a asked) whole(ctx context.Context, q source.Query) (Record, error) {
-	f, err := ask(ctx, q, a.step, a.after, a.through)
+func (a asked) whole(ctx context.Context, b source.Bound) (Record, error) {
+	f, err := ask(ctx, b, a.after, a.through)
 	return Record{a.step, a.after, a.through, []*data.Frame{f}}, err
 }
 
@@ -265,7 +322,7 @@ func (a asked) parts(ctx context.Context, cuts []int64, order []int) (Record, er
 	frames := make([]*data.Frame, len(order))
 	for _, i := range order {
 		var err error
-		if frames[i], err = ask(ctx, a.query, a.step, cuts[i], cuts[i+1]); err != nil {
+		if frames[i], err = ask(ctx, a.bound, cuts[i], cuts[i+1]); err != nil {
 			return Record{}, err
 		}
 	}
@@ -300,8 +357,8 @@ func inOrder(n int) []int {
 }
 
 // ask returns an answer as it is shown, and then does to it what its askers do.
-func ask(ctx context.Context, q source.Query, step, after, through int64) (*data.Frame, error) {
-	rows, err := q.Rows(ctx, step, after, through)
+func ask(ctx context.Context, b source.Bound, after, through int64) (*data.Frame, error) {
+	rows, err := b.Rows(ctx, after, through)
 	if err != nil {
 		return nil, fmt.Errorf("(%d, %d]: %w", after, through, err)
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
-var guaranteed = []error{ErrOrdered, ErrUnique, ErrDense, ErrOnGrid, ErrSplitInvariant, ErrSettled, ErrHonest}
+var guaranteed = []error{ErrBound, ErrOrdered, ErrUnique, ErrDense, ErrOnGrid, ErrSplitInvariant, ErrSettled, ErrHonest}
 
 // names returns which guarantees an error says are broken.
 func names(err error) []error {
@@ -43,6 +43,8 @@ type good struct {
 	queries int
 	query   func(raw json.RawMessage) (source.Query, error)
 	rows    func(q goodQuery, ctx context.Context, step, after, through int64) (grid.Rows, error)
+	window  func(b goodBound, ctx context.Context, after, through int64) (grid.Rows, error)
+	traits  func(b goodBound) source.Traits
 	settled func() int64
 	json    func(q goodQuery) string
 	text    func(q goodQuery) string
@@ -79,18 +81,41 @@ func (q goodQuery) String() string {
 
 func (goodQuery) MinStep() int64 { return testStep }
 
-func (q goodQuery) Settled(context.Context) (int64, error) {
-	if q.good.settled != nil {
-		return q.good.settled(), nil
+func (q goodQuery) Bind(step, window int64) (source.Bound, error) {
+	return goodBound{q, step, window}, nil
+}
+
+type goodBound struct {
+	goodQuery
+	step, length int64
+}
+
+func (b goodBound) Query() source.Query { return b.goodQuery }
+
+func (b goodBound) Traits() source.Traits {
+	if b.traits != nil {
+		return b.traits(b)
+	}
+	return source.Traits{Step: b.step}
+}
+
+func (goodBound) Watch() (uint64, <-chan struct{}) { return 0, nil }
+
+func (b goodBound) Settled(context.Context) (int64, error) {
+	if b.good.settled != nil {
+		return b.good.settled(), nil
 	}
 	return testSettled, nil
 }
 
-func (q goodQuery) Rows(ctx context.Context, step, after, through int64) (grid.Rows, error) {
-	if q.good.rows != nil {
-		return q.good.rows(q, ctx, step, after, through)
+func (b goodBound) Rows(ctx context.Context, after, through int64) (grid.Rows, error) {
+	switch {
+	case b.good.window != nil:
+		return b.good.window(b, ctx, after, through)
+	case b.good.rows != nil:
+		return b.good.rows(b.goodQuery, ctx, b.step, after, through)
 	}
-	return goodRows(ctx, step, after, through)
+	return goodRows(ctx, b.step, after, through)
 }
 
 func goodRows(ctx context.Context, step, after, through int64) (grid.Rows, error) {
@@ -178,7 +203,7 @@ func TestBrokenSources(t *testing.T) {
 				}
 				return r, err
 			},
-		}, []error{ErrDense, ErrSplitInvariant, ErrSettled}},
+		}, []error{ErrBound, ErrDense, ErrSplitInvariant, ErrSettled}},
 		{"has no series", good{
 			rows: func(_ goodQuery, ctx context.Context, step, after, through int64) (grid.Rows, error) {
 				_, err := goodRows(ctx, step, after, through)
@@ -269,7 +294,30 @@ func TestBrokenSources(t *testing.T) {
 					return r, err
 				}
 			}(),
-		}, []error{ErrSplitInvariant, ErrSettled}},
+		}, []error{ErrBound, ErrSplitInvariant, ErrSettled}},
+		{"depends on the window in secret", good{
+			window: func(b goodBound, ctx context.Context, after, through int64) (grid.Rows, error) {
+				r, err := goodRows(ctx, b.step, after, through)
+				if err == nil && r.Len() > 0 {
+					r.Series[0].Values[0] = float64(b.length)
+				}
+				return r, err
+			},
+		}, []error{ErrBound, ErrSplitInvariant}},
+		{"is bound to another step", good{
+			traits: func(b goodBound) source.Traits { return source.Traits{Step: 2 * b.step} },
+		}, []error{ErrBound}},
+		{"is bound to another window", good{
+			traits: func(b goodBound) source.Traits { return source.Traits{Step: b.step, Window: b.length + b.step} },
+		}, []error{ErrBound}},
+		{"panics", good{
+			rows: func(_ goodQuery, ctx context.Context, step, after, through int64) (grid.Rows, error) {
+				if ctx.Err() != nil {
+					panic("cancelled")
+				}
+				return goodRows(ctx, step, after, through)
+			},
+		}, []error{ErrHonest}},
 		{"has no canonical JSON", good{
 			json: func(q goodQuery) string { return fmt.Sprintf(`{"instance":%d}`, q.instance) },
 		}, []error{ErrSettled}},

@@ -1,0 +1,115 @@
+package plugin
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/continuum-live/continuum-datasource/pkg/channel"
+	"github.com/continuum-live/continuum-datasource/pkg/grid"
+	"github.com/continuum-live/continuum-datasource/pkg/source"
+	"github.com/continuum-live/continuum-datasource/pkg/tail"
+)
+
+// request is which rows a caller wants. Times are in Unix milliseconds.
+type request struct {
+	from, to int64
+	interval int64 // the step that Grafana suggests, in ms
+	live     bool  // a stream of what follows is wanted
+}
+
+// plan is how a request is answered: plainly with the settled rows of its range,
+// or live with the newest window of settled rows and a channel.
+type plan struct {
+	bound  source.Bound
+	step   int64 // ms
+	window int64 // ms, what the query is bound to
+	live   bool
+	notice error // why there is no stream although one was wanted
+	request
+}
+
+// span is which rows are read: those in (first, through], of which those in
+// (after, through] are shown.
+type span struct{ first, after, through int64 }
+
+// newPlan decides how a request is answered, as far as the settled time does not
+// matter: that depends on step and window. Every error is the asker's to mend.
+func newPlan(q source.Query, r request, s settings) (plan, error) {
+	if r.from < -channel.MaxTime || r.to > channel.MaxTime {
+		return plan{}, errors.New("the time range is out of bounds: choose one that is nearer to now")
+	}
+	if r.from > r.to {
+		return plan{}, errors.New("the time range ends before it begins: choose another one")
+	}
+	length := r.to - r.from
+	p := plan{step: max(r.interval, q.MinStep(), s.MinStep), request: r}
+	var err error
+	if r.live && 2*p.step <= length {
+		p.window = grid.Window(length, p.step)
+		if p.bound, err = q.Bind(p.step, p.window); err != nil {
+			return plan{}, err
+		}
+		why := streamable(p.bound, p.window, nil, s)
+		if why == nil {
+			p.live = true
+			return p, nil
+		}
+		p.notice = fmt.Errorf("Shown without a live stream: %w", why)
+	}
+	p.window = max(length, p.step)
+	p.bound, err = q.Bind(p.step, p.window)
+	return p, err
+}
+
+// rows returns which rows are read when the query is settled up to a time.
+func (p plan) rows(settled int64, s settings) (span, error) {
+	var r span
+	if p.live {
+		// The newest window, by the clock of the source: the browser's may be off.
+		r.through = grid.Floor(settled, p.step)
+		r.after = r.through - p.window
+		// A stream begins with the overlap, and must know the fields of it all.
+		r.first = min(r.after, r.through-tail.OverlapLen(p.step)*p.step)
+		return r, nil
+	}
+	r.through = grid.Floor(min(p.to, settled), p.step)
+	r.after = min(grid.Floor(p.from, p.step), r.through) // perhaps nothing of the range is settled
+	r.first = r.after
+	if n := (r.through - r.after) / p.step; n > s.MaxRows {
+		return span{}, fmt.Errorf("the query has %d rows, more than the %d that the data source settings allow: "+
+			"choose a shorter time range, or a larger minimum interval in the query options", n, s.MaxRows)
+	}
+	return r, nil
+}
+
+// maxOverlap is the most values that the overlap of a stream may have.
+const maxOverlap = 200_000
+
+// streamable returns why there can be no stream of a query's rows in a window
+// under the given fields, nil if there can. QueryData offers no other streams, and
+// no other one is opened. The fields are nil where they are not known yet.
+func streamable(b source.Bound, window int64, fields []string, s settings) error {
+	t := b.Traits()
+	rows := window / t.Step
+	switch least := max(b.Query().MinStep(), s.MinStep); {
+	case t.Unsplit != nil:
+		return t.Unsplit
+	case t.Step < least:
+		return fmt.Errorf("the step of %d ms is below the minimum of %d ms. Choose a larger one.", t.Step, least)
+	case rows < 2:
+		return fmt.Errorf("the window of %d ms has less than two rows. Choose a longer time range.", window)
+	case rows > s.MaxRows:
+		return fmt.Errorf("it would have %d rows, more than the %d that the data source settings allow. "+
+			"Choose a shorter time range, or a larger minimum interval in the query options.", rows, s.MaxRows)
+	case int64(len(fields))*tail.OverlapLen(t.Step) > maxOverlap:
+		return fmt.Errorf("%d series are too many for a stream at a step of %d ms. Ask for fewer series, or a larger minimum interval.", len(fields), t.Step)
+	}
+	seen := make(map[string]bool, len(fields))
+	for _, f := range fields {
+		if f == "" || seen[f] {
+			return fmt.Errorf("%w: field %q is empty or there twice", errDenied, f)
+		}
+		seen[f] = true
+	}
+	return nil
+}

@@ -1,0 +1,179 @@
+package promql
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/grafana/grafana-plugin-sdk-go/data"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/continuum-live/continuum-datasource/pkg/grid"
+	"github.com/continuum-live/continuum-datasource/pkg/source"
+)
+
+// query is an expression as the user wrote it.
+type query struct {
+	Expr string `json:"expr"`
+
+	source Source
+	parsed parser.Expr // with stand-ins for macros
+}
+
+// Query implements source.Source. It reads the field expr and ignores all others.
+func (s Source) Query(raw json.RawMessage) (source.Query, error) {
+	q := query{source: s}
+	if err := json.Unmarshal(raw, &q); err != nil {
+		return nil, fmt.Errorf("the query is not a JSON object with the text expr: %w", err)
+	}
+	q.Expr = strings.TrimSpace(q.Expr)
+	if q.Expr == "" {
+		return nil, errors.New("the query is empty: enter a PromQL expression")
+	}
+	var err error
+	if q.parsed, err = parse(masked(q.Expr)); err != nil {
+		return nil, err
+	}
+	if t := q.parsed.Type(); t != parser.ValueTypeVector && t != parser.ValueTypeScalar {
+		return nil, fmt.Errorf("PromQL: the expression gives a %s: make it an instant vector or a scalar, "+
+			"for example with rate() or last_over_time()", parser.DocumentedType(t))
+	}
+	return q, nil
+}
+
+var promParser = parser.NewParser(parser.Options{})
+
+// parse is where every expression that a user wrote goes through.
+func parse(expr string) (parser.Expr, error) {
+	parsed, err := promParser.ParseExpr(expr)
+	if err != nil {
+		return nil, fmt.Errorf("PromQL: %w", err)
+	}
+	return parsed, nil
+}
+
+func (q query) JSON() json.RawMessage {
+	b, err := json.Marshal(q)
+	if err != nil {
+		panic(err) // a string
+	}
+	return b
+}
+
+func (q query) String() string { return q.Expr }
+
+func (q query) MinStep() int64 { return max(1, q.source.Interval.Milliseconds()) }
+
+// Bind implements source.Query: it gives macros their values, and finds out what
+// the expression that results reads.
+func (q query) Bind(step, window int64) (source.Bound, error) {
+	expanded, err := q.expand(step, window)
+	if err != nil {
+		return nil, err
+	}
+	parsed := q.parsed
+	if expanded != q.Expr {
+		if parsed, err = parse(expanded); err != nil {
+			return nil, err
+		}
+	}
+	b := bound{query: q, expr: expanded, unit: unitOf(parsed)}
+	b.traits = source.Traits{Step: step, Revised: !q.source.Engine.Exact()}
+	if usesWindow(q.Expr) {
+		b.traits.Window = window
+	}
+	b.traits.Reads, b.traits.Unsplit = reads(parsed, q.source.Lookback)
+	return b, nil
+}
+
+// bound is an expression whose macros have values.
+type bound struct {
+	query
+	expr   string
+	unit   string
+	traits source.Traits
+}
+
+func (b bound) Query() source.Query { return b.query }
+
+func (b bound) Traits() source.Traits { return b.traits }
+
+func (b bound) Watch() (uint64, <-chan struct{}) { return b.source.Engine.Watch() }
+
+// Settled is the engine's, less what a negative offset looks ahead.
+func (b bound) Settled(ctx context.Context) (int64, error) {
+	settled, err := b.source.Engine.Settled(ctx)
+	if err != nil {
+		return 0, err
+	}
+	ahead := int64(0)
+	for _, r := range b.traits.Reads {
+		switch {
+		case !r.Fixed:
+			ahead = max(ahead, r.Through)
+		case r.Through > settled:
+			return 0, source.Downstream(fmt.Errorf("the query reads at %s, which is not over yet: choose an earlier time after @",
+				time.UnixMilli(r.Through).UTC().Format(time.RFC3339)))
+		}
+	}
+	return settled - ahead, nil
+}
+
+func (b bound) Rows(ctx context.Context, after, through int64) (grid.Rows, error) {
+	settled, err := b.Settled(ctx)
+	if err != nil {
+		return grid.Rows{}, err
+	}
+	if through > settled {
+		return grid.Rows{}, source.ErrNotSettled
+	}
+	step := b.traits.Step
+	rows := grid.Rows{Step: step, After: after, Through: through}
+	if err := rows.Check(); err != nil {
+		return grid.Rows{}, err
+	}
+	first := after + step
+	if after == through {
+		first = through // the fields are those of the row before
+	}
+	series, err := b.source.Engine.Range(ctx, b.expr, b.source.Lookback, first, through, step)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return grid.Rows{}, err
+	}
+	if len(series) > maxSeries {
+		return grid.Rows{}, source.Downstream(fmt.Errorf("the query gives %d series, more than %d: narrow it down or aggregate", len(series), maxSeries))
+	}
+	slices.SortFunc(series, func(a, b Series) int { return labels.Compare(a.Labels, b.Labels) })
+	for _, s := range series {
+		rows.Series = append(rows.Series, grid.Series{
+			Name: s.Labels.String(), Labels: data.Labels(s.Labels.Map()), Display: b.display(s.Labels), Unit: b.unit,
+			Values: s.Values[:rows.Len()],
+		})
+	}
+	return rows, rows.Check()
+}
+
+// display returns a series' name as people write it, the expression where the
+// series has no labels.
+func (q query) display(l labels.Labels) string {
+	name := l.Get(model.MetricNameLabel)
+	rest := l.DropReserved(func(label string) bool { return label == model.MetricNameLabel })
+	switch {
+	case l.IsEmpty():
+		return q.Expr
+	case name == "":
+		return l.String()
+	case rest.IsEmpty():
+		return name
+	}
+	return name + rest.String()
+}
