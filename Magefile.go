@@ -6,6 +6,8 @@ package main
 import (
 	"archive/zip"
 	"bufio"
+	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/sha1"
 	"encoding/hex"
@@ -61,11 +63,20 @@ func init() {
 // Test runs every check: linters, Go tests with the race detector, front end
 // tests, the build for all platforms and the package made of it.
 func Test(ctx context.Context) error {
+	absent, err := missingServers()
+	if err != nil {
+		return err
+	}
+	fmt.Print(absent)
 	// Linters and compilers of the front end use one core, and the race
 	// detector waits a lot: side by side they take little more than the longer.
-	err := sideBySide(ctx,
+	err = sideBySide(ctx,
 		func(ctx context.Context) error {
-			return inTurn(ctx, "go run "+golangci+" run ./...", "go test -race ./...")
+			// Everything is compiled before the first test begins: none waits for
+			// a build, and no compiler takes the time of one that waits for an
+			// event. go list -export compiles, with -f it prints nothing.
+			return inTurn(ctx, "go run ./pkg/internal/programs/build", `go list -race -test -deps -export -f {{""}} ./...`,
+				"go run "+golangci+" run ./...", "go test -race ./...")
 		},
 		func(ctx context.Context) error {
 			if err := NodeModules(ctx); err != nil {
@@ -76,7 +87,40 @@ func Test(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return Package(ctx)
+	if err := Package(ctx); err != nil {
+		return err
+	}
+	fmt.Print(absent) // again, where it is seen
+	return nil
+}
+
+// missingServers says which servers that tests talk to are not installed, and so
+// what is not tested. In continuous integration, where CI is set, a missing one
+// is an error.
+func missingServers() (string, error) {
+	var lines, packages []string
+	for _, server := range []struct{ program, elsewhere, pkg, tests string }{
+		{"mosquitto", "/usr/sbin/mosquitto", "mosquitto", "the MQTT input with mosquitto"},
+		{"victoria-metrics", "", "victoria-metrics", "the source prometheus with VictoriaMetrics"},
+	} {
+		if _, err := exec.LookPath(server.program); err == nil {
+			continue
+		}
+		if _, err := os.Stat(server.elsewhere); err == nil {
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("== NOT TESTED: %s, because %s is not installed", server.tests, server.program))
+		packages = append(packages, server.pkg)
+	}
+	if len(packages) == 0 {
+		return "", nil
+	}
+	lines = append(lines, "   To test it: apt-get install "+strings.Join(packages, " ")+", or bash .ci/run", "")
+	text := strings.Join(lines, "\n")
+	if os.Getenv("CI") != "" {
+		return "", errors.New(text)
+	}
+	return text, nil
 }
 
 // Lint runs the linters of back end and front end alone.
@@ -138,7 +182,7 @@ func Package(ctx context.Context) error {
 	}
 	start := time.Now()
 	mg.CtxDeps(ctx, BuildAll, FrontEnd)
-	fmt.Printf("== back end for %d platforms and front end: %v\n", len(platforms), time.Since(start).Round(time.Second))
+	took := time.Since(start)
 
 	var manifest struct{ Version string }
 	if err := readJSON(os.DirFS("."), "package.json", &manifest); err != nil {
@@ -159,8 +203,44 @@ func Package(ctx context.Context) error {
 		return err
 	}
 	sum := sha1.Sum(content)
-	fmt.Printf("%s\n  %.1f MB, sha1 %s\n", name, float64(len(content))/1e6, hex.EncodeToString(sum[:]))
+	fmt.Printf("%s\n  sha1 %s\n", name, hex.EncodeToString(sum[:]))
+	atOnce, onDemand, err := scriptSizes("dist")
+	if err != nil {
+		return err
+	}
+	fmt.Printf("== costs: build for %d platforms %.0f s, zip %.1f MB, a dashboard loads %.1f KB gzip (editors and settings %.1f KB more)\n",
+		len(platforms), took.Seconds(), float64(len(content))/1e6, float64(atOnce)/1e3, float64(onDemand)/1e3)
 	return nil
+}
+
+// scriptSizes returns how many bytes of the plugin's scripts, compressed with
+// gzip, a browser loads with every dashboard, and how many when they are needed.
+func scriptSizes(dist string) (atOnce, onDemand int64, err error) {
+	err = filepath.WalkDir(dist, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".js" {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		var b bytes.Buffer
+		w := gzip.NewWriter(&b)
+		if _, err := w.Write(content); err != nil {
+			return err
+		}
+		if err := w.Close(); err != nil {
+			return err
+		}
+		// Grafana loads module.js; webpack loads the others on demand.
+		if filepath.Base(path) == "module.js" {
+			atOnce += int64(b.Len())
+		} else {
+			onDemand += int64(b.Len())
+		}
+		return nil
+	})
+	return atOnce, onDemand, err
 }
 
 // writeZip packs dist under one root folder that is named by the plugin's id.

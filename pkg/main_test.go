@@ -3,10 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,32 +12,18 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/grafana"
+	"github.com/continuum-live/continuum-datasource/pkg/internal/programs"
 	"github.com/continuum-live/continuum-datasource/pkg/plugin"
 )
 
-// binary is the plugin as it is shipped, built once for all tests.
-var binary string
-
 func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "continuum")
-		if err != nil {
-			panic(err)
-		}
-		defer func() { _ = os.RemoveAll(dir) }()
-		binary = filepath.Join(dir, "gpx_continuum")
-		build := exec.Command("go", "build", "-tags", "arrow_json_stdlib", "-o", binary, ".")
-		build.Stderr = os.Stderr
-		if err := build.Run(); err != nil {
-			panic(fmt.Errorf("build the plugin: %w", err))
-		}
-		return m.Run()
-	}())
+	os.Exit(programs.Main(m, programs.Plugin, programs.MetricsAPI, programs.Prometheus))
 }
 
+// start starts the plugin.
 func start(t testing.TB) *grafana.Plugin {
 	t.Helper()
-	p, err := grafana.Start(binary)
+	p, err := grafana.Start(programs.Plugin.Path(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,6 +21,7 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/grafana"
+	"github.com/continuum-live/continuum-datasource/pkg/internal/programs"
 )
 
 // exampleKey is looked for in everything that the plugin gives away.
@@ -33,12 +33,9 @@ type example struct {
 	process         *exec.Cmd
 }
 
-func buildExample(t *testing.T) *example {
+func startExample(t *testing.T) *example {
 	t.Helper()
-	e := &example{binary: filepath.Join(t.TempDir(), "metrics-api"), address: "127.0.0.1:0"}
-	if out, err := exec.Command("go", "build", "-o", e.binary, "../examples/metrics-api").CombinedOutput(); err != nil {
-		t.Fatalf("build the example: %v\n%s", err, out)
-	}
+	e := &example{binary: programs.MetricsAPI.Path(t), address: "127.0.0.1:0"}
 	e.start(t)
 	t.Cleanup(func() { e.kill() })
 	return e
@@ -120,7 +117,7 @@ func (l *logged) String() string {
 // put onto the history, is a fresh query's rows. And the key, which the failures
 // repeat, is in no log, error, frame or packet.
 func TestAsksTheExampleService(t *testing.T) {
-	service := buildExample(t)
+	service := startExample(t)
 	target := &url.URL{Scheme: "http", Host: service.address}
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) },
@@ -143,7 +140,7 @@ func TestAsksTheExampleService(t *testing.T) {
 	var log logged
 	var seen []string // all else that came
 	begin := func() *grafana.Plugin {
-		p, err := grafana.StartLogging(binary, &log)
+		p, err := grafana.StartLogging(programs.Plugin.Path(t), &log)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/log"
 
+	"github.com/continuum-live/continuum-datasource/pkg/internal/programs"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 )
 
@@ -18,7 +19,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func TestMain(m *testing.M) {
 	// The SDK logs every query.
 	backend.Logger, log.DefaultLogger = log.NewNullLogger(), log.NewNullLogger()
-	os.Exit(m.Run())
+	os.Exit(programs.Main(m, programs.Prometheus))
 }
 
 // noStores is a recorder for data sources that have none.

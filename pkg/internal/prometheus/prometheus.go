@@ -1,18 +1,11 @@
-// Package prometheus runs a real Prometheus server for tests, of the very
-// version whose library this module uses.
-//
-// It is built in the module's own folder of the module cache, so that its
-// dependencies are those of its release and none of them is one of this
-// project's. Go's build cache keeps the binary: the first test on a machine
-// builds it, which takes a minute or two, the others find it.
+// Package prometheus runs a real Prometheus server for tests. A package that uses
+// it has a TestMain that builds the server, see programs.Main.
 package prometheus
 
 import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -22,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/continuum-live/continuum-datasource/pkg/internal/programs"
 )
 
 // Options are how a server is started.
@@ -42,6 +37,7 @@ type Server struct {
 	URL string
 
 	t       testing.TB
+	binary  string
 	args    []string
 	address string // what it is told to listen on
 	cmd     *exec.Cmd
@@ -56,9 +52,6 @@ const patience = time.Minute
 // If the test fails, it logs what the server did.
 func Start(t testing.TB, o Options) *Server {
 	t.Helper()
-	if _, err := build(); err != nil {
-		t.Fatal(err)
-	}
 	if o.Dir == "" {
 		o.Dir = t.TempDir()
 	}
@@ -66,7 +59,7 @@ func Start(t testing.TB, o Options) *Server {
 	if err := os.WriteFile(config, []byte(o.Config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{t: t, address: "127.0.0.1:0", args: append([]string{"--config.file=" + config, "--storage.tsdb.path=" + o.Dir}, o.Flags...)}
+	s := &Server{t: t, binary: programs.Prometheus.Path(t), address: "127.0.0.1:0", args: append([]string{"--config.file=" + config, "--storage.tsdb.path=" + o.Dir}, o.Flags...)}
 	t.Cleanup(func() {
 		s.stop(os.Interrupt)
 		if t.Failed() {
@@ -94,11 +87,7 @@ func (s *Server) Restart() {
 // start starts the server and returns when it is ready.
 func (s *Server) start() {
 	s.t.Helper()
-	binary, err := build()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.cmd = exec.Command(binary, append(s.args, "--web.listen-address="+s.address)...)
+	s.cmd = exec.Command(s.binary, append(s.args, "--web.listen-address="+s.address)...)
 	s.cmd.Stdout = &s.log
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {
@@ -174,43 +163,6 @@ func (s *Server) stop(signal os.Signal) {
 	}
 	s.cmd = nil
 	http.DefaultClient.CloseIdleConnections()
-}
-
-// build returns the path of the server's binary in Go's build cache.
-var build = sync.OnceValues(func() (string, error) {
-	dir, err := output("", "list", "-m", "-f", "{{.Dir}}", "github.com/prometheus/prometheus")
-	if err != nil {
-		return "", err
-	}
-	// What go run has built stays in the cache, and -exec says where. Only the
-	// second call gets that path: the first runs what it has just linked.
-	for range 2 {
-		binary, err := output(dir, "run", "-buildvcs=false", "-tags=remove_all_sd", "-exec=echo", "./cmd/prometheus")
-		if err != nil {
-			return "", err
-		}
-		if _, err := os.Stat(binary); err == nil {
-			return binary, nil
-		}
-	}
-	return "", errors.New("go run has not kept Prometheus in the build cache")
-})
-
-// output returns what the go command prints. With a folder it runs there, apart
-// from this module's settings.
-func output(dir string, args ...string) (string, error) {
-	cmd := exec.Command("go", args...)
-	cmd.Dir = dir
-	if dir != "" {
-		cmd.Env = append(os.Environ(), "PWD="+dir, "GOFLAGS=", "GOWORK=off")
-	}
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("%v: %w: %s", cmd, err, &stderr)
-	}
-	return strings.TrimSpace(string(out)), nil
 }
 
 // log is a buffer for a server that writes and a test that reads.

@@ -3,9 +3,14 @@ package prometheus
 import (
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
+
+	"github.com/continuum-live/continuum-datasource/pkg/internal/programs"
 )
+
+func TestMain(m *testing.M) { os.Exit(programs.Main(m, programs.Prometheus)) }
 
 // A server answers, keeps its address and its directory through a restart, and
 // reads the configuration.
