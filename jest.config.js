@@ -12,7 +12,7 @@ const esModules = [
 module.exports = {
   testEnvironment: 'jsdom',
   roots: ['<rootDir>/src'],
-  testTimeout: 30_000, // typing into Grafana's components is slow where other builds run
+  testTimeout: 120_000, // ends what hangs; typing into Grafana's components takes long where other builds run
   setupFilesAfterEnv: ['<rootDir>/jest-setup.js'],
   // Styles mean nothing here: any module does.
   moduleNameMapper: { '\\.css$': '<rootDir>/package.json' },
