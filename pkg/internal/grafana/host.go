@@ -94,6 +94,9 @@ func (p *Plugin) Stop() { p.client.Kill() }
 // PID returns the plugin's process id.
 func (p *Plugin) PID() int { return p.pid }
 
+// Exited reports whether the plugin's process has ended.
+func (p *Plugin) Exited() bool { return p.client.Exited() }
+
 // Kill ends the plugin with SIGKILL, in the middle of whatever it does.
 func (p *Plugin) Kill() error {
 	process, err := os.FindProcess(p.pid)
@@ -171,6 +174,9 @@ func (p *Plugin) Resource(pc backend.PluginContext, path string, w http.Response
 				}
 			}
 			w.WriteHeader(int(m.GetCode()))
+		}
+		if len(m.GetBody()) == 0 {
+			continue // some statuses allow no body, not even an empty one
 		}
 		if _, err := w.Write(m.GetBody()); err != nil {
 			return err

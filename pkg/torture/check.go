@@ -1,0 +1,258 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The guarantees. Each is the type of the errors that say it was broken.
+type (
+	// noLoss: what was acknowledged is found by a query.
+	noLoss struct{ numbers }
+	// exactlyOnce: what has a stamp of its own, or a position in a stream, is
+	// found once, at that time. Of what is stamped when it arrives, no more comes
+	// twice than can have been on its way at an interruption.
+	exactlyOnce struct {
+		numbers
+		what string
+	}
+	// alive: the process never ends but by a signal of this program.
+	alive struct {
+		at     time.Time
+		why    string
+		output string
+		during string
+	}
+	// bounded: memory and goroutines go back to what they were.
+	bounded struct {
+		what        string
+		warm, after float64
+	}
+	// reserved: while there is less room than the first floor, nothing is
+	// acknowledged.
+	reserved struct{ numbers }
+)
+
+func (v noLoss) Error() string {
+	return fmt.Sprintf("NoLoss: %v: acknowledged, not found%s", v.numbers, v.during)
+}
+
+func (v exactlyOnce) Error() string {
+	return fmt.Sprintf("ExactlyOnce: %v: %s%s", v.numbers, v.what, v.during)
+}
+
+func (v alive) Error() string {
+	return fmt.Sprintf("Alive: at %s the process %s; the last it printed:\n%s%s", clock(v.at), v.why, indent(v.output), v.during)
+}
+
+func (v bounded) Error() string {
+	return fmt.Sprintf("Bounded: %s: %.0f after the run, %.0f %% of the %.0f after warm-up", v.what, v.after, 100*v.after/v.warm, v.warm)
+}
+
+func (v reserved) Error() string {
+	return fmt.Sprintf("Reserved: %v: acknowledged below the first floor%s", v.numbers, v.during)
+}
+
+// numbers are numbers of a sender that follow one another.
+type numbers struct {
+	sender      string
+	first, last int
+	count       int
+	from, to    time.Time // when they were sent
+	during      string    // which faults there were
+}
+
+func (n numbers) String() string {
+	s := fmt.Sprintf("%s %d", n.sender, n.first)
+	if n.last > n.first {
+		s += fmt.Sprintf(" to %d (%d of them)", n.last, n.count)
+	}
+	s += ", sent " + clock(n.from)
+	if n.to.After(n.from) {
+		s += " to " + clock(n.to)
+	}
+	return s
+}
+
+func clock(t time.Time) string { return t.UTC().Format("15:04:05.000") }
+
+func indent(s string) string {
+	return "    " + strings.ReplaceAll(strings.TrimSpace(s), "\n", "\n    ")
+}
+
+// sample is one that a query found.
+type sample struct {
+	sender, series string
+	n              int
+	t              int64 // Unix ms
+}
+
+// event is a fault that was, or another thing that helps to explain.
+type event struct {
+	begin, end time.Time // end is zero while it lasts
+	kind       kind
+	text       string
+}
+
+func (e event) String() string {
+	s := clock(e.begin)
+	if e.end.After(e.begin) {
+		s += " to " + clock(e.end)
+	}
+	return s + " " + e.text
+}
+
+// record is all that is known of a sender's run.
+type record struct {
+	messages []message // by number
+	found    []sample
+	events   []event
+	// direct: the plugin itself acknowledges, and not a broker.
+	direct bool
+	// inFlight is how many messages can be on their way at an interruption.
+	inFlight int
+}
+
+// tally counts what became of a sender's messages.
+type tally struct {
+	sent, acknowledged, refused, unknown, found, lost, doubled int
+}
+
+// check says what a sender's messages show of NoLoss, ExactlyOnce and Reserved.
+func check(r record) (tally, []error) {
+	var c tally
+	var violations []error
+	found := make(map[int][]sample)
+	for _, s := range r.found {
+		found[s.n] = append(found[s.n], s)
+	}
+	var lost, twice, elsewhere, early []message
+	for _, m := range r.messages {
+		c.sent++
+		switch m.state {
+		case acknowledged:
+			c.acknowledged++
+		case refused:
+			c.refused++
+		default:
+			c.unknown++
+		}
+		all := found[m.n]
+		delete(found, m.n)
+		if len(all) > 0 {
+			c.found++
+		}
+		right := 0
+		for _, s := range all {
+			if s.series == m.series && (m.t == 0 || m.t == s.t) {
+				right++
+			}
+		}
+		switch {
+		case right < len(all):
+			elsewhere = append(elsewhere, m)
+		case right > 1:
+			c.doubled++
+			if m.t != 0 {
+				twice = append(twice, m)
+			}
+		case right == 0 && m.state == acknowledged:
+			c.lost++
+			lost = append(lost, m)
+		}
+		if r.direct && m.state == acknowledged && whileFull(m, r.events) {
+			early = append(early, m)
+		}
+	}
+	for _, n := range group(lost, r.events) {
+		violations = append(violations, noLoss{n})
+	}
+	for _, n := range group(twice, r.events) {
+		violations = append(violations, exactlyOnce{n, "recorded more than once"})
+	}
+	for _, n := range group(elsewhere, r.events) {
+		violations = append(violations, exactlyOnce{n, "recorded at another time or in another series"})
+	}
+	for _, n := range group(early, r.events) {
+		violations = append(violations, reserved{n})
+	}
+	if len(found) > 0 {
+		all := make([]message, 0, len(found))
+		for n, of := range found {
+			all = append(all, message{sender: of[0].sender, n: n, sent: time.UnixMilli(of[0].t)})
+		}
+		slices.SortFunc(all, func(a, b message) int { return cmp.Compare(a.n, b.n) })
+		for _, n := range group(all, r.events) {
+			violations = append(violations, exactlyOnce{n, "recorded, and never sent"})
+		}
+	}
+	if unstamped := c.doubled - len(twice); unstamped > r.inFlight*interruptions(r.events) {
+		n := group(r.messages, nil)[0]
+		violations = append(violations, exactlyOnce{n, fmt.Sprintf(
+			"%d are recorded twice, more than %d for each of %d interruptions", unstamped, r.inFlight, interruptions(r.events))})
+	}
+	return c, violations
+}
+
+// whileFull reports whether a message was acknowledged while the disk was full.
+func whileFull(m message, events []event) bool {
+	return slices.ContainsFunc(events, func(e event) bool {
+		return e.kind == fillDisk && m.tried.After(e.begin.Add(notice)) && (e.end.IsZero() || m.acked.Before(e.end))
+	})
+}
+
+// notice is how long the plugin may take to notice that the disk is full.
+const notice = 2 * time.Second
+
+// interruptions is how often the way between broker and plugin was cut.
+func interruptions(events []event) int {
+	n := 0
+	for _, e := range events {
+		switch e.kind {
+		case killPlugin, termPlugin, stopMQTT, newSettings:
+			n++
+		}
+	}
+	return n
+}
+
+// group makes one of messages that were sent soon after one another, and adds
+// what may have harmed them.
+func group(messages []message, events []event) []numbers {
+	const apart = 2 * time.Second
+	var all []numbers
+	for _, m := range messages {
+		if i := len(all) - 1; i >= 0 && m.sent.Sub(all[i].to) < apart {
+			all[i].last, all[i].to = m.n, m.sent
+			all[i].count++
+			continue
+		}
+		all = append(all, numbers{sender: m.sender, first: m.n, last: m.n, count: 1, from: m.sent, to: m.sent})
+	}
+	for i := range all {
+		all[i].during = during(events, all[i].from, all[i].to)
+	}
+	return all
+}
+
+// during tells the faults around a time. What harms a message may come before it
+// or, as a kill that loses what was not written, after it.
+func during(events []event, from, to time.Time) string {
+	const before, after, most = 10 * time.Second, 15 * time.Second, 15
+	var lines []string
+	for _, e := range events {
+		if (e.end.IsZero() || e.end.After(from.Add(-before))) && e.begin.Before(to.Add(after)) {
+			lines = append(lines, e.String())
+		}
+	}
+	if more := len(lines) - most; more > 0 {
+		lines = append(lines[:most], fmt.Sprintf("and %d more", more))
+	}
+	if len(lines) == 0 {
+		return ""
+	}
+	return "\n" + indent(strings.Join(lines, "\n"))
+}

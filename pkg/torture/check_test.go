@@ -1,0 +1,131 @@
+package main
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+// at is a time of the run that the tests are about.
+func at(seconds float64) time.Time {
+	return time.UnixMilli(1_800_000_000_000).Add(time.Duration(seconds * float64(time.Second)))
+}
+
+// sent are n messages of a sender, one per second. They are acknowledged a tenth of
+// a second later.
+func sent(n int, own bool) []message {
+	all := make([]message, n)
+	for i := range all {
+		when := at(float64(i))
+		all[i] = message{sender: "s", n: i + 1, series: "a", sent: when, tried: when, acked: when.Add(100 * time.Millisecond), state: acknowledged}
+		if own {
+			all[i].t = when.UnixMilli()
+		}
+	}
+	return all
+}
+
+// recorded are the samples of messages.
+func recorded(messages []message) []sample {
+	var all []sample
+	for _, m := range messages {
+		all = append(all, sample{m.sender, m.series, m.n, m.sent.UnixMilli()})
+	}
+	return all
+}
+
+func TestCheck(t *testing.T) {
+	kill := event{begin: at(4), end: at(4), kind: killPlugin, text: "killed"}
+	full := event{begin: at(3), end: at(8), kind: fillDisk, text: "full"}
+	for _, test := range []struct {
+		name   string
+		own    bool
+		change func(r *record)
+		want   string // what the only violation says, empty if there is none
+	}{
+		{"all is well", true, func(*record) {}, ""},
+		{"stamped on arrival", false, func(*record) {}, ""},
+		{"lost", true, func(r *record) { r.found = append(r.found[:3], r.found[5:]...) },
+			"NoLoss: s 4 to 5 (2 of them), sent 08:00:03.000 to 08:00:04.000: acknowledged, not found\n    08:00:04.000 killed"},
+		{"not acknowledged and not found", true, func(r *record) {
+			r.messages[3].state, r.found = unknown, append(r.found[:3], r.found[4:]...)
+		}, ""},
+		{"refused", true, func(r *record) { r.messages[3].state, r.found = refused, append(r.found[:3], r.found[4:]...) }, ""},
+		{"not acknowledged and found", true, func(r *record) { r.messages[3].state = unknown }, ""},
+		{"twice", true, func(r *record) { r.found = append(r.found, r.found[6]) }, "ExactlyOnce: s 7, sent 08:00:06.000: recorded more than once"},
+		{"at another time", true, func(r *record) { r.found[6].t++ }, "ExactlyOnce: s 7, sent 08:00:06.000: recorded at another time"},
+		{"in another series", true, func(r *record) { r.found[6].series = "b" }, "in another series"},
+		{"stamped on arrival, in another series", false, func(r *record) { r.found[6].series = "b" }, "in another series"},
+		{"never sent", true, func(r *record) { r.found = append(r.found, sample{"s", "a", 99, at(5).UnixMilli()}) },
+			"ExactlyOnce: s 99, sent 08:00:05.000: recorded, and never sent"},
+		{"in flight at a kill", false, func(r *record) { r.found = append(r.found, r.found[2:4]...) }, ""},
+		{"more than in flight", false, func(r *record) { r.found = append(r.found, r.found[2:5]...) },
+			"3 are recorded twice, more than 2 for each of 1 interruptions"},
+		{"acknowledged while the disk is full", true, func(r *record) { r.events, r.direct = []event{full}, true },
+			"Reserved: s 7 to 8 (2 of them), sent 08:00:06.000 to 08:00:07.000: acknowledged below"},
+		{"the broker acknowledges while the disk is full", true, func(r *record) { r.events = []event{full} }, ""},
+		{"tried before the disk was full", true, func(r *record) {
+			r.events, r.direct = []event{full}, true
+			for i := range r.messages {
+				r.messages[i].tried = at(2)
+			}
+		}, ""},
+		{"acknowledged after the disk was full", true, func(r *record) {
+			r.events, r.direct = []event{full}, true
+			for i := range r.messages {
+				r.messages[i].acked = at(9)
+			}
+		}, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := record{messages: sent(10, test.own), events: []event{kill}, inFlight: 2}
+			r.found = recorded(r.messages)
+			test.change(&r)
+			tally, violations := check(r)
+			if tally.sent != 10 || tally.acknowledged+tally.refused+tally.unknown != 10 {
+				t.Errorf("counted are %+v", tally)
+			}
+			switch {
+			case test.want == "" && len(violations) > 0:
+				t.Error(violations)
+			case test.want != "" && len(violations) != 1:
+				t.Error("there are", len(violations), "violations:", violations)
+			case test.want != "" && !strings.Contains(violations[0].Error(), test.want):
+				t.Errorf("it is %q", violations[0])
+			}
+		})
+	}
+}
+
+// Messages that were lost together make one violation.
+func TestGroup(t *testing.T) {
+	messages := sent(100, true)
+	found := recorded(messages)
+	_, violations := check(record{messages: messages, found: append(found[:10:10], append(found[40:60:60], found[61:]...)...)})
+	if len(violations) != 2 {
+		t.Fatal(violations)
+	}
+	var first noLoss
+	if !errors.As(violations[0], &first) || first.first != 11 || first.last != 40 || first.count != 30 {
+		t.Errorf("%+v", first)
+	}
+}
+
+func TestCompare(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		warm, after reading
+		want        int
+	}{
+		{"the same", reading{100, 50}, reading{100, 50}, 0},
+		{"a tenth more", reading{100, 50}, reading{110, 55}, 0},
+		{"more memory", reading{100, 50}, reading{111, 50}, 1},
+		{"more of both", reading{100, 50}, reading{200, 56}, 2},
+		{"not measured", reading{100, 50}, reading{}, 2},
+	} {
+		if violations := compare(test.warm, test.after); len(violations) != test.want {
+			t.Errorf("%s: %v", test.name, violations)
+		}
+	}
+}

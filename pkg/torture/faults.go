@@ -1,0 +1,245 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/golang/snappy"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// faults does what is planned, and keeps the log of it.
+type faults struct {
+	process    *process
+	disk       *disk
+	mqtt, nats *service
+	js         jetstream.JetStream
+	clock      string // the file that says how far the plugin's clock is off
+	pusher     *pusher
+	began      time.Time
+
+	mu       sync.Mutex
+	log      []event
+	lates    int
+	settings int64
+}
+
+// run does the planned faults and returns when all are over.
+func (f *faults) run(ctx context.Context, plan []fault) {
+	begin := time.Now()
+	var running sync.WaitGroup
+	defer running.Wait()
+	for _, one := range plan {
+		select {
+		case <-time.After(time.Until(begin.Add(one.at))):
+		case <-ctx.Done():
+			return
+		}
+		running.Go(func() {
+			if err := f.do(ctx, one); err != nil {
+				f.note(one.kind, fmt.Sprintf("%s: %v", one.kind, err))()
+			}
+		})
+	}
+}
+
+// note adds to the log what begins now. The function that it returns says that it
+// is over.
+func (f *faults) note(k kind, text string) (over func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i := len(f.log)
+	f.log = append(f.log, event{begin: time.Now(), kind: k, text: text})
+	fmt.Println(f.log[i])
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.log[i].end = time.Now()
+	}
+}
+
+func (f *faults) events() []event {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]event(nil), f.log...)
+}
+
+func (f *faults) do(ctx context.Context, one fault) error {
+	wait := func() {
+		select {
+		case <-time.After(one.lasts):
+		case <-ctx.Done():
+		}
+	}
+	switch one.kind {
+	case killPlugin, termPlugin:
+		signal := syscall.SIGKILL
+		if one.kind == termPlugin {
+			signal = syscall.SIGTERM
+		}
+		defer f.note(one.kind, "the plugin gets "+signal.String())()
+		return f.process.signal(signal)
+	case fillDisk:
+		if !f.disk.mounted {
+			return nil
+		}
+		if err := f.disk.fill(one.amount); err != nil {
+			return err
+		}
+		over := f.note(one.kind, fmt.Sprintf("the disk is full, %d bytes are left", one.amount))
+		wait()
+		over() // before it is, or what comes next would count as too early
+		return f.disk.empty()
+	case stopMQTT, killNATS:
+		s := f.mqtt
+		if one.kind == killNATS {
+			s = f.nats
+		}
+		if s.name == "mochi" {
+			return nil // it would forget what it has
+		}
+		defer f.note(one.kind, s.name+" is ended")()
+		s.stop()
+		wait()
+		return s.start()
+	case newSettings:
+		f.mu.Lock()
+		f.settings = one.amount
+		f.mu.Unlock()
+		defer f.note(one.kind, "settings are changed")()
+		f.process.configure(settings(f.mqtt.address, f.nats.address, one.amount))
+	case stepClock:
+		offset := time.Duration(one.amount) * time.Millisecond
+		defer f.note(one.kind, fmt.Sprintf("the plugin's clock is off by %v", offset))()
+		if err := writeClock(f.clock, offset); err != nil {
+			return err
+		}
+		wait()
+		return writeClock(f.clock, 0)
+	case lateBatch:
+		defer f.note(one.kind, "samples of the last hour are sent")()
+		f.mu.Lock()
+		f.lates++
+		at := f.began.Add(-lateFrom + time.Duration(f.lates)*2*lateSamples*writeEvery)
+		f.mu.Unlock()
+		var batch []message
+		for i := range lateSamples {
+			batch = append(batch, f.pusher.batch(at.Add(time.Duration(i)*writeEvery).Truncate(writeEvery))...)
+		}
+		f.pusher.late <- batch
+	case hostileBody:
+		all := hostile(f.js)
+		h := all[one.amount%int64(len(all))]
+		defer f.note(one.kind, h.name)()
+		asking, cancel := context.WithTimeout(ctx, time.Minute)
+		defer cancel()
+		return h.send(asking, f.process.post)
+	}
+	return nil
+}
+
+const (
+	// lateFrom is how far back late samples go.
+	lateFrom = 55 * time.Minute
+	// lateSamples is how many a series gets at a time: more than an out-of-order
+	// chunk has.
+	lateSamples = 50
+)
+
+// writeClock says how far the plugin's clock is off from now on.
+func writeClock(file string, offset time.Duration) error {
+	if err := os.WriteFile(file+".new", []byte(offset.String()), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(file+".new", file)
+}
+
+// hostileRequest is one that must harm nobody. What is answered does not matter.
+type hostileRequest struct {
+	name string
+	send func(context.Context, poster) error
+}
+
+func hostile(js jetstream.JetStream) []hostileRequest {
+	request := func(name, path string, header http.Header, body func() []byte) hostileRequest {
+		return hostileRequest{name, func(ctx context.Context, post poster) error {
+			_, _, _ = post(ctx, path, body(), header.Clone()) // whatever the answer is
+			return nil
+		}}
+	}
+	publish := func(name string, body func() []byte) hostileRequest {
+		return hostileRequest{name, func(ctx context.Context, _ poster) error {
+			_, _ = js.Publish(ctx, "torture.hostile.x", body()) // the server may be down
+			return nil
+		}}
+	}
+	const size = 8 << 20
+	packed := func(b []byte) []byte { return snappy.Encode(nil, b) }
+	text := http.Header{"Content-Type": {"text/plain"}}
+	zipped := http.Header{"Content-Type": {"text/plain"}, "Content-Encoding": {"gzip"}}
+	second := writeHeader.Clone()
+	second.Set("Content-Type", "application/x-protobuf;proto=io.prometheus.write.v2.Request")
+	second.Set("X-Prometheus-Remote-Write-Version", "2.0.0")
+	return []hostileRequest{
+		request("remote write: no snappy at all", "push/prometheus", writeHeader, func() []byte { return []byte("nonsense") }),
+		request("remote write: says that it has 4 GiB", "push/prometheus", writeHeader, func() []byte {
+			return append(binary.AppendUvarint(nil, 1<<32-1), 0, 0)
+		}),
+		request("remote write: 8 MB of empty series", "push/prometheus", writeHeader, func() []byte {
+			return packed(bytes.Repeat([]byte{0x0A, 0}, size/2))
+		}),
+		request("remote write 2.0: 8 MB of empty series", "push/prometheus", second, func() []byte {
+			return packed(bytes.Repeat([]byte{0x2A, 0}, size/2))
+		}),
+		request("remote write: 8 MB of empty samples in a series", "push/prometheus", writeHeader, func() []byte {
+			return packed(nested(1, bytes.Repeat([]byte{0x12, 0}, size/2-10)))
+		}),
+		request("remote write: a label of 7 MB", "push/prometheus", writeHeader, func() []byte {
+			label := append(nested(1, []byte("__name__")), nested(2, bytes.Repeat([]byte("x"), 7<<20))...)
+			series := append(nested(1, label), nested(2, []byte{0x09, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 1})...)
+			return packed(nested(1, series))
+		}),
+		request("remote write: a label of 17 MB", "push/prometheus", writeHeader, func() []byte {
+			label := append(nested(1, []byte("__name__")), nested(2, bytes.Repeat([]byte("x"), 17<<20))...)
+			return packed(nested(1, nested(1, label)))
+		}),
+		request("line protocol: one line of 8 MB", "push/influx", text, func() []byte {
+			return []byte("n,a=" + strings.Repeat("b", size-100) + " value=1")
+		}),
+		request("line protocol: 1 GB in 1 MB", "push/influx", zipped, func() []byte {
+			var b bytes.Buffer
+			z := gzip.NewWriter(&b)
+			for range 1 << 10 {
+				_, _ = z.Write(make([]byte, 1<<20)) // to memory
+			}
+			_ = z.Close()
+			return b.Bytes()
+		}),
+		request("line protocol: 8 MB of commas", "push/influx", text, func() []byte { return bytes.Repeat([]byte(","), size-100) }),
+		publish("stream: arrays in arrays", func() []byte { return bytes.Repeat([]byte("["), 500<<10) }),
+		publish("stream: an object of 900 KB", func() []byte {
+			var b bytes.Buffer
+			b.WriteByte('{')
+			for i := 0; b.Len() < 900<<10; i++ {
+				fmt.Fprintf(&b, `"f%d":"",`, i)
+			}
+			b.WriteString(`"z":""}`)
+			return b.Bytes()
+		}),
+		publish("stream: bytes that are no text", func() []byte { return bytes.Repeat([]byte{0xFF, 0, 0xFE}, 10_000) }),
+	}
+}
+
+// nested is a field of a protocol buffer with bytes.
+func nested(field int, b []byte) []byte {
+	return append(binary.AppendUvarint([]byte{byte(field<<3 | 2)}, uint64(len(b))), b...)
+}

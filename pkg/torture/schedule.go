@@ -1,0 +1,115 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// kind is a kind of fault.
+type kind string
+
+const (
+	killPlugin  kind = "kill"     // SIGKILL
+	termPlugin  kind = "term"     // SIGTERM
+	fillDisk    kind = "disk"     // filled by a file that is not the plugin's, then emptied
+	stopMQTT    kind = "mqtt"     // the broker is ended, then started
+	killNATS    kind = "nats"     // the server is killed, then started
+	newSettings kind = "settings" // other settings, under which inputs start anew
+	stepClock   kind = "clock"    // the plugin's clock is stepped, then stepped back
+	lateBatch   kind = "late"     // samples of the last hour
+	hostileBody kind = "hostile"  // bodies that nobody in their right mind sends
+)
+
+// fault is a fault that is to come.
+type fault struct {
+	at    time.Duration // since the first could be
+	kind  kind
+	lasts time.Duration // 0 if it is over at once
+	// amount is what is left of the disk in bytes, by how much the clock is
+	// stepped in ms, or which of the settings and bodies are meant.
+	amount int64
+}
+
+func (f fault) String() string {
+	s := fmt.Sprintf("%6.1f s  %-8s", f.at.Seconds(), f.kind)
+	switch f.kind {
+	case fillDisk:
+		s += fmt.Sprintf(" %d bytes are left", f.amount)
+	case stepClock:
+		s += fmt.Sprintf(" by %v", time.Duration(f.amount)*time.Millisecond)
+	case newSettings, hostileBody, lateBatch:
+		s += fmt.Sprintf(" number %d", f.amount)
+	}
+	if f.lasts > 0 {
+		s += fmt.Sprintf(" for %.1f s", f.lasts.Seconds())
+	}
+	return s
+}
+
+// deck has each kind as often as it is drawn before all kinds are drawn again.
+var deck = []kind{
+	killPlugin, killPlugin, killPlugin, termPlugin, fillDisk, fillDisk, stopMQTT, killNATS,
+	newSettings, stepClock, lateBatch, hostileBody,
+}
+
+const (
+	// longDisk is how long the disk is full once in a long run. The TSDB works
+	// once a minute by itself, and not after a restart alone.
+	longDisk = 75 * time.Second
+	// enough is how long a run must be for that.
+	enough = 3 * time.Minute
+)
+
+// planned returns the faults of a run: the same for the same seed and length.
+func planned(seed uint64, length time.Duration) []fault {
+	r := rand.New(rand.NewPCG(seed, 0))
+	between := func(least, most time.Duration) time.Duration {
+		return least + time.Duration(r.Int64N(int64(most-least)))
+	}
+
+	var faults []fault
+	var longBegin, longEnd time.Duration
+	if length >= enough {
+		longBegin = between(length/8, length-longDisk-10*time.Second)
+		longEnd = longBegin + longDisk
+		faults = append(faults,
+			// A new process has no file for the chunks of its head yet.
+			fault{at: longBegin - 8*time.Second, kind: killPlugin},
+			fault{at: longBegin, kind: fillDisk, lasts: longDisk})
+	}
+	until := make(map[kind]time.Duration) // when a kind is over
+	var cards []kind
+	for at := between(0, time.Second); at < length; at += between(1500*time.Millisecond, 3500*time.Millisecond) {
+		if len(cards) == 0 {
+			cards = slices.Clone(deck)
+			r.Shuffle(len(cards), func(i, j int) { cards[i], cards[j] = cards[j], cards[i] })
+		}
+		f := fault{at: at, kind: cards[0]}
+		cards = cards[1:]
+		switch f.kind {
+		case fillDisk:
+			f.lasts = between(3*time.Second, 9*time.Second)
+			// Nothing at all, or some pages, or some blocks.
+			f.amount = []int64{0, 0, r.Int64N(64 << 10), r.Int64N(16 << 20)}[r.IntN(4)]
+		case stopMQTT, killNATS:
+			f.lasts = between(500*time.Millisecond, 4*time.Second)
+		case stepClock:
+			f.lasts = between(time.Second, 5*time.Second)
+			step := []time.Duration{30 * 24 * time.Hour, time.Hour, 3 * time.Second, -3 * time.Second, -2 * time.Minute}[r.IntN(5)]
+			f.amount = step.Milliseconds()
+		case newSettings, lateBatch, hostileBody:
+			f.amount = int64(r.IntN(1000))
+		}
+		f.lasts = min(f.lasts, length-at)
+		inLong := at+f.lasts > longBegin-8*time.Second && at < longEnd
+		if at < until[f.kind] || inLong && (f.kind == fillDisk || f.kind == killPlugin || f.kind == termPlugin) {
+			continue
+		}
+		until[f.kind] = at + f.lasts
+		faults = append(faults, f)
+	}
+	slices.SortStableFunc(faults, func(a, b fault) int { return int(a.at - b.at) })
+	return faults
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/hooks/auth"
+	"github.com/mochi-mqtt/server/v2/listeners"
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// service is a server in a process of its own.
+type service struct {
+	name, address string
+	program       string
+	args          []string
+	end           syscall.Signal
+	log           io.Writer
+	cmd           *exec.Cmd
+}
+
+// start starts the server and waits until it listens.
+func (s *service) start() error {
+	s.cmd = exec.Command(s.program, s.args...)
+	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
+	if err := s.cmd.Start(); err != nil {
+		return fmt.Errorf("start %s: %w", s.name, err)
+	}
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		conn, err := net.Dial("tcp", s.address)
+		if err == nil {
+			return conn.Close()
+		}
+		if time.Now().After(deadline) {
+			s.stop()
+			return fmt.Errorf("%s does not listen: %w", s.name, err)
+		}
+	}
+}
+
+// stop ends the server and waits for that.
+func (s *service) stop() {
+	if s.cmd == nil {
+		return
+	}
+	_ = s.cmd.Process.Signal(s.end) // it may have ended
+	stuck := time.AfterFunc(20*time.Second, func() { _ = s.cmd.Process.Kill() })
+	_ = s.cmd.Wait() // it was killed
+	stuck.Stop()
+	s.cmd = nil
+}
+
+// free returns an address that nobody listens on.
+func free() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+var errNoMosquitto = errors.New("mosquitto is not installed")
+
+// newMQTT returns mosquitto, or mochi with an error that says that it forgets what
+// it has when it ends.
+func newMQTT(dir string, log io.Writer) (*service, error) {
+	address, err := free()
+	if err != nil {
+		return nil, err
+	}
+	program, err := exec.LookPath("mosquitto")
+	if err != nil {
+		program, err = exec.LookPath("/usr/sbin/mosquitto") // where Debian has it
+	}
+	if err != nil {
+		s, err := newSelf("mochi", address, log)
+		return s, errors.Join(errNoMosquitto, err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	host, port, _ := net.SplitHostPort(address)
+	config := filepath.Join(dir, "mosquitto.conf")
+	lines := []string{
+		"user root", "listener " + port + " " + host, "allow_anonymous true",
+		"persistence true", "persistence_location " + dir + "/", "max_queued_messages 0",
+	}
+	if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		return nil, err
+	}
+	// Mosquitto writes down what it has at its end. Killed with SIGKILL it would
+	// forget messages that it has acknowledged, which is no fault of the plugin.
+	return &service{name: "mosquitto", address: address, program: program, args: []string{"-c", config}, end: syscall.SIGTERM, log: log}, nil
+}
+
+func newNATS(dir string, log io.Writer) (*service, error) {
+	address, err := free()
+	if err != nil {
+		return nil, err
+	}
+	return newSelf("nats", address, log, dir)
+}
+
+// newSelf returns a server that is this very program, told to be one.
+func newSelf(name, address string, log io.Writer, more ...string) (*service, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return &service{name: name, address: address, program: program, args: append([]string{serve, name, address}, more...), end: syscall.SIGKILL, log: log}, nil
+}
+
+// serve is the first argument that makes this program a server.
+const serve = "serve"
+
+func runServer(ctx context.Context, args []string) error {
+	if len(args) < 2 {
+		return errors.New("which server?")
+	}
+	// Whoever is gone needs no server.
+	parent := os.Getppid()
+	ended := func() bool { return ctx.Err() != nil || os.Getppid() != parent }
+	host, port, err := net.SplitHostPort(args[1])
+	if err != nil {
+		return err
+	}
+	switch args[0] {
+	case "nats":
+		number, err := strconv.Atoi(port)
+		if err != nil || len(args) < 3 {
+			return fmt.Errorf("nats needs an address and a folder: %w", err)
+		}
+		s, err := server.NewServer(&server.Options{Host: host, Port: number, JetStream: true, StoreDir: args[2], NoSigs: true, NoLog: true})
+		if err != nil {
+			return err
+		}
+		s.Start()
+		defer s.Shutdown()
+	case "mochi":
+		s := mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler)})
+		if err := errors.Join(s.AddHook(new(auth.AllowHook), nil),
+			s.AddListener(listeners.NewTCP(listeners.Config{ID: "tcp", Address: args[1]})), s.Serve()); err != nil {
+			return err
+		}
+		defer func() { _ = s.Close() }()
+	default:
+		return fmt.Errorf("there is no server %s", args[0])
+	}
+	for !ended() {
+		time.Sleep(100 * time.Millisecond)
+	}
+	return nil
+}
