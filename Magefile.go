@@ -153,6 +153,25 @@ func Demo() error {
 	return sh.RunWithV(map[string]string{"GF_PLUGIN_RECORDER_DIR": dir}, "go", "run", "./pkg/demo", executablePath())
 }
 
+// Torture records with the real binary while it is killed, its disk is filled, its
+// servers end and its clock is stepped, and checks that nothing was lost.
+// TORTURE_MINUTES is how long (1), TORTURE_SEED which faults come when (any). A
+// disk of its own, which can be filled, takes the right to mount one.
+func Torture(ctx context.Context) error {
+	command, err := buildTorture(ctx)
+	if err != nil {
+		return err
+	}
+	return sh.RunV(command[0], command[1:]...)
+}
+
+// buildTorture builds what Torture runs. The plugin in it is not the shipped one:
+// its clock can be stepped.
+func buildTorture(ctx context.Context) (command []string, err error) {
+	program, plugin := filepath.Join("build", "torture", "torture"), filepath.Join("build", "torture", executable)
+	return []string{program, plugin}, inTurn(ctx, "go build -o "+program+" ./pkg/torture", "go build -tags=arrow_json_stdlib,torture -o "+plugin+" ./pkg")
+}
+
 // BuildAll builds the back end for every platform.
 func BuildAll() { build.BuildAll() }
 
