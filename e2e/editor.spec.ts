@@ -1,0 +1,60 @@
+import { expect } from '@playwright/test';
+import { Grafana, PLUGIN, test } from './grafana';
+import { expectExact, expectLive, Panel, rowsOf } from './panel';
+import { SOURCES } from './sources';
+import { Query, SourceName } from '../src/types';
+
+/** A dashboard whose only panel is to be edited. */
+async function edited(grafana: Grafana, source: SourceName, query: Partial<Query>) {
+  const { name, settings } = SOURCES.find(({ name }) => name === source)!;
+  const datasource = { type: PLUGIN, uid: await grafana.createDataSource({ name, ...settings() }) };
+  const targets = [{ refId: 'A', datasource, ...query }];
+  const uid = await grafana.createDashboard(`editor ${name}`, [{ id: 1, title: 'Edited', datasource, targets }]);
+  return { dashboard: { uid }, id: '1' };
+}
+
+test('signal: what is entered is shown, live', async ({ page, grafana, gotoPanelEditPage }) => {
+  const editor = await gotoPanelEditPage(await edited(grafana, 'signal', {}));
+  const row = editor.getQueryEditorRow('A');
+  const panel = new Panel(page, 1);
+  await expectLive(panel);
+
+  await row.getByLabel('Shape').fill('Sine');
+  await row.getByLabel('Shape').press('Enter');
+  await row.getByLabel('Upper limit').fill('5');
+  await row.getByLabel('Upper limit').press('Enter');
+  await row.getByLabel('Tick interval (ms)').fill('2000');
+  await row.getByLabel('Tick interval (ms)').press('Enter');
+  await expect.poll(async () => (await rowsOf(panel))[0]!.step).toBe(2000);
+  const values = (await rowsOf(panel))[0]!.series[0]!.values as number[];
+  expect(Math.max(...values)).toBeLessThanOrEqual(5);
+  await expectLive(panel, 2);
+  await expectExact(panel);
+
+  await row.getByText('With Streaming').click();
+});
+
+test('recorder: an expression is typed as code', async ({ page, grafana, gotoPanelEditPage }) => {
+  const editor = await gotoPanelEditPage(await edited(grafana, 'recorder', { expr: '', editorMode: 'code' }));
+  const row = editor.getQueryEditorRow('A');
+  const code = row.getByRole('textbox', { name: 'PromQL' });
+  await code.fill('node_load1');
+  await code.press('Shift+Enter');
+  const panel = new Panel(page, 1);
+  await expectLive(panel);
+  await expectExact(panel);
+});
+
+test('metrics API: a metric is chosen among those that the service names', async ({
+  page,
+  grafana,
+  gotoPanelEditPage,
+}) => {
+  const editor = await gotoPanelEditPage(await edited(grafana, 'metrics-api', {}));
+  const metric = editor.getQueryEditorRow('A').getByLabel('Metric');
+  await metric.fill('hall');
+  await page.getByRole('option', { name: 'temperature_hall' }).click();
+  const panel = new Panel(page, 1);
+  await expectLive(panel);
+  await expectExact(panel);
+});

@@ -1,0 +1,83 @@
+import { test as base } from '@grafana/plugin-e2e';
+import { APIRequestContext } from '@playwright/test';
+import { Options, Query } from '../src/types';
+import { Answer } from './rows';
+
+/** What a dashboard of a test shows: a time series of one query. */
+export interface PanelModel {
+  id: number;
+  title: string;
+  datasource: { type: string; uid: string };
+  targets: Query[];
+  timeFrom?: string;
+  [other: string]: unknown;
+}
+
+/** Grafana's HTTP API. What is made with it is deleted after the test. */
+export class Grafana {
+  private made: string[] = [];
+
+  constructor(private readonly request: APIRequestContext) {}
+
+  async createDataSource(settings: { name: string; url?: string; jsonData: Options }): Promise<string> {
+    const name = `e2e ${settings.name} ${Date.now()}`;
+    const { datasource } = await this.post('/api/datasources', { ...settings, name, type: PLUGIN, access: 'proxy' });
+    const path = `/api/datasources/uid/${datasource.uid}`;
+    this.made.push(path);
+    if (settings.jsonData.source === 'recorder') {
+      this.made.push(`${path}/resources/store`); // which would outlive the data source
+    }
+    return datasource.uid;
+  }
+
+  /** Saves a dashboard of the last five minutes that shows the panels one below the other. */
+  async createDashboard(title: string, panels: PanelModel[]): Promise<string> {
+    const dashboard = {
+      title: `e2e ${title} ${Date.now()}`,
+      schemaVersion: 42,
+      time: { from: 'now-5m', to: 'now' },
+      panels: panels.map((panel, i) => ({
+        type: 'timeseries',
+        gridPos: { x: 0, y: 9 * i, w: 24, h: 9 },
+        ...panel,
+      })),
+    };
+    const { uid } = await this.post('/api/dashboards/db', { dashboard });
+    this.made.push(`/api/dashboards/uid/${uid}`);
+    return uid;
+  }
+
+  async clean() {
+    // What was made last goes first, for it needs the others.
+    for (const path of this.made.reverse()) {
+      await this.request.delete(path);
+    }
+  }
+
+  private post(path: string, data: object) {
+    return post(this.request, path, data);
+  }
+}
+
+/** Asks Grafana as whoever is no dashboard does, times in Unix ms. */
+export const queryAll = (request: APIRequestContext, queries: object[], from: number, to: number): Promise<Answer> =>
+  post(request, '/api/ds/query', { queries, from: `${from}`, to: `${to}` });
+
+export const PLUGIN = 'continuum-live-datasource';
+
+async function post(request: APIRequestContext, path: string, data: object) {
+  const response = await request.post(path, { data });
+  if (!response.ok()) {
+    throw new Error(`${path}: ${response.status()} ${await response.text()}`);
+  }
+  return response.json();
+}
+
+/** Tests in a browser, with Grafana's API at hand. */
+export const test = base.extend<{ grafana: Grafana }>({
+  grafana: async ({ request }, run) => {
+    const grafana = new Grafana(request);
+    await run(grafana);
+    await grafana.clean();
+  },
+});

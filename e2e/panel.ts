@@ -1,0 +1,160 @@
+import { expect, Page } from '@playwright/test';
+import type { PanelData } from '@grafana/data';
+import { queryAll } from './grafana';
+import { answered, differences, Rows } from './rows';
+
+/** A panel of the dashboard that a page shows. */
+export class Panel {
+  constructor(
+    readonly page: Page,
+    readonly id: number,
+  ) {}
+}
+
+/** What a panel shows at this moment. */
+export interface Shown {
+  /** A data frame each. */
+  rows: Rows[];
+  state: string;
+  errors: string[];
+  notices: string[];
+  /** As wide as the range is, in ms. */
+  window: number;
+  /** Whether the range ends at now. */
+  live: boolean;
+  /** Queries that the panel sends, as the dashboard has them. */
+  queries: Array<{ refId: string }>;
+  /** By the clock of the browser. */
+  now: number;
+}
+
+/** Reads what a panel draws out of Grafana's own state, the scene that it puts on `window` for this. */
+export async function shownBy(panel: Panel): Promise<Shown | undefined> {
+  return panel.page.evaluate((id) => {
+    interface SceneObject {
+      state: { key?: string; $data?: SceneObject; data?: PanelData };
+      forEachChild: (visit: (child: SceneObject) => void) => void;
+    }
+    const find = (object?: SceneObject): SceneObject | undefined => {
+      if (!object || object.state.key === `panel-${id}`) {
+        return object;
+      }
+      let found: SceneObject | undefined;
+      object.forEachChild((child) => {
+        found ??= find(child);
+      });
+      return found;
+    };
+    const scene = (window as { __grafanaSceneContext?: SceneObject }).__grafanaSceneContext;
+    const data = find(scene)?.state.$data?.state.data;
+    if (!data) {
+      return undefined;
+    }
+    const { state, series, errors = [], timeRange, request } = data;
+    return {
+      rows: series.map(({ refId = '', fields: [time, ...fields] }) => ({
+        refId,
+        step: time?.config.interval ?? 0,
+        times: [...(time?.values ?? [])],
+        series: fields.map(({ name, labels = {}, values }) => ({
+          name: `${name} ${JSON.stringify(labels)}`,
+          values: [...values],
+        })),
+      })),
+      state,
+      errors: errors.map(({ message = '' }) => message),
+      notices: series.flatMap(({ meta }) => (meta?.notices ?? []).map(({ text }) => text)),
+      window: timeRange.to.valueOf() - timeRange.from.valueOf(),
+      live: timeRange.raw.to === 'now',
+      // A copy, for what Grafana keeps here can have cycles.
+      queries: JSON.parse(JSON.stringify(request?.targets ?? [])),
+      now: Date.now(),
+    };
+  }, panel.id);
+}
+
+/** The rows of a panel that has some, a set for each of its queries. */
+export async function rowsOf(panel: Panel): Promise<Rows[]> {
+  return (await filled(panel)).rows;
+}
+
+async function filled(panel: Panel): Promise<Shown> {
+  let shown: Shown | undefined;
+  await expect
+    .poll(
+      async () => {
+        shown = await shownBy(panel);
+        return shown?.errors.join() || (shown?.rows.some(({ times }) => times.length > 0) ?? false);
+      },
+      { message: `rows in panel ${panel.id}` },
+    )
+    .toBe(true);
+  return shown!;
+}
+
+/** Expects that all panels within sight have rows, if the page is a dashboard. */
+export async function expectDrawn(page: Page) {
+  await page.waitForLoadState('networkidle');
+  const keys = await page
+    .locator('[data-viz-panel-key]')
+    .evaluateAll((elements) =>
+      elements
+        .filter((element) => element.getBoundingClientRect().top < window.innerHeight)
+        .map((element) => element.getAttribute('data-viz-panel-key') ?? ''),
+    );
+  for (const key of keys) {
+    const panel = new Panel(page, Number(key.replace('panel-', '')));
+    if (await shownBy(panel)) {
+      await rowsOf(panel);
+    }
+  }
+}
+
+/**
+ * Expects that a panel shows what a fresh query of the same window returns: no row missing, doubled, out of order or of
+ * another value. The window goes back as far as the range does.
+ */
+export async function expectExact(panel: Panel) {
+  const shown = await filled(panel);
+  const found: string[] = [];
+  for (const rows of shown.rows) {
+    const { refId, step, times } = rows;
+    const first = times[0]!;
+    const last = times.at(-1)!;
+    if (shown.live && first > shown.now - shown.window + step) {
+      found.push(`${refId} begins ${first - shown.now + shown.window} ms after the range`);
+    }
+    const query = shown.queries.find((query) => query.refId === refId);
+    const fresh = await queryAll(
+      panel.page.request,
+      [{ ...query, intervalMs: step, maxDataPoints: times.length }],
+      Math.min(first, ...times),
+      Math.max(last, ...times),
+    );
+    found.push(...differences(rows, answered(fresh, refId)));
+  }
+  expect(found.slice(0, 10), `panel ${panel.id}: ${found.length} rows differ from a fresh query`).toEqual([]);
+}
+
+/** Expects that rows come without being asked for, as they do from a stream. */
+export async function expectLive(panel: Panel, rows = 5) {
+  let queries = 0;
+  const count = (request: { url(): string }) => {
+    queries += request.url().includes('/api/ds/query') ? 1 : 0;
+  };
+  const newest = ({ rows }: Shown) => Math.max(...rows.flatMap(({ times }) => times));
+  panel.page.on('request', count);
+  try {
+    await expect(async () => {
+      queries = 0;
+      const before = await filled(panel);
+      const step = Math.max(...before.rows.map(({ step }) => step));
+      await expect
+        .poll(async () => newest(await filled(panel)) - newest(before), { message: `${rows} new rows` })
+        .toBeGreaterThanOrEqual(rows * step);
+      expect(queries, 'queries while rows came').toBe(0);
+    }).toPass({ timeout: 120_000 });
+  } finally {
+    panel.page.off('request', count);
+  }
+}

@@ -1,0 +1,50 @@
+import { defineConfig } from '@playwright/test';
+import { existsSync } from 'fs';
+import path from 'path';
+import { LOGIN_FILE } from './login';
+
+// `go tool mage e2e` and `go tool mage screenshots` set both.
+const { GRAFANA_URL, CHROMIUM, GRAFANA_ADMIN_USER } = process.env;
+if (!GRAFANA_URL) {
+  throw new Error('Set GRAFANA_URL to the address of a Grafana that has the plugin, or run: go tool mage e2e');
+}
+if (!CHROMIUM || !existsSync(CHROMIUM)) {
+  throw new Error('Set CHROMIUM to the path of a Chromium or Chrome, or run: go tool mage e2e');
+}
+
+const login = GRAFANA_ADMIN_USER ? ['login'] : [];
+
+export default defineConfig({
+  outputDir: path.join(__dirname, '../build/e2e'),
+  // Rows come live, and other programs may use the processors.
+  timeout: 180_000,
+  expect: { timeout: 60_000 },
+  workers: 1,
+  forbidOnly: !!process.env.CI,
+  reporter: 'list',
+  use: {
+    baseURL: GRAFANA_URL,
+    storageState: GRAFANA_ADMIN_USER && LOGIN_FILE,
+    viewport: { width: 1280, height: 900 },
+    timezoneId: 'UTC',
+    launchOptions: {
+      executablePath: CHROMIUM,
+      // Nothing but Grafana is talked to. Root has no sandbox.
+      args: [
+        '--no-sandbox',
+        '--disable-quic',
+        '--no-first-run',
+        '--disable-background-networking',
+        '--disable-component-update',
+        '--disable-sync',
+      ],
+    },
+    screenshot: 'only-on-failure',
+    trace: 'retain-on-failure',
+  },
+  projects: [
+    { name: 'login', testMatch: 'login.ts', use: { storageState: undefined } },
+    { name: 'e2e', testMatch: '*.spec.ts', dependencies: login },
+    { name: 'screenshots', testMatch: 'screenshots.ts', dependencies: login },
+  ],
+});

@@ -1,0 +1,30 @@
+import { expect } from '@playwright/test';
+import { PLUGIN, test } from './grafana';
+import { SOURCES } from './sources';
+
+for (const { name, label, fill } of SOURCES) {
+  test(`${name}: the settings are filled in, saved and well`, async ({ page, grafana, gotoDataSourceConfigPage }) => {
+    const uid = await grafana.createDataSource({ name, jsonData: {} });
+    const settings = await gotoDataSourceConfigPage(uid);
+    await page.getByText(label, { exact: true }).click();
+    await fill(page);
+
+    const health = await settings.saveAndTest();
+    expect(health.status(), await health.text()).toBe(200);
+    await expect(settings).toHaveAlert('success');
+
+    // Kept: they are there after a reload.
+    await page.reload();
+    await expect(page.getByRole('radio', { name: label })).toBeChecked();
+    const saved = await (await page.request.get(`/api/datasources/uid/${uid}`)).json();
+    expect(saved).toMatchObject({ type: PLUGIN, jsonData: { source: name } });
+  });
+}
+
+test('an address that nobody listens at is said', async ({ page, grafana, gotoDataSourceConfigPage }) => {
+  const settings = await gotoDataSourceConfigPage(await grafana.createDataSource({ name: 'nobody', jsonData: {} }));
+  await page.getByText('Prometheus-compatible server', { exact: true }).click();
+  await page.getByLabel('URL').fill('http://127.0.0.1:1');
+  await settings.saveAndTest();
+  await expect(settings).toHaveAlert('error', { hasText: '127.0.0.1:1' });
+});
