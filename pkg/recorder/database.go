@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"maps"
+	"math"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
@@ -13,9 +16,9 @@ import (
 	"time"
 
 	"github.com/alecthomas/units"
+	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb"
@@ -26,7 +29,7 @@ import (
 
 const (
 	// segmentBytes is how much of the disk a block takes while it is written.
-	segmentBytes = 64 << 20
+	segmentBytes = 16 << 20
 	// reopenWait is how long readers wait for a TSDB that is being opened anew.
 	reopenWait = 5 * time.Second
 	// closeWait is how long the TSDB may take to close. After a panic a lock
@@ -43,11 +46,13 @@ var reloadEvery = time.Minute
 type database struct {
 	dir    string
 	logger *slog.Logger
+	now    func() time.Time
 	lock   *tsdbutil.DirLocker
 
 	// changing is held while the TSDB is opened, closed or rewritten.
 	changing sync.Mutex
 	broken   *tsdb.DB // could not be closed
+	unclean  bool     // the TSDB was not closed well
 
 	mu      sync.Mutex
 	config  Config
@@ -69,7 +74,7 @@ type opened struct {
 var opens atomic.Uint64
 
 // newDatabase takes the directory for this process. It opens no TSDB yet.
-func newDatabase(dir string, c Config, logger *slog.Logger) (*database, error) {
+func newDatabase(dir string, c Config, now func() time.Time, logger *slog.Logger) (*database, error) {
 	if err := files.MkdirAll(dir, 0o777); err != nil {
 		return nil, err
 	}
@@ -77,10 +82,15 @@ func newDatabase(dir string, c Config, logger *slog.Logger) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Whoever held it last and came to a good end has removed the file.
+	left, err := files.Exists(filepath.Join(dir, "lock"))
+	if err != nil {
+		return nil, err
+	}
 	if err := lock.Lock(); err != nil {
 		return nil, err
 	}
-	return &database{dir: dir, logger: logger, lock: lock, config: c, why: ErrClosed}, nil
+	return &database{dir: dir, logger: logger, now: now, lock: lock, unclean: left, config: c, why: ErrClosed}, nil
 }
 
 // acquire returns the TSDB, which stays open until its readers.Done is called.
@@ -120,7 +130,7 @@ func (d *database) configure(c Config) error {
 	}
 	return d.current.ApplyConfig(&config.Config{StorageConfig: config.StorageConfig{TSDBConfig: &config.TSDBConfig{
 		OutOfOrderTimeWindow: c.OutOfOrder.Milliseconds(),
-		Retention:            &config.TSDBRetentionConfig{Time: model.Duration(c.Retention), Size: units.Base2Bytes(c.MaxBytes)},
+		Retention:            &config.TSDBRetentionConfig{Size: units.Base2Bytes(c.MaxBytes)},
 	}}})
 }
 
@@ -158,11 +168,15 @@ func (d *database) openTSDB(c Config) (*opened, error) {
 		}
 		d.broken = nil
 	}
+	// Reading its logs the TSDB writes, and panics where it cannot.
+	if err := probe(d.dir); err != nil {
+		return nil, fmt.Errorf("%w: %w", errWrite, err)
+	}
 	if err := d.restore(); err != nil {
 		return nil, err
 	}
 	opts := tsdb.DefaultOptions()
-	opts.RetentionDuration = c.Retention.Milliseconds()
+	opts.RetentionDuration = 0 // see expired
 	opts.MaxBytes = c.MaxBytes
 	opts.OutOfOrderTimeWindow = c.OutOfOrder.Milliseconds()
 	// As in Prometheus: larger blocks are cheaper to read, but are deleted whole.
@@ -174,20 +188,79 @@ func (d *database) openTSDB(c Config) (*opened, error) {
 	opts.StripeSize = 1 << 10
 	opts.NoLockfile = true // d.lock is held
 	for tries := 0; ; tries++ {
+		if d.unclean {
+			if err := d.forgetChunks(); err != nil {
+				return nil, err
+			}
+		}
 		o := &opened{number: opens.Add(1)}
+		var ready atomic.Pointer[tsdb.DB]
+		opts.BlocksToDelete = func(blocks []*tsdb.Block) map[ulid.ULID]struct{} {
+			gone := d.expired(blocks)
+			if db := ready.Load(); db != nil {
+				maps.Copy(gone, tsdb.DefaultBlocksToDelete(db)(blocks)) // by size
+			}
+			return gone
+		}
 		var err error
 		if o.DB, err = tsdb.Open(d.dir, d.logger, &o.failures, opts, nil); err != nil {
 			return nil, err
 		}
-		if o.failures.repairs() == 0 || tries > 0 {
-			return o, nil
+		ready.Store(o.DB)
+		if o.failures.repairs() > 0 && tries < 3 {
+			// After it has repaired one log, the TSDB has not read all of the other.
+			d.unclean = true
+			if err := o.Close(); err != nil {
+				return nil, err
+			}
+			continue
 		}
-		// After it has repaired its log of samples, the TSDB has not read the one of
-		// those out of order, and would delete it one day.
-		if err := o.Close(); err != nil {
-			return nil, err
+		if d.unclean {
+			if err := o.CompactOOOHead(context.Background()); err != nil {
+				return nil, errors.Join(err, o.Close())
+			}
+			d.unclean = false
+		}
+		return o, nil
+	}
+}
+
+// expired returns the blocks that are older than the retention. The TSDB itself
+// goes by its newest block alone: one of the future would have it delete all
+// others.
+func (d *database) expired(blocks []*tsdb.Block) map[ulid.ULID]struct{} {
+	d.mu.Lock()
+	retention := d.config.Retention.Milliseconds()
+	d.mu.Unlock()
+	newest := int64(math.MinInt64)
+	for _, b := range blocks {
+		newest = max(newest, b.Meta().MaxTime)
+	}
+	gone := make(map[ulid.ULID]struct{})
+	for _, b := range blocks {
+		if b.Meta().Compaction.Deletable || b.Meta().MaxTime <= min(newest, d.now().UnixMilli())-retention {
+			gone[b.Meta().ULID] = struct{}{}
 		}
 	}
+	return gone
+}
+
+// forgetChunks deletes the chunks that were moved from memory to the disk, if
+// there are samples out of order among them. They are in the logs, too. Of these,
+// the log of samples out of order says by numbers of chunks what need not be read
+// from it; after a crash or an error the TSDB gives such numbers a second time,
+// and would take samples for read that are not.
+func (d *database) forgetChunks() error {
+	segments, err := files.ReadDir(filepath.Join(d.dir, "wbl"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, s := range segments {
+		if s.Size() > 0 {
+			return files.RemoveAll(filepath.Join(d.dir, "chunks_head"))
+		}
+	}
+	return nil
 }
 
 // restore undoes a repair of a log that did not come to its end: the TSDB would
@@ -264,7 +337,7 @@ func (d *database) closeLocked(why error, soon bool) error {
 	o.readers.Wait()
 	err := finish("close the TSDB", o.Close)
 	if err != nil {
-		d.broken = o.DB
+		d.broken, d.unclean = o.DB, true
 	}
 	return err
 }
@@ -389,7 +462,7 @@ func (f *failures) Register(c prometheus.Collector) error {
 		switch text := desc.String(); {
 		case strings.Contains(text, `_writes_failed_total"`):
 			f.writes = append(f.writes, c)
-		case strings.Contains(text, `_tsdb_wal_corruptions_total"`):
+		case strings.Contains(text, `_tsdb_wal_corruptions_total"`), strings.Contains(text, `_tsdb_mmap_chunk_corruptions_total"`):
 			f.repaired = append(f.repaired, c)
 		}
 	}
@@ -413,7 +486,7 @@ func (f *failures) failedWrites() float64 {
 	return sum(f.writes)
 }
 
-// repairs returns how often a log was repaired.
+// repairs returns how often a log or the chunks on the disk were repaired.
 func (f *failures) repairs() float64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -15,6 +16,16 @@ func freeBytes(dir string) (int64, error) {
 		return 0, err
 	}
 	return int64(min(u.Free, 1<<62)), nil
+}
+
+// probeBytes is how much must fit on a disk for a TSDB to be opened.
+const probeBytes = 8 << 20
+
+// probe returns an error if not much can be written to dir. Unlike the free
+// space it knows of quotas.
+func probe(dir string) error {
+	file := filepath.Join(dir, "probe")
+	return errors.Join(files.WriteFile(file, make([]byte, probeBytes), 0o600), files.Remove(file))
 }
 
 // reserve is a file that takes room on the disk of all stores, to be given back

@@ -18,7 +18,7 @@ const DefaultMaxAhead = 10 * time.Minute
 
 // Why a sample is refused.
 var (
-	ErrFuture    = errors.New("too far ahead of this machine's clock")
+	ErrFuture    = errors.New("too far ahead of this clock")
 	ErrTooOld    = errors.New("too old")
 	ErrDuplicate = errors.New("another value for a time that has one already")
 )

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -347,6 +348,71 @@ func TestDelete(t *testing.T) {
 	want := map[string]map[int64]float64{a.Labels.String(): {start - 1000: 1}, b.Labels.String(): {start: 3}}
 	if got := read(t, s, "m"); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("left are %v, not %v", got, want)
+	}
+}
+
+// What is written to times that were deleted is there at once, and stays; what was
+// deleted does not come back. So it is in order, out of order, after the TSDB has
+// made blocks, and after restarts.
+func TestDeleteThenWrite(t *testing.T) {
+	dir := t.TempDir()
+	r, c := newRecorder(t, dir)
+	key := Key{1, "uid"}
+	s, sink := openManual(t, r, key)
+	m, other := series("m"), series("other")
+	for i := range int64(100) {
+		c.ms.Store(start + 1000*i)
+		commit(t, sink, 0, Sample{m, start + 1000*i, 1}, Sample{other, start + 1000*i, 1})
+	}
+	commit(t, sink, 0, Sample{m, start + 500, 1}) // out of order
+	if err := s.Delete(t.Context(), start, start+200_000, labels.MustNewMatcher(labels.MatchEqual, "__name__", "m")); err != nil {
+		t.Fatal(err)
+	}
+	want := make(map[int64]float64)
+	for i := range int64(3) {
+		at := start + 10_000*i
+		commit(t, sink, 0, Sample{m, at, 2}, Sample{m, at, 3})
+		want[at] = 2
+	}
+	c.ms.Add(1000)
+	commit(t, sink, 0, Sample{m, c.ms.Load(), 2})
+	want[c.ms.Load()] = 2
+	check := func(when string) {
+		t.Helper()
+		if got := read(t, s, "m")[m.Labels.String()]; !maps.Equal(got, want) {
+			t.Errorf("%s there are %v, not %v", when, got, want)
+		}
+		if got := read(t, s, "other")[other.Labels.String()]; len(got) != 100 {
+			t.Errorf("%s there are %d of the other", when, len(got))
+		}
+	}
+	check("at once")
+	for range 2 {
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		r, _ = newRecorder(t, dir)
+		s, _ = openManual(t, r, key)
+		check("after a restart")
+		compact(t, s)
+		check("in blocks")
+	}
+}
+
+// What is older than the retention would not be shown, so it is refused, also
+// where nothing newer is.
+func TestOlderThanRetention(t *testing.T) {
+	r, _ := newRecorder(t, t.TempDir())
+	s, sink := openManual(t, r, Key{1, "uid"})
+	m := series("m")
+	day := 24 * time.Hour.Milliseconds()
+	var why []error
+	err := sink.CommitEach(t.Context(), []Sample{{m, start - day - 2, 1}, {m, start - day, 2}, {m, 0, 3}}, start, func(_ int, err error) { why = append(why, err) })
+	if err != nil || len(why) != 2 || !errors.Is(why[0], ErrTooOld) || !errors.Is(why[1], ErrTooOld) {
+		t.Errorf("the refusals are %v, %v", why, err)
+	}
+	if got := read(t, s, "m")[m.Labels.String()]; fmt.Sprint(got) != fmt.Sprint(map[int64]float64{start - day: 2}) || s.Status().Inputs[0].Samples != 1 {
+		t.Errorf("stored are %v", got)
 	}
 }
 

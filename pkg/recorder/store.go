@@ -51,7 +51,7 @@ type Store struct {
 }
 
 func open(r *Recorder, dir string, c Config, late uint64, identity string, logger *slog.Logger) (*Store, error) {
-	db, err := newDatabase(dir, c, logger)
+	db, err := newDatabase(dir, c, r.clock.Now, logger)
 	if err != nil {
 		return nil, err
 	}

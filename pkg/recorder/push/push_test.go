@@ -196,7 +196,7 @@ good v=3 %[5]d
 	}
 	for line, want := range map[int]string{
 		2: "another value for a time that has one already: m_v 2 @ 20",
-		3: "field value", 5: "too old: old_v", 6: "more than 10s ahead of this clock", 7: "use Latin letters", 8: "the input has the 4 series",
+		3: "field value", 5: "too old: old_v", 6: "too far ahead of this clock", 7: "use Latin letters", 8: "the input has the 4 series",
 	} {
 		if line == 3 {
 			want = "bad line"
