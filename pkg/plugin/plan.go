@@ -57,8 +57,10 @@ func newPlan(q source.Query, r request, s settings) (plan, error) {
 		p.notice = fmt.Errorf("Shown without a live stream: %w", why)
 	}
 	p.window = max(length, p.step)
-	p.bound, err = q.Bind(p.step, p.window)
-	return p, err
+	if p.bound, err = q.Bind(p.step, p.window); err != nil {
+		return plan{}, err
+	}
+	return p, nil
 }
 
 // rows returns which rows are read when the query is settled up to a time.

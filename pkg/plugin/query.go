@@ -17,6 +17,7 @@ import (
 
 	"github.com/continuum-live/continuum-datasource/pkg/channel"
 	"github.com/continuum-live/continuum-datasource/pkg/grid"
+	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
@@ -67,7 +68,11 @@ func (in *instance) QueryData(ctx context.Context, req *backend.QueryDataRequest
 	return concurrent.QueryData(ctx, req, func(ctx context.Context, q concurrent.Query) backend.DataResponse {
 		ctx, span := tracing.DefaultTracer().Start(ctx, "continuum query", trace.WithAttributes(attribute.String("refId", q.DataQuery.RefID)))
 		defer span.End()
-		frames, err := in.query(ctx, caller, q.DataQuery)
+		var frames data.Frames
+		err := panics.Catch("query", func() (err error) {
+			frames, err = in.query(ctx, caller, q.DataQuery)
+			return err
+		})
 		if err != nil {
 			span.SetStatus(codes.Error, err.Error())
 			return errorResponse(ctx, err)
@@ -93,7 +98,7 @@ func errorResponse(ctx context.Context, err error) backend.DataResponse {
 		backend.Logger.FromContext(ctx).Warn("Query failed", "error", err)
 	default:
 		status, from = backend.StatusInternal, backend.ErrorSourcePlugin
-		backend.Logger.FromContext(ctx).Error("Query failed", "error", err)
+		backend.Logger.FromContext(ctx).Error("Query failed", append(panics.Attrs(err), "error", err)...)
 	}
 	return backend.ErrDataResponseWithSource(status, from, err.Error())
 }

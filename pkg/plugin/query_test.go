@@ -125,6 +125,37 @@ func TestQueryErrors(t *testing.T) {
 	}
 }
 
+// A source that panics spoils no other query, and the error is the plugin's.
+func TestSourcePanics(t *testing.T) {
+	in, pc := newInstance(t, `{}`)
+	in.source = panicking{in.source}
+	rsp, err := in.QueryData(t.Context(), &backend.QueryDataRequest{PluginContext: pc, Queries: []backend.DataQuery{
+		queryFor("good", `{}`, time.Minute, time.Second), queryFor("bad", `{"shape":"noise"}`, time.Minute, time.Second),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := rsp.Responses["bad"]; a.Status != backend.StatusInternal || a.ErrorSource != backend.ErrorSourcePlugin ||
+		!strings.Contains(a.Error.Error(), "internal error") || !strings.Contains(a.Error.Error(), "a fault") {
+		t.Errorf("status %d, source %s, error %v", a.Status, a.ErrorSource, a.Error)
+	}
+	if a := rsp.Responses["good"]; a.Error != nil || a.Frames[0].Rows() != 60 {
+		t.Errorf("beside it: %v", a.Error)
+	}
+}
+
+// panicking is a source that noise makes panic.
+type panicking struct{ source.Source }
+
+func (p panicking) Query(raw json.RawMessage) (source.Query, error) {
+	return rebound(p.Source, raw, func(b source.Bound) source.Bound {
+		if strings.HasPrefix(b.Query().String(), "noise") {
+			panic("a fault")
+		}
+		return b
+	})
+}
+
 // Of an error that is not the asker's it matters whose it is.
 func TestErrorSource(t *testing.T) {
 	for _, c := range []struct {

@@ -330,12 +330,15 @@ func TestRecorderAnswers(t *testing.T) {
 		if want := `{"expr":"avg_over_time(m_bytes[$__range])"}`; string(d.Query) != want {
 			t.Errorf("the query is %s, not %s", d.Query, want)
 		}
-		for window, want := range map[int64]backend.SubscribeStreamStatus{
-			0: backend.SubscribeStreamStatusOK, 5000: backend.SubscribeStreamStatusPermissionDenied,
+		for _, c := range []struct {
+			query string
+			want  backend.SubscribeStreamStatus
+		}{
+			{string(d.Query), backend.SubscribeStreamStatusOK},
+			{`{"expr":"avg_over_time(m_bytes[$__range])","window":5000}`, backend.SubscribeStreamStatusPermissionDenied},
+			{`{"expr":"m_bytes @ end()"}`, backend.SubscribeStreamStatusNotFound},
 		} {
-			if window != 0 {
-				d.Query = fmt.Appendf(nil, `{"expr":"avg_over_time(m_bytes[$__range])","window":%d}`, window)
-			}
+			d.Query = json.RawMessage(c.query)
 			encoded, err := d.Encode()
 			if err != nil {
 				t.Fatal(err)
@@ -343,8 +346,8 @@ func TestRecorderAnswers(t *testing.T) {
 			path.Digest = channel.DigestOf(encoded)
 			raw, _ := json.Marshal(encoded)
 			rsp, err := r.SubscribeStream(t.Context(), &backend.SubscribeStreamRequest{PluginContext: r.pc, Path: path.String(), Data: raw})
-			if err != nil || rsp.Status != want {
-				t.Errorf("the window %d in the data of a path with %d gets the status %v, %v", window, path.Window, rsp, err)
+			if err != nil || rsp.Status != c.want {
+				t.Errorf("%s in a path with the window %d gets the status %v, %v", c.query, path.Window, rsp, err)
 			}
 		}
 		// A range without any length has a window of one step.

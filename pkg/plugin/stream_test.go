@@ -94,6 +94,7 @@ func TestSubscribeOnlyToWhatIsOffered(t *testing.T) {
 		{"a nonce of nothing", request{path + "/0", data}, denied},
 		{"no path of ours", request{"anything", data}, denied},
 		{"no path", request{"", data}, denied},
+		{"a window of a single row", forged(1000, 1000, func(*channel.Data) {}), none},
 		{"a window that is never offered", forged(1000, 59_500, func(*channel.Data) {}), denied},
 		{"a query that is not canonical", forged(1000, 60_000, func(d *channel.Data) { d.Query = json.RawMessage(`{"shape":"walk"}`) }), denied},
 		{"a query that is not valid", forged(1000, 60_000, func(d *channel.Data) { d.Query = json.RawMessage(`{"shape":"circle"}`) }), none},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base32"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -12,11 +13,13 @@ import (
 	"time"
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/clock"
+	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
 )
 
 // inputs are the running inputs of a store.
 type inputs struct {
 	identity string // of the store
+	logger   *slog.Logger
 	ingester *ingester
 	horizon  *horizon
 	metadata *metadata
@@ -70,9 +73,34 @@ func (ins *inputs) start(in Input) *Sink {
 	ins.horizon.join(sink.name)
 	go func() {
 		defer close(sink.done)
-		in.Run(ctx, sink)
+		ins.runInput(ctx, in, sink)
 	}()
 	return sink
+}
+
+// restart is how long an input that panicked waits before it runs again.
+const restart = 10 * time.Second
+
+// runInput runs an input until ctx ends. An input that panics has that as its
+// trouble and is run again: nobody else would, and what its server keeps meanwhile
+// is not lost.
+func (ins *inputs) runInput(ctx context.Context, in Input, sink *Sink) {
+	for {
+		err := panics.Catch("input", func() error {
+			in.Run(ctx, sink)
+			return nil
+		})
+		if err == nil {
+			return
+		}
+		ins.logger.Error("An input panicked and is run again", append(panics.Attrs(err), "input", sink.name, "error", err, "wait", restart)...)
+		sink.Trouble(err.Error())
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(restart):
+		}
+	}
 }
 
 func (ins *inputs) sink(name string) *Sink {

@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/clock"
+	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
 )
 
 // Key names a store: a data source's uid alone does not, because two
@@ -201,14 +202,19 @@ func (r *Recorder) open(key Key, e *entry) {
 	config, late, identity := e.config, e.late, e.identity
 	e.mu.Unlock()
 	dir := r.dir(key)
-	s, err := open(r, dir, config, late, identity, r.logger.With("org", key.Org, "uid", key.UID))
+	var s *Store
+	err := panics.Catch("store", func() (err error) {
+		s, err = open(r, dir, config, late, identity, r.logger.With("org", key.Org, "uid", key.UID))
+		return err
+	})
 	if err != nil {
 		err = openError(dir, err)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if err == nil {
-		if err = s.apply(e.config); err != nil { // the newest, not those of above
+		err = panics.Catch("store", func() error { return s.apply(e.config) }) // the newest, not those of above
+		if err != nil {
 			err = errors.Join(err, s.close())
 		}
 	}

@@ -65,7 +65,7 @@ func open(r *Recorder, dir string, c Config, late uint64, identity string, logge
 		horizon: newHorizon(r.clock.Now, late), usage: newUsage(r.clock.Now, m.Used), ended: make(chan struct{}),
 	}
 	s.ingester = &ingester{database: db, horizon: s.horizon, ready: s.ready, now: r.clock.Now}
-	s.inputs = &inputs{identity: m.Identity, ingester: s.ingester, horizon: s.horizon, metadata: &s.metadata, clock: r.clock, sinks: make(map[string]*Sink)}
+	s.inputs = &inputs{identity: m.Identity, logger: logger, ingester: s.ingester, horizon: s.horizon, metadata: &s.metadata, clock: r.clock, sinks: make(map[string]*Sink)}
 	s.configure(c)
 	if full, _, err := s.ready.disk(); full == levelCritical {
 		db.retire(err, false) // to be opened once there is room

@@ -88,7 +88,7 @@ func (p *Pool) Overlap(ctx context.Context, b source.Bound, fields []string) ([]
 	s := p.tails[keyOf(b, fields)]
 	p.mu.Unlock()
 	if s != nil && !s.ended() {
-		if pk, err := s.overlapPacket(); err == nil && pk.json != nil {
+		if pk, err := s.overlapPacket(); err == nil && pk.exists() {
 			return pk.json, nil
 		}
 	}

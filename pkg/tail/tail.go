@@ -15,6 +15,7 @@ package tail
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -25,6 +26,7 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 
 	"github.com/continuum-live/continuum-datasource/pkg/grid"
+	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
@@ -89,21 +91,37 @@ type packet struct {
 	json           []byte
 }
 
+// exists is false before the first publication.
+func (p packet) exists() bool { return p.json != nil }
+
 func newTail(b source.Bound, fields []string) *Tail {
 	return &Tail{bound: b, step: b.Traits().Step, fields: fields, published: make(chan struct{}), fits: mostRows(len(fields))}
 }
 
+// mark is a grid time, or none yet.
+type mark struct {
+	at  int64
+	set bool
+}
+
 // run reads and publishes rows until ctx ends, there is a new series or the
-// source's clock is set back. It outlives every failure of the source: while the source is away nothing is sent.
+// source's clock is set back. It outlives every failure of the source, panics
+// included: while the source is away nothing is sent.
 func (t *Tail) run(ctx context.Context) {
-	var through int64 // 0 before the first rows
+	var read mark // the newest row that was published
 	wait := backoffMin
 	for {
-		late, changed := t.bound.Watch()
-		if t.noteLate(late) {
-			through = 0 // what was kept may be wrong
-		}
-		pause, err := t.advance(ctx, &through)
+		var pause time.Duration
+		var changed <-chan struct{}
+		err := panics.Catch("tail", func() (err error) {
+			var late uint64
+			late, changed = t.bound.Watch()
+			if t.noteLate(late) {
+				read = mark{} // what was published may be wrong: begin anew
+			}
+			read, pause, err = t.advance(ctx, read)
+			return err
+		})
 		if err != nil {
 			if ctx.Err() != nil {
 				return
@@ -113,7 +131,8 @@ func (t *Tail) run(ctx context.Context) {
 				return
 			}
 			changed = nil
-			log.DefaultLogger.Warn("The tail could not read its source and tries again", "query", t.bound.Query().String(), "error", err, "wait", wait)
+			log.DefaultLogger.Warn("The tail could not read its source and tries again",
+				append(panics.Attrs(err), "query", fmt.Sprintf("%.200s", t.bound.Query()), "error", err, "wait", wait)...)
 			failures.Inc()
 			pause = wait/2 + rand.N(wait/2)
 			wait = min(2*wait, backoffMax)
@@ -169,40 +188,42 @@ func (t *Tail) ended() bool {
 	return t.err != nil
 }
 
-// advance publishes the rows that settled since the last time, and returns how
-// long to wait for the next one.
-func (t *Tail) advance(ctx context.Context, through *int64) (time.Duration, error) {
+// advance publishes the rows that settled after read, or the overlap if there is
+// no such mark. It returns what is read by then, and how long to wait for the
+// next row.
+func (t *Tail) advance(ctx context.Context, read mark) (mark, time.Duration, error) {
 	settled, err := t.bound.Settled(ctx)
 	if err != nil {
-		return 0, err
+		return read, 0, err
 	}
-	if t.state().newest.through-settled > overlapTime.Milliseconds() {
-		return 0, ErrClock
+	if s := t.state(); s.newest.exists() && s.newest.through-settled > overlapTime.Milliseconds() {
+		return read, 0, ErrClock
 	}
-	after, last := *through, grid.Floor(settled, t.step)
-	if *through == 0 || (last-*through)/t.step > max(OverlapLen(t.step), t.catchUp()) {
+	after, last := read.at, grid.Floor(settled, t.step)
+	anew := !read.set || (last-read.at)/t.step > max(OverlapLen(t.step), t.catchUp())
+	if anew {
 		after = last - OverlapLen(t.step)*t.step
 	}
 	if last > after {
-		if t.bound.Traits().Revised && after == *through {
+		if !anew && t.bound.Traits().Revised {
 			after -= OverlapLen(t.step) * t.step
 		}
 		rows, err := t.bound.Rows(ctx, after, last)
 		if err != nil {
-			return 0, err
+			return read, 0, err
 		}
 		rows, ok := rows.Onto(t.fields)
 		if !ok {
-			return 0, ErrFields
+			return read, 0, ErrFields
 		}
 		if err := t.publish(rows); err != nil {
-			return 0, err
+			return read, 0, err
 		}
-		*through = last
+		read = mark{last, true}
 		lag.Observe(float64(time.Now().UnixMilli()-last) / 1000)
 	}
 	next := time.Duration(last+t.step-settled) * time.Millisecond
-	return max(next, pace), nil
+	return read, max(next, pace), nil
 }
 
 // unsent returns rows from the first one on that was not published as it is.
@@ -242,9 +263,10 @@ func (t *Tail) publish(rows grid.Rows) error {
 	overlap := joined.Newest(int(OverlapLen(t.step)))
 	unsent := t.unsent(rows)
 	// A stream that has the last packet needs no more than this one.
-	p := packet{after: t.state().newest.through, through: rows.Through}
+	last := t.state().newest
+	p := packet{after: last.through, through: rows.Through}
 	var err error
-	if unsent.After <= p.after && int64(unsent.Len()) <= t.catchUp() {
+	if last.exists() && unsent.After <= last.through && int64(unsent.Len()) <= t.catchUp() {
 		p.json, err = encode(unsent)
 	} else {
 		p, _, err = encodeOverlap(overlap, mostRows(len(t.fields)))
@@ -269,7 +291,7 @@ func encode(rows grid.Rows) ([]byte, error) {
 
 // state is what a stream has to know of its tail.
 type state struct {
-	newest packet // empty before the first publication
+	newest packet
 	late   uint64
 	err    error
 	next   <-chan struct{} // closed when there is a newer state
@@ -286,10 +308,10 @@ func (t *Tail) state() state {
 func (t *Tail) overlapPacket() (packet, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.newest.json == nil {
+	if !t.newest.exists() {
 		return packet{}, nil
 	}
-	if t.encoded.json == nil {
+	if !t.encoded.exists() {
 		var err error
 		if t.encoded, t.fits, err = encodeOverlap(t.overlap, t.fits); err != nil {
 			return packet{}, err
@@ -338,7 +360,9 @@ func (t *Tail) Serve(ctx context.Context, late uint64, joined <-chan struct{}, s
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 
-	sent := t.state().newest.through // older rows are the overlap's
+	// Rows up to the newest that there are now come with the overlap.
+	newest := t.state().newest
+	sent := mark{newest.through, newest.exists()}
 	for ctx.Err() == nil {
 		s := t.state()
 		now := time.Now()
@@ -348,10 +372,10 @@ func (t *Tail) Serve(ctx context.Context, late uint64, joined <-chan struct{}, s
 		case s.late != late && now.Sub(began) >= lateWait:
 			return ErrLate
 		}
-		due := s.newest.json != nil && repeats.due(now)
-		if due || s.newest.through > sent {
+		due := s.newest.exists() && repeats.due(now)
+		if due || s.newest.exists() && (!sent.set || s.newest.through > sent.at) {
 			p, err := s.newest, error(nil)
-			if due || s.newest.after != sent {
+			if due || !sent.set || s.newest.after != sent.at {
 				p, err = t.overlapPacket()
 			}
 			if err == nil {
@@ -363,13 +387,17 @@ func (t *Tail) Serve(ctx context.Context, late uint64, joined <-chan struct{}, s
 			if due {
 				repeats.done(now)
 			}
-			rowsSent.Add(float64((p.through - max(sent, p.after)) / t.step))
-			sent = p.through
+			before := p.after
+			if sent.set {
+				before = max(before, sent.at)
+			}
+			rowsSent.Add(float64((p.through - before) / t.step))
+			sent = mark{p.through, true}
 			continue
 		}
 		var wake <-chan time.Time
 		at, ok := repeats.next()
-		ok = ok && s.newest.json != nil
+		ok = ok && s.newest.exists()
 		if end := began.Add(lateWait); s.late != late && (!ok || end.Before(at)) {
 			at, ok = end, true
 		}

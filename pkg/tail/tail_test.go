@@ -25,6 +25,7 @@ type scripted struct {
 	source.Bound
 	reads   atomic.Int64
 	down    atomic.Bool
+	panics  atomic.Bool
 	renamed atomic.Bool
 	series  int // instead of one
 	late    atomic.Uint64
@@ -69,6 +70,9 @@ func newScripted(t testing.TB, raw string) *scripted {
 func (s *scripted) Rows(ctx context.Context, after, through int64) (grid.Rows, error) {
 	if s.down.Load() {
 		return grid.Rows{}, errDown
+	}
+	if s.panics.Load() {
+		panic("a fault of the source")
 	}
 	s.reads.Add(1)
 	rows, err := s.Bound.Rows(ctx, after, through)
@@ -329,6 +333,74 @@ func TestSourceAway(t *testing.T) {
 			t.Errorf("the newest row is %d ms old", late)
 		}
 	})
+}
+
+// A source that panics is one that fails: its tail tries again, ever more slowly,
+// other tails go on, and so does the process.
+func TestSourcePanics(t *testing.T) {
+	serve(t, `{}`, func(t *testing.T, q *scripted, s *stream, _ chan<- struct{}) {
+		var pool Pool
+		other, release := pool.Follow(newScripted(t, `{"shape":"sine"}`), signalFields)
+		defer release()
+		beside := &stream{}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go other.Serve(ctx, 0, nil, beside.send)
+		wait(5 * time.Second)
+
+		before, failed := len(beside.times()), testutil.ToFloat64(failures)
+		q.panics.Store(true)
+		sent := s.count()
+		wait(time.Minute)
+		if n := testutil.ToFloat64(failures) - failed; n < 5 || n > 20 {
+			t.Errorf("a source that panics was asked %v times in a minute", n)
+		}
+		if n := s.count() - sent; n > 0 {
+			t.Errorf("%d packets of a source that panics", n)
+		}
+		if n := len(beside.times()) - before; n != 60 {
+			t.Errorf("another tail sent %d rows in a minute", n)
+		}
+		q.panics.Store(false)
+		wait(2 * backoffMax)
+		times := s.times()
+		for i := 1; i < len(times); i++ {
+			if times[i]-times[i-1] != 1000 {
+				t.Fatalf("row %d follows row %d", times[i], times[i-1])
+			}
+		}
+		if late := time.Now().UnixMilli() - times[len(times)-1]; late > 1000 {
+			t.Errorf("the newest row is %d ms old", late)
+		}
+	})
+}
+
+// Zero is a time like any other.
+func TestBeforeAndAfter1970(t *testing.T) {
+	for name, ahead := range map[string]time.Duration{"before": time.Hour, "across": 30 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q := newScripted(t, `{}`)
+				q.behind.Store(time.Now().Add(ahead).UnixMilli())
+				var pool Pool
+				tail, release := pool.Follow(q, signalFields)
+				defer release()
+				s := &stream{}
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan error)
+				go func() { done <- tail.Serve(ctx, 0, nil, s.send) }()
+				wait(time.Minute)
+				cancel()
+				if err := <-done; !errors.Is(err, context.Canceled) {
+					t.Errorf("the stream ended with %v", err)
+				}
+				times := s.times()
+				if len(times) != 10+60 || times[0] != -ahead.Milliseconds()-9000 || times[69] != times[0]+69_000 {
+					t.Errorf("%d rows are %v", len(times), times)
+				}
+			})
+		})
+	}
 }
 
 // After a very long time away the tail starts anew, with a hole, instead of

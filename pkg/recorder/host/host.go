@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
+	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 )
 
@@ -146,8 +147,10 @@ gather:
 
 func (r *run) read(ctx context.Context, i int, at int64) {
 	got := reading{collector: i, at: at}
-	got.err = r.collectors[i].collect(ctx, func(metric string, v float64, nameValues ...string) {
-		got.values = append(got.values, value{metric, nameValues, v})
+	got.err = panics.Catch("input", func() error {
+		return r.collectors[i].collect(ctx, func(metric string, v float64, nameValues ...string) {
+			got.values = append(got.values, value{metric, nameValues, v})
+		})
 	})
 	r.readings <- got
 }

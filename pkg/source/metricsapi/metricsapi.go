@@ -29,6 +29,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/continuum-live/continuum-datasource/pkg/grid"
+	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/remote"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
@@ -235,7 +236,13 @@ func (b bound) Settled(ctx context.Context) (int64, error) {
 		if !ok { // else it came in between
 			ctx, cancel := context.WithTimeout(context.Background(), requestTime)
 			defer cancel()
-			n = b.source.ask(ctx, b.query)
+			err := panics.Catch("probe", func() error {
+				n = b.source.ask(ctx, b.query)
+				return nil
+			})
+			if err != nil {
+				return int64(0), err
+			}
 		}
 		return n.settled, n.err
 	})

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/remote"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
@@ -110,7 +111,11 @@ func (r *Remote) Settled(ctx context.Context) (int64, error) {
 		// For all who wait, so not under the context of the first.
 		ctx, cancel := r.bound(context.Background())
 		defer cancel()
-		settled, err := r.probe(ctx)
+		var settled int64
+		err := panics.Catch("probe", func() (err error) {
+			settled, err = r.probe(ctx)
+			return err
+		})
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.settled, r.err, r.probed = settled, err, time.Now()

@@ -1,0 +1,44 @@
+package panics
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+func TestCatch(t *testing.T) {
+	cause := errors.New("cause")
+	for _, c := range []struct {
+		name   string
+		do     func() error
+		want   string
+		is     error
+		panics bool
+	}{
+		{name: "nothing", do: func() error { return nil }},
+		{name: "an error", do: func() error { return cause }, want: "cause", is: cause},
+		{name: "a text", do: func() error { panic("text") }, want: "text", panics: true},
+		{name: "an error that panics", do: func() error { panic(cause) }, want: "cause", is: cause, panics: true},
+		{name: "a nil map", do: func() error { map[string]int(nil)["a"] = 1; return nil }, want: "nil map", panics: true},
+		{name: "nil", do: func() error { panic(nil) }, want: "nil", panics: true}, //nolint:govet // since Go 1.21 it has a value
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			before := testutil.ToFloat64(caught.WithLabelValues("test"))
+			err := Catch("test", c.do)
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) || c.is != nil && !errors.Is(err, c.is) {
+				t.Errorf("the error is %v", err)
+			}
+			n := testutil.ToFloat64(caught.WithLabelValues("test")) - before
+			attrs := Attrs(fmt.Errorf("wrapped: %w", err))
+			if got := errors.As(err, new(*Error)); got != c.panics || (n == 1) != c.panics || (attrs != nil) != c.panics {
+				t.Errorf("%T, counted %v times, logged with %v", err, n, attrs)
+			}
+			if c.panics && !strings.Contains(attrs[1].(string), "panics_test.go") {
+				t.Errorf("the log has no stack: %s", attrs)
+			}
+		})
+	}
+}

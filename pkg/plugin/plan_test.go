@@ -1,0 +1,91 @@
+package plugin
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/continuum-live/continuum-datasource/pkg/channel"
+	"github.com/continuum-live/continuum-datasource/pkg/source/promql"
+)
+
+func TestPlan(t *testing.T) {
+	const now, minute, hour = 1_000_000_000_500, 60_000, 3_600_000
+	limits := settings{MinStep: 10, MaxRows: 1000}
+	source := promql.Source{Engine: promql.Embedded{}, Interval: time.Second, Lookback: 5 * time.Minute}
+	for _, c := range []struct {
+		name    string
+		expr    string // x if empty
+		request request
+		settled int64 // now if 0
+		// wanted
+		step, window int64
+		live         bool
+		notice       string
+		rows         span
+		err          string
+	}{
+		{name: "plain", request: request{from: now - minute, to: now, interval: 1000},
+			step: 1000, window: minute, rows: span{now - 500 - minute, now - 500 - minute, now - 500}},
+		{name: "live", request: request{from: now - minute, to: now, interval: 1000, live: true},
+			step: 1000, window: minute, live: true, rows: span{now - 500 - minute, now - 500 - minute, now - 500}},
+		{name: "live by the clock of the source", request: request{from: now - minute, to: now, interval: 1000, live: true}, settled: now + hour,
+			step: 1000, window: minute, live: true, rows: span{now - 500 + hour - minute, now - 500 + hour - minute, now - 500 + hour}},
+		{name: "the window is rounded up", request: request{from: now - 61_000, to: now, interval: 1000, live: true},
+			step: 1000, window: 64_000, live: true, rows: span{now - 64_500, now - 64_500, now - 500}},
+		{name: "the overlap is longer than the window", request: request{from: now - 5000, to: now, interval: 1000, live: true},
+			step: 1000, window: 5000, live: true, rows: span{now - 10_500, now - 5500, now - 500}},
+		{name: "the query's minimum step", request: request{from: now - minute, to: now, interval: 1},
+			step: 1000, window: minute, rows: span{now - 500 - minute, now - 500 - minute, now - 500}},
+		{name: "a step over half the range", request: request{from: now - 1999, to: now, interval: 1000, live: true},
+			step: 1000, window: 1999, rows: span{now - 2500, now - 2500, now - 500}},
+		{name: "no length", expr: "increase(x[$__range])", request: request{from: now, to: now, interval: 1000, live: true},
+			step: 1000, window: 1000, rows: span{now - 500, now - 500, now - 500}},
+		{name: "ends before settled", request: request{from: 0, to: minute, interval: 1000},
+			step: 1000, window: minute, rows: span{0, 0, minute}},
+		{name: "before 1970", request: request{from: -minute - 1, to: -1, interval: 1000},
+			step: 1000, window: minute, rows: span{-minute - 1000, -minute - 1000, -1000}},
+		{name: "nothing is settled yet", request: request{from: now + minute, to: now + hour, interval: 60_000},
+			step: 60_000, window: hour - minute, rows: span{now - 40_500, now - 40_500, now - 40_500}},
+		{name: "cannot be split", expr: "x @ end()", request: request{from: now - minute - 1, to: now, interval: 1000, live: true},
+			step: 1000, window: minute + 1, notice: "@ start() and @ end()", rows: span{now - 500 - minute, now - 500 - minute, now - 500}},
+		{name: "the rounded window has too many rows", request: request{from: now - 1_000_000, to: now, interval: 1000, live: true},
+			step: 1000, window: 1_000_000, notice: "it would have 1024 rows", rows: span{now - 1_000_500, now - 1_000_500, now - 500}},
+		{name: "too many rows", request: request{from: now - hour, to: now, interval: 1000}, step: 1000, window: hour, err: "the query has 3600 rows"},
+		{name: "too many rows, live", request: request{from: now - hour, to: now, interval: 1000, live: true},
+			step: 1000, window: hour, notice: "3840 rows", err: "the query has 3600 rows"},
+		{name: "backwards", request: request{from: 1, to: 0}, err: "ends before it begins"},
+		{name: "out of bounds", request: request{from: 0, to: channel.MaxTime + 1}, err: "out of bounds"},
+		{name: "longer than PromQL can express", expr: "increase(x[$__range])",
+			request: request{from: -channel.MaxTime, to: channel.MaxTime, interval: 1}, err: "shorter than 200 years"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.expr == "" {
+				c.expr = "x"
+			}
+			raw, _ := json.Marshal(map[string]string{"expr": c.expr})
+			q, err := source.Query(raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.settled == 0 {
+				c.settled = now
+			}
+			var rows span
+			p, err := newPlan(q, c.request, limits)
+			if err == nil {
+				rows, err = p.rows(c.settled, limits)
+			}
+			if (err != nil) != (c.err != "") || err != nil && !strings.Contains(err.Error(), c.err) {
+				t.Fatalf("the error is %v", err)
+			}
+			if p.step != c.step || p.window != c.window || p.live != c.live || rows != c.rows {
+				t.Errorf("step %d, window %d, live %v, rows %v", p.step, p.window, p.live, rows)
+			}
+			if (p.notice != nil) != (c.notice != "") || p.notice != nil && !strings.Contains(p.notice.Error(), c.notice) {
+				t.Errorf("the notice is %v", p.notice)
+			}
+		})
+	}
+}
