@@ -23,6 +23,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -364,10 +365,6 @@ func checkZip(name, version string) error {
 // PORT where it listens (3000), GRAFANA_DATA where it keeps its data (a temporary
 // folder). Ctrl-C ends it.
 func Run(ctx context.Context) error {
-	home, binary, err := findGrafana()
-	if err != nil {
-		return err
-	}
 	port := os.Getenv("PORT")
 	if port == "" {
 		port = "3000"
@@ -376,6 +373,23 @@ func Run(ctx context.Context) error {
 	if l, err := net.Listen("tcp", address); err != nil {
 		return fmt.Errorf("%w: set PORT to a port that is free", err)
 	} else if err := l.Close(); err != nil {
+		return err
+	}
+	return withGrafana(ctx, address, func(ctx context.Context, _ []string) error {
+		fmt.Printf("\n  Continuum is at http://%s/d/continuum-live\n", address)
+		fmt.Print("  No login is needed: everyone on this machine is an admin. Ctrl-C ends it.\n\n")
+		<-ctx.Done()
+		return nil
+	})
+}
+
+// withGrafana starts what the provisioned data sources read and a Grafana that
+// listens on address, and ends both after use has returned. The context that use
+// gets ends earlier if Grafana does or when this process is told to stop; env has
+// the addresses of what was started.
+func withGrafana(ctx context.Context, address string, use func(ctx context.Context, env []string) error) error {
+	home, binary, err := findGrafana()
+	if err != nil {
 		return err
 	}
 	mg.CtxDeps(ctx, build.Build.Backend, FrontEnd)
@@ -393,19 +407,19 @@ func Run(ctx context.Context) error {
 	if err := linkPlugin(filepath.Join(data, "plugins")); err != nil {
 		return err
 	}
-	env, err := grafanaEnv(port, data)
+	settings, err := grafanaEnv(address, data)
 	if err != nil {
 		return err
 	}
 
 	ctx, stop := untilToldToStop(ctx)
 	defer stop()
-	more, wait, err := startExamples(ctx)
+	examples, wait, err := startExamples(ctx)
 	if err != nil {
 		return err
 	}
 	defer wait()
-	env = append(env, more...)
+	defer stop() // which is what wait waits for
 	// A configuration file of our own: a custom.ini of this machine might name its
 	// real database.
 	config, err := filepath.Abs("provisioning/grafana.ini")
@@ -413,7 +427,7 @@ func Run(ctx context.Context) error {
 		return err
 	}
 	grafana := exec.CommandContext(ctx, binary, "server", "--homepath", home, "--config", config)
-	grafana.Env = append(os.Environ(), env...)
+	grafana.Env = slices.Concat(os.Environ(), settings, examples)
 	grafana.Stdout, grafana.Stderr = os.Stdout, os.Stderr
 	// Told to end, Grafana ends its plugins too; killed, it would leave them. It
 	// stays in our process group, so that Ctrl-C reaches it even if this target
@@ -424,11 +438,118 @@ func Run(ctx context.Context) error {
 	if err := grafana.Start(); err != nil {
 		return err
 	}
-	go announce(ctx, "http://"+address)
-	if err := grafana.Wait(); err != nil && ctx.Err() == nil { // nobody told it to
-		return fmt.Errorf("Grafana ended: %w", err)
+	ended := make(chan error, 1)
+	go func() {
+		err := grafana.Wait()
+		if err != nil && ctx.Err() == nil { // nobody told it to
+			err = fmt.Errorf("Grafana ended: %w", err)
+		} else {
+			err = nil
+		}
+		stop()
+		ended <- err
+	}()
+	if answers(ctx, "http://"+address) {
+		err = use(ctx, examples)
 	}
-	return nil
+	stop()
+	return errors.Join(<-ended, err)
+}
+
+// E2E drives a browser through the plugin, from the settings of each kind of data
+// source to a panel that is compared with a fresh query. It starts a Grafana as Run
+// does; without GRAFANA_HOME it uses the one at GRAFANA_URL instead, if that is
+// set. CHROMIUM is the path of the browser, by default an installed one.
+func E2E(ctx context.Context) error { return inBrowser(ctx, "e2e") }
+
+// Screenshots takes the pictures of the docs that e2e/screenshots.json lists. The
+// Grafana and the browser are those of E2E.
+func Screenshots(ctx context.Context) error { return inBrowser(ctx, "screenshots") }
+
+// inBrowser runs one of the projects in e2e/playwright.config.ts.
+func inBrowser(ctx context.Context, project string) error {
+	elsewhere := os.Getenv("GRAFANA_URL") != "" && os.Getenv("GRAFANA_HOME") == ""
+	if _, _, err := findGrafana(); err != nil && !elsewhere {
+		return fmt.Errorf("%w, or set GRAFANA_URL to the address of one that has the plugin", err)
+	}
+	chromium, err := findChromium()
+	if err != nil {
+		return err
+	}
+	if err := NodeModules(ctx); err != nil {
+		return err
+	}
+	playwright := func(ctx context.Context, env ...string) error {
+		cmd := exec.CommandContext(ctx, "npx", "playwright", "test", "--config=e2e", "--project="+project)
+		cmd.Env = slices.Concat(os.Environ(), env, []string{"CHROMIUM=" + chromium})
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+		cmd.Cancel = func() error { return tellToEnd(cmd.Process) }
+		return cmd.Run()
+	}
+	if elsewhere {
+		return playwright(ctx)
+	}
+	prometheus, err := sh.Output("go", "run", "./pkg/internal/programs/build", "prometheus")
+	if err != nil {
+		return err
+	}
+	address, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	return withGrafana(ctx, address, func(ctx context.Context, env []string) error {
+		dir, err := os.MkdirTemp("", "continuum-prometheus-")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		var running sync.WaitGroup
+		defer running.Wait()
+		ctx, stop := context.WithCancel(ctx)
+		defer stop()
+		url, err := startPrometheus(ctx, &running, prometheus, dir)
+		if err != nil {
+			return err
+		}
+		return playwright(ctx, append(env, "GRAFANA_URL=http://"+address, "CONTINUUM_PROMETHEUS="+url)...)
+	})
+}
+
+// findChromium returns the path of a browser that Playwright can drive.
+func findChromium() (string, error) {
+	if set := os.Getenv("CHROMIUM"); set != "" {
+		path, err := exec.LookPath(set)
+		if err != nil {
+			return "", fmt.Errorf("CHROMIUM must be the path of a browser: %w", err)
+		}
+		return path, nil
+	}
+	for _, name := range []string{
+		"chromium", "chromium-browser", "google-chrome", "chrome",
+		"/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+		`C:\Program Files\Google\Chrome\Application\chrome.exe`,
+	} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", errors.New("no Chromium found: install one (apt-get install chromium), or set CHROMIUM to its path")
+}
+
+// startPrometheus starts a Prometheus that scrapes itself every second until ctx
+// ends, and returns its address. It keeps its data in dir.
+func startPrometheus(ctx context.Context, running *sync.WaitGroup, binary, dir string) (url string, err error) {
+	address, err := freeAddress()
+	if err != nil {
+		return "", err
+	}
+	config := filepath.Join(dir, "prometheus.yml")
+	scrape := fmt.Sprintf("scrape_configs: [{job_name: prometheus, scrape_interval: 1s, static_configs: [{targets: [%q]}]}]", address)
+	if err := os.WriteFile(config, []byte(scrape), 0o600); err != nil {
+		return "", err
+	}
+	return "http://" + address, startProcess(ctx, running, binary,
+		"--config.file="+config, "--storage.tsdb.path="+dir, "--web.listen-address="+address, "--log.level=error")
 }
 
 func tellToEnd(p *os.Process) error {
@@ -449,33 +570,46 @@ func startExamples(ctx context.Context) (env []string, wait func(), err error) {
 		{"plant", "CONTINUUM_MQTT", "tcp", "-listen"},
 		{"metrics-api", "CONTINUUM_METRICS_API", "http", "-listen"},
 	} {
-		l, err := net.Listen("tcp", "127.0.0.1:0") // any port that is free
+		address, err := freeAddress()
 		if err != nil {
-			return nil, nil, err
-		}
-		address := l.Addr().String()
-		if err := l.Close(); err != nil {
 			return nil, nil, err
 		}
 		binary := filepath.Join("build", "examples", example.name)
 		if err := sh.Run("go", "build", "-o", binary, "./examples/"+example.name); err != nil {
 			return nil, nil, err
 		}
-		cmd := exec.CommandContext(ctx, binary, example.listen, address)
-		cmd.Stderr = os.Stderr
-		cmd.Cancel = func() error { return tellToEnd(cmd.Process) }
-		cmd.WaitDelay = 5 * time.Second
-		if err := cmd.Start(); err != nil {
+		if err := startProcess(ctx, &running, binary, example.listen, address); err != nil {
 			return nil, nil, err
 		}
-		running.Go(func() {
-			if err := cmd.Wait(); err != nil && ctx.Err() == nil {
-				fmt.Fprintf(os.Stderr, "The example %s ended: %v\n", example.name, err)
-			}
-		})
 		env = append(env, example.variable+"="+example.scheme+"://"+address)
 	}
 	return env, running.Wait, nil
+}
+
+// startProcess starts a program that ends with ctx and that running waits for.
+func startProcess(ctx context.Context, running *sync.WaitGroup, binary string, args ...string) error {
+	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd.Stderr = os.Stderr
+	cmd.Cancel = func() error { return tellToEnd(cmd.Process) }
+	cmd.WaitDelay = 5 * time.Second
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	running.Go(func() {
+		if err := cmd.Wait(); err != nil && ctx.Err() == nil {
+			fmt.Fprintf(os.Stderr, "%s ended: %v\n", filepath.Base(binary), err)
+		}
+	})
+	return nil
+}
+
+// freeAddress returns an address on loopback that nothing listens on.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
 }
 
 // findGrafana returns the home folder and the executable of an installed Grafana.
@@ -522,8 +656,12 @@ func linkPlugin(plugins string) error {
 	return os.Symlink(dist, link)
 }
 
-// grafanaEnv returns the settings of the Grafana that Run starts.
-func grafanaEnv(port, data string) ([]string, error) {
+// grafanaEnv returns the settings of the Grafana that withGrafana starts.
+func grafanaEnv(address, data string) ([]string, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
 	shared, err := os.Open("provisioning/grafana.env")
 	if err != nil {
 		return nil, err
@@ -548,9 +686,9 @@ func grafanaEnv(port, data string) ([]string, error) {
 	}
 	return append(env,
 		"GF_SERVER_PROTOCOL=http",
-		"GF_SERVER_HTTP_ADDR=127.0.0.1",
+		"GF_SERVER_HTTP_ADDR="+host,
 		"GF_SERVER_HTTP_PORT="+port,
-		"GF_SERVER_DOMAIN=127.0.0.1",
+		"GF_SERVER_DOMAIN="+host,
 		"GF_DATABASE_TYPE=sqlite3",
 		"GF_LOG_MODE=console",
 		"GF_PATHS_DATA="+data,
@@ -560,23 +698,21 @@ func grafanaEnv(port, data string) ([]string, error) {
 	), nil
 }
 
-// announce prints where to look as soon as there is something to see.
-func announce(ctx context.Context, url string) {
+// answers waits until Grafana and the plugin in it answer. It returns false if
+// the context ends before.
+func answers(ctx context.Context, url string) bool {
 	for {
 		// Grafana starts the plugin before it serves, and the check asks the
 		// plugin: an answer means that all is up.
 		if status, answer, err := get(ctx, url+"/api/datasources/uid/continuum-signal/health"); err == nil {
-			fmt.Printf("\n  Continuum is at %s/d/continuum-live\n", url)
-			fmt.Println("  No login is needed: everyone on this machine is an admin. Ctrl-C ends it.")
 			if status != http.StatusOK {
-				fmt.Println("  But the data source is not well:", answer)
+				fmt.Println("  The data source is not well:", answer)
 			}
-			fmt.Println()
-			return
+			return true
 		}
 		select {
 		case <-ctx.Done():
-			return
+			return false
 		case <-time.After(250 * time.Millisecond):
 		}
 	}

@@ -1,0 +1,29 @@
+import { expect } from '@playwright/test';
+import { readdirSync, readFileSync } from 'fs';
+import path from 'path';
+import { test } from './grafana';
+import { expectDrawn } from './panel';
+import pictures from './screenshots.json';
+
+const root = path.join(__dirname, '..');
+
+for (const { name, page: address, theme, width, height } of pictures) {
+  test(name, async ({ page }) => {
+    await page.setViewportSize({ width, height });
+    const url = new URL(address, 'http://grafana');
+    url.searchParams.set('theme', theme);
+    const response = await page.goto(url.pathname + url.search);
+    expect(response?.status(), `there is a page ${address}`).toBe(200);
+    await expectDrawn(page);
+    await page.screenshot({ path: path.join(root, 'docs/img', `${name}.png`), animations: 'disabled' });
+  });
+}
+
+test('every picture that the docs show is in screenshots.json', () => {
+  const docs = readdirSync(path.join(root, 'docs')).filter((file) => file.endsWith('.md'));
+  const texts = ['README.md', ...docs.map((file) => `docs/${file}`)].map((file) =>
+    readFileSync(path.join(root, file), 'utf8'),
+  );
+  const shown = texts.flatMap((text) => [...text.matchAll(/img\/([\w-]+)\.png/g)].map(([, name]) => name));
+  expect(pictures.map(({ name }) => name)).toEqual(expect.arrayContaining(shown));
+});
