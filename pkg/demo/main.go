@@ -7,6 +7,9 @@
 // It shows how busy this machine is, or with DEMO_MQTT=tcp://127.0.0.1:1883 and
 // DEMO_TOPIC what comes from an MQTT broker. Either is recorded, and shown again
 // by the next run. DEMO_SECONDS ends it after so many seconds; else Ctrl-C does.
+//
+// It is below pkg and not in a folder cmd because it plays Grafana with
+// pkg/internal/grafana, as the tests do, which only code below pkg may import.
 package main
 
 import (

@@ -227,7 +227,7 @@ func (g *guard) again(reason string) {
 
 // exact returns the newest rows of the window, one per time and in order, or why
 // they are in doubt, and whether the overlap may still mend that.
-func exact(b *buffer, custom live) (shown picture, doubt string, mendable bool) {
+func exact(b *buffer, custom liveAnswer) (shown picture, doubt string, mendable bool) {
 	if custom.Step <= 0 {
 		return picture{}, "fields", false
 	}
@@ -287,7 +287,7 @@ func (p *panel) openGuarded() (stop func()) {
 func (p *panel) ask(nonce int64, resync string, to receiver) (leave func()) {
 	raw := fmt.Sprintf(`%s,"live":true,"nonce":%d,"resync":%q}`, p.query[:len(p.query)-1], nonce, resync)
 	return p.request(raw, time.Now(), func(frame *data.Frame) (unwatch func()) {
-		custom, ok := frame.Meta.Custom.(live)
+		custom, ok := frame.Meta.Custom.(liveAnswer)
 		if !ok {
 			to.plain(pictureOf(frame), len(frame.Meta.Notices))
 			return func() {}

@@ -65,8 +65,14 @@ func NewFactory(rec *recorder.Recorder) datasource.InstanceFactoryFunc {
 		if !in.outdated {
 			newest[in.owner] = s.Updated
 		}
-		if in.settings, in.broken = parseSettings(s.JSONData); in.broken == nil {
-			in.source, in.broken = in.openSource(ctx, s)
+		in.settings, in.broken = parseSettings(s.JSONData)
+		in.settings.saved = savedAt(s)
+		var recorded *recorder.Config
+		if in.broken == nil {
+			in.source, recorded, in.broken = sourceTypes[in.settings.Source].open(ctx, in, s)
+		}
+		if in.broken == nil && !in.outdated {
+			in.broken = in.record(recorded)
 		} // else the recorder goes on as it was
 		if !in.outdated {
 			streams.adopt(in.owner, in.settings.revision())

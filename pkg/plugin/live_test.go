@@ -727,8 +727,8 @@ type buffer struct {
 
 type schema struct {
 	Meta struct {
-		Channel string `json:"channel"`
-		Custom  live   `json:"custom"`
+		Channel string     `json:"channel"`
+		Custom  liveAnswer `json:"custom"`
 	} `json:"meta"`
 	Fields []field `json:"fields"`
 }

@@ -33,8 +33,8 @@ type wire struct {
 	Resync string `json:"resync"`
 }
 
-// live is what an answer with a channel tells the guard, in meta.custom.
-type live struct {
+// liveAnswer is what an answer with a channel tells the guard, in meta.custom.
+type liveAnswer struct {
 	// Data is the subscription data, to be passed on as it is.
 	Data string `json:"data"`
 	// Step and Window are the path's, in milliseconds.
@@ -193,7 +193,7 @@ func (in *instance) offer(meta *data.FrameMeta, caller caller, w wire, p plan, f
 		return err
 	}
 	meta.Channel = path.Channel(pc.DataSourceInstanceSettings.UID)
-	meta.Custom = live{Data: encoded, Step: p.step, Window: p.window, First: first}
+	meta.Custom = liveAnswer{Data: encoded, Step: p.step, Window: p.window, First: first}
 	return nil
 }
 

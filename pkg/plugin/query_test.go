@@ -253,7 +253,7 @@ func TestLiveWindowByTheServersClock(t *testing.T) {
 	if late := time.Since(newest.(time.Time)); late > 5*time.Second {
 		t.Errorf("the newest row is %v old", late)
 	}
-	custom := frame.Meta.Custom.(live)
+	custom := frame.Meta.Custom.(liveAnswer)
 	if custom.Window != 60_000 || frame.Rows() != 60 || custom.First != frame.Fields[0].At(0).(time.Time).UnixMilli() {
 		t.Errorf("%d rows for %+v", frame.Rows(), custom)
 	}

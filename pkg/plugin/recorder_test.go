@@ -155,7 +155,7 @@ func (v *viewer) packet(b []byte) error {
 func (v *viewer) load(t *testing.T, r *fed, query string, length time.Duration) {
 	nonce := v.asked.Add(1)
 	frame := r.ask(t, fmt.Sprintf(`%s,"live":true,"nonce":%d}`, query[:len(query)-1], nonce), length)
-	custom, ok := frame.Meta.Custom.(live)
+	custom, ok := frame.Meta.Custom.(liveAnswer)
 	if !ok {
 		t.Fatalf("no channel: %v", frame.Meta.Notices)
 	}
@@ -324,7 +324,7 @@ func TestRecorderAnswers(t *testing.T) {
 			t.Fatal(err)
 		}
 		var d channel.Data
-		if err := json.Unmarshal([]byte(frame.Meta.Custom.(live).Data), &d); err != nil {
+		if err := json.Unmarshal([]byte(frame.Meta.Custom.(liveAnswer).Data), &d); err != nil {
 			t.Fatal(err)
 		}
 		if want := `{"expr":"avg_over_time(m_bytes[$__range])"}`; string(d.Query) != want {

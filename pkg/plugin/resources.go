@@ -111,7 +111,7 @@ func (in *instance) opened(ctx context.Context) (*recorder.Store, error) {
 	case in.settings.Source != sourceRecorder:
 		return nil, invalid{fmt.Errorf("the source %q has no recorder", in.settings.Source)}
 	}
-	return in.recorder.Store(ctx, in.store())
+	return in.recorder.Store(ctx, in.storeKey())
 }
 
 // scope is which part of a store is asked for.
@@ -254,7 +254,7 @@ func (in *instance) deleteStore(_ *recorder.Store, r *http.Request) (any, error)
 		return nil, errRole
 	}
 	backend.Logger.FromContext(r.Context()).Info("The store is deleted", "user", userOf(pc))
-	return struct{}{}, in.recorder.Delete(r.Context(), in.store())
+	return struct{}{}, in.recorder.Delete(r.Context(), in.storeKey())
 }
 
 func (in *instance) deleteSeries(store *recorder.Store, r *http.Request) (any, error) {

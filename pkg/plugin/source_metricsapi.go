@@ -12,9 +12,18 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/httpclient"
 
+	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 	"github.com/continuum-live/continuum-datasource/pkg/source/metricsapi"
 )
+
+var metricsAPIType = sourceType{
+	complete: func(*settings) {},
+	check:    func(settings) error { return nil },
+	open:     openMetricsAPI,
+	// Address, headers and credentials decide what there is to see.
+	revision: func(s settings) string { return s.saved },
+}
 
 // metricsAPISettings say which service is asked. Timeout, TLS, basic auth and
 // custom headers are the SDK's own settings.
@@ -29,24 +38,23 @@ type metricsAPISettings struct {
 
 var headerName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 
-// metricsAPI returns the source of an HTTP service. The client has credentials of
+// openMetricsAPI returns the source of an HTTP service. The client has credentials of
 // the data source alone, never those of a viewer.
-func (in *instance) metricsAPI(ctx context.Context, s backend.DataSourceInstanceSettings) (source.Source, error) {
+func openMetricsAPI(ctx context.Context, in *instance, s backend.DataSourceInstanceSettings) (source.Source, *recorder.Config, error) {
 	c := in.settings.MetricsAPI
 	opts, err := httpOptions(ctx, s)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	in.settings.remote = savedAt(s)
 	if key := strings.TrimSpace(s.DecryptedSecureJSONData["apiKey"]); key != "" {
 		header := http.CanonicalHeaderKey(strings.TrimSpace(cmp.Or(c.KeyHeader, "Authorization")))
 		switch {
 		case !headerName.MatchString(header):
-			return nil, fmt.Errorf("the header of the API key, %q, is not the name of a header: enter one such as X-API-Key in the data source settings", header)
+			return nil, nil, fmt.Errorf("the header of the API key, %q, is not the name of a header: enter one such as X-API-Key in the data source settings", header)
 		case header != "Authorization":
 			opts.Header.Set(header, key)
 		case opts.BasicAuth != nil:
-			return nil, errors.New("an API key in the header Authorization leaves no room for basic auth: " +
+			return nil, nil, errors.New("an API key in the header Authorization leaves no room for basic auth: " +
 				"choose one of them, or another header for the key, in the data source settings")
 		default:
 			opts.Header.Set(header, "Bearer "+key)
@@ -54,10 +62,14 @@ func (in *instance) metricsAPI(ctx context.Context, s backend.DataSourceInstance
 	}
 	client, err := httpclient.New(opts)
 	if err != nil {
-		return nil, fmt.Errorf("the HTTP settings of the data source cannot be used: %w", err)
+		return nil, nil, fmt.Errorf("the HTTP settings of the data source cannot be used: %w", err)
 	}
 	secrets, private := secretsOf(opts, s)
-	return metricsapi.New(metricsapi.Config{Endpoint: c.Endpoint, Client: client, Delay: ms(c.Delay), Secrets: secrets, Private: private})
+	api, err := metricsapi.New(metricsapi.Config{Endpoint: c.Endpoint, Client: client, Delay: ms(c.Delay), Secrets: secrets, Private: private})
+	if err != nil {
+		return nil, nil, err
+	}
+	return api, nil, nil
 }
 
 // names answers with the names of a metrics API's metrics.

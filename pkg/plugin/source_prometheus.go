@@ -8,9 +8,18 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/httpclient"
 
+	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 	"github.com/continuum-live/continuum-datasource/pkg/source/promql"
 )
+
+var prometheusType = sourceType{
+	complete: func(s *settings) { s.Prometheus.complete() },
+	check:    func(s settings) error { return s.Prometheus.check() },
+	open:     openPrometheus,
+	// Address, headers and credentials decide what there is to see.
+	revision: func(s settings) string { return s.saved },
+}
 
 // prometheusSettings say how a Prometheus-compatible server is asked. Its URL,
 // credentials, TLS and headers are where Grafana keeps those of every data
@@ -45,27 +54,26 @@ func (p prometheusSettings) check() error {
 	)
 }
 
-// prometheus returns the source of what a Prometheus-compatible server has, which
+// openPrometheus returns the source of what a Prometheus-compatible server has, which
 // is asked with the data source's own credentials.
-func (in *instance) prometheus(ctx context.Context, s backend.DataSourceInstanceSettings) (source.Source, error) {
+func openPrometheus(ctx context.Context, in *instance, s backend.DataSourceInstanceSettings) (source.Source, *recorder.Config, error) {
 	p := in.settings.Prometheus
 	options, err := httpOptions(ctx, s)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	in.settings.remote = savedAt(s)
 	timeout := ms(p.QueryTimeout)
 	setDefault(&timeout, options.Timeouts.Timeout)
 	options.Timeouts.Timeout = max(options.Timeouts.Timeout, timeout)
 	client, err := httpclient.New(options)
 	if err != nil {
-		return nil, fmt.Errorf("the HTTP settings of the data source cannot be used: %w", err)
+		return nil, nil, fmt.Errorf("the HTTP settings of the data source cannot be used: %w", err)
 	}
 	secrets, private := secretsOf(options, s)
 	engine, err := promql.NewRemote(promql.RemoteConfig{
 		URL: s.URL, Client: client, Method: p.HTTPMethod, Delay: ms(p.Delay), Timeout: timeout, Secrets: secrets, Private: private})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return promql.Source{Engine: engine, Browser: engine, Interval: ms(p.Interval), Lookback: ms(p.Lookback)}, nil
+	return promql.Source{Engine: engine, Browser: engine, Interval: ms(p.Interval), Lookback: ms(p.Lookback)}, nil, nil
 }

@@ -24,7 +24,7 @@ func offered(t testing.TB, in *instance, pc backend.PluginContext, raw string) (
 	if a.Error != nil || a.Frames[0].Meta.Channel == "" {
 		t.Fatalf("no channel: %v, %+v", a.Error, a.Frames[0].Meta)
 	}
-	data, err := json.Marshal(a.Frames[0].Meta.Custom.(live).Data)
+	data, err := json.Marshal(a.Frames[0].Meta.Custom.(liveAnswer).Data)
 	if err != nil {
 		t.Fatal(err)
 	}

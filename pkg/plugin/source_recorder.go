@@ -1,0 +1,126 @@
+package plugin
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/grafana/grafana-plugin-sdk-go/backend"
+
+	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/host"
+	"github.com/continuum-live/continuum-datasource/pkg/source"
+	"github.com/continuum-live/continuum-datasource/pkg/source/promql"
+	"github.com/continuum-live/continuum-datasource/pkg/source/signal"
+)
+
+var recorderType = sourceType{
+	complete: func(s *settings) { s.Recorder.complete() },
+	check:    func(s settings) error { return s.Recorder.check() },
+	open:     openRecorder,
+	revision: func(s settings) string { return fmt.Sprintf("%d/%d", s.Recorder.Lookback, s.Recorder.Interval) },
+}
+
+// recorderSettings say how samples are kept and which inputs there are. Times
+// are in milliseconds.
+type recorderSettings struct {
+	Retention int64 `json:"retention"`
+	// MaxBytes is the most that the store may take of the disk.
+	MaxBytes int64 `json:"maxBytes"`
+	// OutOfOrder is how far behind the newest sample others are still taken.
+	OutOfOrder int64 `json:"outOfOrder"`
+	// Interval is how far apart the samples of a series usually are. Rows are
+	// never closer.
+	Interval int64 `json:"interval"`
+	// Lookback is how long a series keeps its last value.
+	Lookback int64 `json:"lookback"`
+	// MaxWait is how long rows wait for an input that is behind.
+	MaxWait int64 `json:"maxWait"`
+	// IdleStop is how long recording goes on although nobody asks for anything.
+	IdleStop int64 `json:"idleStop"`
+	// NoHost turns the host input off, which samples every HostInterval.
+	NoHost       bool  `json:"noHost"`
+	HostInterval int64 `json:"hostInterval"`
+	// Inputs are the others, each as its package reads it.
+	Inputs []json.RawMessage `json:"inputs,omitempty"`
+}
+
+func (s *recorderSettings) complete() {
+	setDefault(&s.Retention, 15*day)
+	setDefault(&s.MaxBytes, 10<<30)
+	setDefault(&s.OutOfOrder, min(7*day, s.Retention)) // as long as brokers keep messages
+	setDefault(&s.Lookback, 5*60*1000)
+	setDefault(&s.MaxWait, 2000)
+	setDefault(&s.IdleStop, max(30*day, s.Retention))
+	setDefault(&s.HostInterval, 1000)
+	setDefault(&s.Interval, s.HostInterval)
+}
+
+func (s recorderSettings) check() error {
+	return inRange(
+		bounds{"retention", s.Retention, hour, 3650 * day, "ms"},
+		bounds{"maximum size of the store", s.MaxBytes, 64 << 20, 1 << 50, "bytes"},
+		bounds{"out-of-order window", s.OutOfOrder, 0, s.Retention, "ms"},
+		bounds{"sample interval", s.Interval, signal.MinTick, hour, "ms"},
+		bounds{"lookback", s.Lookback, s.Interval, 30 * day, "ms"},
+		bounds{"wait for late inputs", s.MaxWait, 1, hour, "ms"},
+		bounds{"time after which recording stops when unused", s.IdleStop, s.Retention, 3650 * day, "ms"},
+		bounds{"interval of the host input", s.HostInterval, 250, hour, "ms"},
+	)
+}
+
+// openRecorder returns the source of what is recorded, and how that is kept.
+func openRecorder(_ context.Context, in *instance, s backend.DataSourceInstanceSettings) (source.Source, *recorder.Config, error) {
+	c := in.settings.Recorder
+	config, err := c.config(s.DecryptedSecureJSONData)
+	if err != nil {
+		return nil, nil, err
+	}
+	engine := promql.Embedded{Store: func(ctx context.Context) (*recorder.Store, error) { return in.recorder.Store(ctx, in.storeKey()) }}
+	return promql.Source{Engine: engine, Browser: engine, Interval: ms(c.Interval), Lookback: ms(c.Lookback)}, &config, nil
+}
+
+// config returns how a store is to be kept, and remembers the settings that have
+// no secrets and need none.
+func (s recorderSettings) config(secrets map[string]string) (recorder.Config, error) {
+	c := recorder.Config{
+		Retention: ms(s.Retention), MaxBytes: s.MaxBytes, OutOfOrder: ms(s.OutOfOrder), MaxWait: ms(s.MaxWait), Idle: ms(s.IdleStop),
+	}
+	if !s.NoHost {
+		c.Inputs = append(c.Inputs, host.Input{Interval: ms(s.HostInterval)})
+	}
+	configured, keep, err := inputs(s.Inputs, secrets)
+	if err != nil {
+		return c, err
+	}
+	c.Inputs = append(c.Inputs, configured...)
+	s.Inputs = keep
+	c.Remember, err = json.Marshal(map[string]any{"source": sourceRecorder, "recorder": s})
+	return c, err
+}
+
+// Resume starts to record, before anybody asks, what was recorded when the
+// process ended, as far as it needs no secrets: those only come with requests.
+func Resume(rec *recorder.Recorder) {
+	for key, raw := range rec.Remembered() {
+		if err := resume(rec, key, raw); err != nil {
+			backend.Logger.Warn("Recording begins with the first request", "org", key.Org, "uid", key.UID, "error", err)
+		}
+	}
+}
+
+func resume(rec *recorder.Recorder, key recorder.Key, raw json.RawMessage) error {
+	s, err := parseSettings(raw)
+	if err != nil {
+		return fmt.Errorf("remembered settings: %w", err)
+	}
+	config, err := s.Recorder.config(nil)
+	if err != nil {
+		return err
+	}
+	if err := rec.Configure(key, config); err != nil {
+		return err
+	}
+	go func() { _, _ = rec.Store(context.Background(), key) }() // an error shows when the store is asked
+	return nil
+}
