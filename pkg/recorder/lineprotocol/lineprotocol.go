@@ -67,6 +67,18 @@ func (e LineError) Unwrap() error { return e.Err }
 const (
 	maxErrors = 100 // with their lines
 	maxText   = 200 // bytes
+
+	// maxLine, maxTags (both in bytes) and maxFields bound a line, so that a small
+	// text cannot become large in memory: tags are there once for each field.
+	maxLine   = 1 << 20
+	maxTags   = 8 << 10
+	maxFields = 10_000
+)
+
+var (
+	errLine   = fmt.Errorf("the line has more than %d bytes", maxLine)
+	errTags   = fmt.Errorf("measurement and tags have more than %d bytes", maxTags)
+	errFields = fmt.Errorf("the line has more than %d fields", maxFields)
 )
 
 // Decode reads the lines of b and calls point for each good one, in order, and
@@ -182,9 +194,15 @@ func (d *decoder) keep(b []byte) []byte {
 
 // decode reads one entry, if there is one.
 func (d *decoder) decode(line int, b []byte) error {
+	if len(b) > maxLine {
+		return errLine
+	}
+	if text := bytes.TrimLeft(b, " \r\n"); len(text) == 0 || text[0] == '#' {
+		return nil
+	}
 	r := lineprotocol.NewDecoderWithBytes(b)
 	if !r.Next() {
-		return nil // nothing, or a comment
+		return nil // a comment
 	}
 	d.bytes = d.bytes[:0]
 	d.p = Point{Line: line, Tags: d.p.Tags[:0], Fields: d.p.Fields[:0]}
@@ -193,13 +211,17 @@ func (d *decoder) decode(line int, b []byte) error {
 		return err
 	}
 	d.p.Measurement = d.keep(name)
-	for {
+	for size := len(name); ; {
 		name, value, err := r.NextTag()
 		if err != nil {
 			return err
 		}
 		if name == nil {
 			break
+		}
+		// What separates them counts, so that there cannot be many empty ones.
+		if size += len(name) + len(value) + 2; size > maxTags {
+			return errTags
 		}
 		d.p.Tags = append(d.p.Tags, Tag{d.keep(name), d.keep(value)})
 	}
@@ -210,6 +232,9 @@ func (d *decoder) decode(line int, b []byte) error {
 		}
 		if name == nil {
 			break
+		}
+		if len(d.p.Fields)+d.p.Strings == maxFields {
+			return errFields
 		}
 		d.field(name, value)
 	}

@@ -37,9 +37,13 @@ const (
 const MaxPayload = 1 << 20
 
 const (
-	maxDepth  = 32     // of JSON
-	maxName   = 512    // bytes of a flattened field
-	maxValues = 10_000 // of one message
+	maxDepth  = 32      // of JSON
+	maxName   = 512     // bytes of a flattened field
+	maxValues = 10_000  // of one message
+	maxNames  = 2 << 20 // bytes of all fields of one message, with their tags
+	// maxNodes is how many values, objects and arrays a JSON text may have. Each
+	// takes a hundred bytes, where two can be enough for one in the text.
+	maxNodes = 40_000
 )
 
 type format int
@@ -106,7 +110,7 @@ type skip struct {
 func (c *content) field(v *value) []byte { return c.names[v.begin:v.end] }
 
 func (c *content) add(field []byte, v float64) {
-	if len(c.values) >= maxValues {
+	if len(c.values) >= maxValues || len(c.names)+len(field) > maxNames {
 		c.skip(tooManyFields, field, nil)
 		return
 	}
@@ -235,8 +239,12 @@ func (c *content) json(text []byte) {
 		// The parser keeps memory for the largest it has seen, and its errors
 		// repeat what follows at each level.
 		parser = &fastjson.Parser{}
-		if !json.Valid(text) {
+		switch {
+		case !json.Valid(text):
 			c.skip(notJSON, nil, text)
+			return
+		case nodes(text) > maxNodes:
+			c.skip(tooManyFields, nil, text)
 			return
 		}
 	}
@@ -251,6 +259,23 @@ func (c *content) json(text []byte) {
 	}
 	c.path = c.path[:0]
 	c.flatten(v, 0)
+}
+
+// nodes returns at least how many values, objects and arrays there are in a valid
+// JSON text.
+func nodes(text []byte) int {
+	n, quoted := 1, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '\\':
+			i++ // only within a string
+		case c == '"':
+			quoted = !quoted
+		case !quoted && (c == ',' || c == '[' || c == '{'):
+			n++
+		}
+	}
+	return n
 }
 
 func (c *content) flatten(v *fastjson.Value, depth int) {

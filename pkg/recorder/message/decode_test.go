@@ -5,8 +5,11 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/continuum-live/continuum-datasource/pkg/internal/memory"
 )
 
 // say writes what a message holds: field=value, then !reason for what is skipped.
@@ -109,11 +112,45 @@ func TestDecode(t *testing.T) {
 }
 
 func TestManyFields(t *testing.T) {
-	var c content
-	payload := "[" + strings.Repeat("1,", MaxPayload/2-2) + "1]"
-	c.decode(formatAuto, []byte(payload))
-	if len(c.values) != maxValues || len(c.skips) != 1 || c.skips[0].reason != tooManyFields {
-		t.Errorf("%d values, %v", len(c.values), c.skips)
+	for n, want := range map[int]int{maxValues: maxValues, 2 * maxValues: maxValues, 2 * maxNodes: 0} {
+		var c content
+		c.decode(formatAuto, []byte("["+strings.Repeat("1,", n-1)+"1]"))
+		if len(c.values) != want || n > maxValues && (len(c.skips) != 1 || c.skips[0].reason != tooManyFields) {
+			t.Errorf("%d values of %d, skipped %.100v", len(c.values), n, c.skips)
+		}
+	}
+}
+
+// What is small on the way must not become large in memory: at most ten times the
+// largest message.
+func TestHostile(t *testing.T) {
+	fill := func(first, part, last string) []byte {
+		return []byte(first + strings.Repeat(part, (MaxPayload-len(first)-len(last))/len(part)) + last)
+	}
+	for name, payload := range map[string][]byte{
+		"numbers":              fill("[", "1,", "1]"),
+		"empty objects":        fill("[", "{},", "1]"),
+		"empty arrays":         fill("[", "[],", "1]"),
+		"fields without names": fill("{", `"":1,`, `"":1}`),
+		"deep":                 fill("", "[", ""),
+		"deep in turn":         fill("[", strings.Repeat("[", 30)+"1"+strings.Repeat("]", 30)+",", "1]"),
+		"escaped":              fill(`["`, `\"`, `"]`),
+		"long names":           fill(`{"`+strings.Repeat("x", 500)+`":{`, `"a":1,`, `"a":1}}`),
+		"lines":                fill("", "a b=1\n", ""),
+		"lines of fields":      fill("", "a "+strings.Repeat("b=1,", 1000)+"b=1\n", ""),
+		"long tags":            fill("a,b="+strings.Repeat("x", 3000)+" b=1", ",b=1", ""),
+		"many tags":            fill("a", ",b=c", " d=1"),
+		"bad lines":            fill("a b=1\n", "a\n", ""),
+		"quotation marks":      fill("a b=1\n", "\" w=\"\n", ""),
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := New(Rules{}, "/", &keeper{})
+			used := memory.Peak(func() { d.Add("x", payload, time.Now(), false, nil) })
+			t.Logf("%d MiB, %d samples, skipped %v", used>>20, len(d.pending.samples), d.pending.skipped)
+			if used > 10*MaxPayload {
+				t.Errorf("it took %d MiB", used>>20)
+			}
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
 package message
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -15,6 +16,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/series"
 )
 
 // Sink is what a decoder needs of a *recorder.Sink.
@@ -40,15 +42,6 @@ const (
 	retry = time.Second
 	// grace is how long what is left may take to be committed at the end.
 	grace = 500 * time.Millisecond
-	// unused is how long a series must not have been written to before another
-	// may take its place.
-	unused = time.Hour
-	// maxSpread is as far as it makes sense to hold back the watermark for
-	// messages with their own time that come out of order: the settled time does
-	// not wait longer for any input, unless it is told to.
-	maxSpread = 2 * time.Second
-	// spreadWindow is how long the spread that was seen is believed.
-	spreadWindow = time.Minute
 	// maxFrom is the longest topic that becomes a label, in bytes.
 	maxFrom = 1024
 )
@@ -62,7 +55,6 @@ type Decoder struct {
 	metric    template
 	labels    map[string]string
 	separator string
-	max       int
 
 	mu      sync.Mutex
 	room    *sync.Cond // there is room in pending, or Run has ended
@@ -74,15 +66,12 @@ type Decoder struct {
 	arrival arrival
 
 	topics  map[string]*topic
-	aliases int                // fields of all topics
-	series  map[string]*series // by their labels
-	checked time.Time          // when unused series were last looked for
-	number  uint64             // of the message
+	aliases int // fields of all topics
+	table   *series.Table
+	number  uint64 // of the message
 
-	timed    bool  // messages have their own time
-	newest   int64 // such time
-	spread   [2]int64
-	spreadAt time.Time
+	timed bool             // messages have their own time
+	own   series.Watermark // of such times
 
 	examples map[string]string // by reason
 }
@@ -108,25 +97,17 @@ type pending struct {
 // topic is what is known about one topic.
 type topic struct {
 	namer
-	fields map[string]*series
-}
-
-// series is one that the input writes to.
-type series struct {
-	recorder.Series
-	last   int64  // stamp of arrival
-	number uint64 // of the last message that had it
-	used   time.Time
+	fields map[string]*series.Series
 }
 
 // New returns a decoder of messages whose topics have levels that are separated
 // by separator. The rules must have passed Check.
 func New(r Rules, separator string, sink Sink) *Decoder {
 	d := &Decoder{
-		sink: sink, format: formats[r.Format], labels: maps.Clone(r.Labels), separator: separator, max: r.MaxSeries,
+		sink: sink, format: formats[r.Format], labels: maps.Clone(r.Labels), separator: separator,
 		full: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
 		pending: &pending{skipped: make(map[string]uint64)},
-		topics:  make(map[string]*topic), series: make(map[string]*series),
+		topics:  make(map[string]*topic), table: series.NewTable(cmp.Or(r.MaxSeries, DefaultMaxSeries)),
 		examples: make(map[string]string),
 	}
 	d.room = sync.NewCond(&d.mu)
@@ -134,9 +115,6 @@ func New(r Rules, separator string, sink Sink) *Decoder {
 	d.timed = r.TimeKey != ""
 	d.pattern, _ = parsePattern(r.Pattern, separator)
 	d.metric, _ = parseTemplate(r.Metric)
-	if d.max == 0 {
-		d.max = DefaultMaxSeries
-	}
 	return d
 }
 
@@ -245,42 +223,33 @@ func (d *Decoder) add(from string, payload []byte, received time.Time, own bool)
 		if s == nil {
 			continue
 		}
-		if s.number == d.number {
+		if s.Message == d.number {
 			d.skip(sameName, 1, from, s.Labels.Get(model.MetricNameLabel), "")
 			continue
 		}
-		s.number = d.number
+		s.Message = d.number
 		stamp := at
 		switch {
 		case v.timed:
 			stamp = v.t
-			d.own(stamp, received)
+			d.timed = true
+			d.own.Add(stamp, received)
 		case !arrived:
-			d.own(stamp, received)
-		case stamp == s.last:
+			d.timed = true
+			d.own.Add(stamp, received)
+		case stamp == s.Arrived:
 			var which, value string
 			if _, ok := d.examples[sameTime]; !ok { // there may be very many
-				which, value = text(s.Labels), strconv.FormatFloat(v.v, 'g', -1, 64)
+				which, value = series.Text(s.Labels), strconv.FormatFloat(v.v, 'g', -1, 64)
 			}
 			d.skip(sameTime, 1, from, which, value)
 			continue
 		default:
-			s.last = stamp
+			s.Arrived = stamp
 		}
-		s.used = received
+		s.Used = received
 		d.pending.samples = append(d.pending.samples, recorder.Sample{Series: &s.Series, T: stamp, V: v.v})
 	}
-}
-
-// own notes a time that a message brought.
-func (d *Decoder) own(t int64, received time.Time) {
-	d.timed = true
-	if received.Sub(d.spreadAt) > spreadWindow {
-		d.spread[1], d.spread[0], d.spreadAt = d.spread[0], 0, received
-	}
-	// A clock that is ahead, or a wrong stamp, says nothing of what others have sent.
-	d.newest = max(d.newest, min(t, received.UnixMilli()))
-	d.spread[0] = max(d.spread[0], min(d.newest-t, maxSpread.Milliseconds()))
 }
 
 // watermark is up to where all has been added.
@@ -288,13 +257,7 @@ func (d *Decoder) watermark() int64 {
 	if !d.timed {
 		return d.arrival.at(time.Now()) - 1
 	}
-	// Publishers have clocks and ways of their own: what is behind the newest by
-	// no more than has been usual of late is not late.
-	behind := max(d.spread[0], d.spread[1])
-	if behind > 0 {
-		behind++
-	}
-	return d.newest - behind
+	return d.own.Time()
 }
 
 // newTopic returns what from stands for, or why nothing of it is recorded.
@@ -321,7 +284,7 @@ func (d *Decoder) newTopic(from string) (*topic, string) {
 		all[l.Name] = l.Value
 	}
 	maps.Copy(all, d.labels)
-	t := &topic{namer: namer{metric: d.metric, last: last}, fields: make(map[string]*series)}
+	t := &topic{namer: namer{metric: d.metric, last: last}, fields: make(map[string]*series.Series)}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		t.labels = append(t.labels, labels.Label{Name: name, Value: all[name]})
 	}
@@ -329,9 +292,9 @@ func (d *Decoder) newTopic(from string) (*topic, string) {
 }
 
 // find returns the series of a value, nil if there can be none.
-func (d *Decoder) find(t *topic, from string, v *value, now time.Time) *series {
+func (d *Decoder) find(t *topic, from string, v *value, now time.Time) *series.Series {
 	key := d.content.field(v)
-	if s := t.fields[string(key)]; s != nil {
+	if s := t.fields[string(key)]; s != nil && !s.Gone() {
 		return s
 	}
 	field, tags := string(key), []labels.Label(nil)
@@ -343,21 +306,16 @@ func (d *Decoder) find(t *topic, from string, v *value, now time.Time) *series {
 		d.skip(noName, 1, from, field, "")
 		return nil
 	}
-	id := string(lbls.Bytes(nil))
-	s := d.series[id]
+	s := d.table.Find(from, lbls, now)
 	if s == nil {
-		if len(d.series) >= d.max && !d.clear(now) {
-			d.skip(tooMany, 1, from, field, fmt.Sprintf("(the input may write to %d)", d.max))
-			return nil
-		}
-		s = &series{Series: recorder.Series{Labels: lbls}}
-		d.series[id] = s
+		d.skip(tooMany, 1, from, field, fmt.Sprintf("(the input may write to %d)", d.table.Max()))
+		return nil
 	}
 	// Many topics may lead to one series. What is remembered of them must not
 	// grow for ever.
-	if d.aliases >= 2*d.max+1000 {
+	if d.aliases >= 2*d.table.Max()+1000 {
 		d.topics, d.aliases = make(map[string]*topic), 0
-		t.fields = make(map[string]*series)
+		t.fields = make(map[string]*series.Series)
 	}
 	if len(t.fields) == 0 {
 		d.topics[strings.Clone(from)] = t
@@ -365,22 +323,6 @@ func (d *Decoder) find(t *topic, from string, v *value, now time.Time) *series {
 	t.fields[string(key)] = s
 	d.aliases++
 	return s
-}
-
-// clear makes room for new series by forgetting those that nothing was written
-// to for long. It returns false if there are none.
-func (d *Decoder) clear(now time.Time) bool {
-	if now.Sub(d.checked) < time.Minute {
-		return false
-	}
-	d.checked = now
-	before := len(d.series)
-	maps.DeleteFunc(d.series, func(_ string, s *series) bool { return now.Sub(s.used) > unused })
-	if len(d.series) == before {
-		return false
-	}
-	d.topics, d.aliases = make(map[string]*topic), 0
-	return true
 }
 
 // Run commits what was added until ctx ends, and then within a second what is
@@ -497,8 +439,7 @@ func (d *Decoder) commit(ctx context.Context, p *pending) bool {
 func (p *pending) message() *recorder.Message {
 	m := &recorder.Message{From: p.from, Payload: string(p.payload)}
 	for _, s := range p.samples[p.lastBegin : p.lastBegin+min(p.lastN, 10)] {
-		m.Samples = append(m.Samples, fmt.Sprintf("%s %s @ %s", text(s.Series.Labels), strconv.FormatFloat(s.V, 'g', -1, 64),
-			time.UnixMilli(s.T).UTC().Format("2006-01-02T15:04:05.000Z07:00")))
+		m.Samples = append(m.Samples, series.Sample(s))
 	}
 	return m
 }

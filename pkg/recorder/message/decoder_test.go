@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/series"
 )
 
 // keeper is a sink that keeps what it gets.
@@ -34,7 +35,7 @@ func (k *keeper) Commit(_ context.Context, samples []recorder.Sample, watermark 
 		return k.err
 	}
 	for _, s := range samples {
-		k.samples = append(k.samples, fmt.Sprintf("%s %v @ %d", text(s.Series.Labels), s.V, s.T))
+		k.samples = append(k.samples, fmt.Sprintf("%s %v @ %d", series.Text(s.Series.Labels), s.V, s.T))
 	}
 	k.watermark = max(k.watermark, watermark)
 	return nil
@@ -160,7 +161,7 @@ func TestWatermark(t *testing.T) {
 		}
 		// Without another for two windows it is believed no more.
 		for i := range int64(3) {
-			time.Sleep(spreadWindow + time.Second)
+			time.Sleep(time.Minute + time.Second)
 			add(d, "x", fmt.Sprintf(`{"t":%d,"v":1}`, base+100_000+i))
 		}
 		time.Sleep(interval)
@@ -279,7 +280,7 @@ func TestUnusedSeriesMakeRoom(t *testing.T) {
 	k := run(t, Rules{MaxSeries: 2}, func(_ *testing.T, d *Decoder, _ *keeper) {
 		add(d, "a", "1")
 		add(d, "b", "2")
-		time.Sleep(unused)
+		time.Sleep(time.Hour)
 		add(d, "b", "3")
 		add(d, "c", "4") // a was used an hour ago, and no longer
 		time.Sleep(2 * time.Minute)

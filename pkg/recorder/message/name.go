@@ -236,12 +236,3 @@ func (n *namer) series(field string, tags []labels.Label) (labels.Labels, bool) 
 	b.Set(model.MetricNameLabel, name)
 	return b.Labels(), true
 }
-
-// text writes labels as PromQL does.
-func text(lbls labels.Labels) string {
-	name := lbls.Get(model.MetricNameLabel)
-	if rest := labels.NewBuilder(lbls).Del(model.MetricNameLabel).Labels(); !rest.IsEmpty() {
-		name += rest.String()
-	}
-	return name
-}

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/prometheus/common/model"
+
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/series"
 )
 
 func TestSeriesNames(t *testing.T) {
@@ -63,7 +65,7 @@ func TestSeriesNames(t *testing.T) {
 			lbls, ok := topic.series(test.field, nil)
 			got := "none"
 			if ok {
-				got = text(lbls)
+				got = series.Text(lbls)
 				if !model.LegacyValidation.IsValidMetricName(lbls.Get(model.MetricNameLabel)) {
 					t.Errorf("%s is not a valid name", got)
 				}
@@ -74,8 +76,8 @@ func TestSeriesNames(t *testing.T) {
 		})
 	}
 	subject, _ := New(Rules{Pattern: "plant.*line.>"}, ".", nil).newTopic("plant.7.a.b")
-	if lbls, _ := subject.series("", nil); text(lbls) != `b{line="7", subject="plant.7.a.b"}` {
-		t.Errorf("a subject: %s", text(lbls))
+	if lbls, _ := subject.series("", nil); series.Text(lbls) != `b{line="7", subject="plant.7.a.b"}` {
+		t.Errorf("a subject: %s", series.Text(lbls))
 	}
 }
 

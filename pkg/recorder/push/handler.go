@@ -16,9 +16,9 @@ import (
 	"github.com/klauspost/compress/snappy"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/model/value"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/series"
 )
 
 // Handler answers the requests of a format, Influx or Prometheus, for the running
@@ -149,19 +149,35 @@ func (r *run) read(from io.Reader, encoding string) ([]byte, error) {
 	return snappy.Decode(nil, b)
 }
 
-// request is what a request holds.
+// request is a request that is being stored.
 type request struct {
+	*run
+	ctx  context.Context //nolint:containedctx // it lives no longer than the request
+	now  time.Time
+	from string // its format
+	// payload shows what it was.
+	payload string
+
+	// samples are not yet committed. lines are theirs, in line protocol.
 	samples []recorder.Sample
-	lines   []int // of the samples, in line protocol
+	lines   []int
+	all     int      // samples so far
+	shown   []string // the first of them
+	size    int      // bytes of all labels that were made
+	err     error    // why nothing more can be stored
+
 	skipped map[string]recorder.Skipped
 	meta    map[string]recorder.Metadata
-	from    string
-	payload string
 	// faults are the first parts that can never be stored, of faulty in all.
-	// refused is how many of the samples are among these.
-	faults  []fault
-	faulty  int
-	refused int
+	// refused is how many of the samples are among these, and ancient how many of
+	// them have a date of 1970.
+	faults           []fault
+	faulty           int
+	refused, ancient int
+}
+
+func (r *run) newRequest(ctx context.Context, from string) *request {
+	return &request{run: r, ctx: ctx, now: time.Now(), from: from, meta: make(map[string]recorder.Metadata)}
 }
 
 // fault is why a part of a request was not stored.
@@ -170,8 +186,24 @@ type fault struct {
 	text string
 }
 
-// maxFaults is how many are told.
-const maxFaults = 20
+const (
+	// batch is how many samples are committed at once: the store's lock is held
+	// that long.
+	batch = 5000
+	// maxFaults is how many faults are told.
+	maxFaults = 20
+	// maxShown is how many samples the status shows.
+	maxShown = 10
+	// maxLabels is how large the labels of a series may be, in bytes.
+	maxLabels = 16 << 10
+	// maxGrowth is how many times as large as the largest request the labels of all
+	// of its series may be: formats have short ways to write them.
+	maxGrowth = 8
+	// maxDescribed is how many descriptions of metrics are taken of a request.
+	maxDescribed = 10_000
+	// ancient is before any date that was meant, in Unix milliseconds.
+	ancient = 365 * 24 * 3600 * 1000
+)
 
 // Why something was not recorded.
 const (
@@ -184,8 +216,13 @@ const (
 	exemplars     = "exemplar"
 )
 
+// shown writes labels only if somebody is to read them.
+type shown labels.Labels
+
+func (s shown) String() string { return series.Text(labels.Labels(s)) }
+
 // skip counts what is not recorded, and is no fault.
-func (q *request) skip(reason string, n int, example string) {
+func (q *request) skip(reason string, n int, example any) {
 	if n == 0 {
 		return
 	}
@@ -194,7 +231,7 @@ func (q *request) skip(reason string, n int, example string) {
 	}
 	s := q.skipped[reason]
 	if s.Count == 0 {
-		s.Example = example
+		s.Example = fmt.Sprintf("%.1000s", example)
 	}
 	s.Count += uint64(n)
 	q.skipped[reason] = s
@@ -207,8 +244,24 @@ func (q *request) fault(line int, format string, args ...any) {
 	}
 }
 
-// maxLabels is how large the labels of a series may be, in bytes.
-const maxLabels = 16 << 10
+// find returns the series of labels, nil if there can be none, which it notes.
+func (q *request) find(lbls labels.Labels, line int) *series.Series {
+	s := q.table.Find("", lbls, q.now)
+	if s == nil {
+		q.skip(tooManySeries, 1, shown(lbls))
+		q.fault(line, "the input has the %d series that it may write to within an hour: raise its maxSeries, or send fewer: %.200s", q.table.Max(), shown(lbls))
+	}
+	return s
+}
+
+// grow notes that labels are about to be made. It returns an error if those of the
+// request are too large together.
+func (q *request) grow(bytes int) error {
+	if q.size += bytes; int64(q.size) > maxGrowth*q.config.MaxBytes {
+		return fmt.Errorf("the labels of all series together have more than %d bytes: send fewer series at once", maxGrowth*q.config.MaxBytes)
+	}
+	return nil
+}
 
 // check says why there can be no series of the given labels.
 func check(lbls labels.Labels) error {
@@ -216,89 +269,88 @@ func check(lbls labels.Labels) error {
 	case !lbls.Has(model.MetricNameLabel):
 		return errors.New("the name of the metric is missing")
 	case twice:
-		return fmt.Errorf("the label %s is there twice", name)
+		return fmt.Errorf("the label %.200s is there twice", name)
 	case !lbls.IsValid(model.UTF8Validation):
 		return errors.New("labels are not valid UTF-8, or have no name")
 	case lbls.ByteSize() > maxLabels:
-		return fmt.Errorf("labels have more than %d bytes", maxLabels)
+		return errLabels
 	}
 	return nil
 }
 
-// batch is how many samples are committed at once: the store's lock is held that
-// long.
-const batch = 5000
+var errLabels = fmt.Errorf("labels have more than %d bytes", maxLabels)
 
-// store stores the samples of q. Those that are refused become faults.
-func (r *run) store(ctx context.Context, q *request, now time.Time) error {
-	all := len(q.samples)
-	for i := range q.samples {
-		r.newest.add(q.samples[i].T, now)
+// add adds a sample.
+func (q *request) add(s *series.Series, t int64, v float64, line int) {
+	if q.err != nil {
+		return
 	}
-	watermark := r.newest.watermark()
+	sample := recorder.Sample{Series: &s.Series, T: t, V: v}
+	if len(q.shown) < maxShown {
+		q.shown = append(q.shown, series.Sample(sample))
+	}
+	q.newest.Add(t, q.now)
+	q.all++
+	q.samples, q.lines = append(q.samples, sample), append(q.lines, line)
+	if len(q.samples) == batch {
+		q.commit(math.MinInt64) // more may come
+	}
+}
+
+// commit commits the samples that wait. Those that are refused become faults.
+func (q *request) commit(watermark int64) {
+	if q.err != nil {
+		return
+	}
+	// What is stored already when there is an error will come again, which does no
+	// harm.
+	q.err = q.sink.CommitEach(q.ctx, q.samples, watermark, func(i int, why error) {
+		s := q.samples[i]
+		if q.refused++; s.T < ancient {
+			q.ancient++
+		}
+		if len(q.faults) < maxFaults {
+			q.fault(q.lines[i], "%v: %.500s", why, series.Sample(s))
+		} else {
+			q.faulty++
+		}
+	})
+	q.samples, q.lines = q.samples[:0], q.lines[:0]
+}
+
+// finish stores what is left of the request.
+func (q *request) finish() error {
+	q.take(q.now, q.all)
 	describe := make(map[string]recorder.Metadata)
 	for name, m := range q.meta {
-		if old, ok := r.described[name]; old != m && (ok || len(r.described) < r.config.MaxSeries) {
-			r.described[name], describe[name] = m, m
+		if old, ok := q.described[name]; old != m && (ok || len(q.described) < q.config.MaxSeries) {
+			q.described[name], describe[name] = m, m
 		}
 	}
 	if len(describe) > 0 {
-		r.sink.Describe(describe)
+		q.sink.Describe(describe)
 	}
-	for begin := 0; begin < all || begin == 0; begin += batch {
-		end := min(begin+batch, all)
-		up := int64(math.MinInt64) // not before all is there
-		if end == all {
-			up = watermark
-		}
-		if err := r.sink.CommitEach(ctx, q.samples[begin:end], up, func(i int, why error) {
-			q.refuse(begin+i, why)
-		}); err != nil {
-			return err // what is stored already will come again, which does no harm
-		}
+	if q.commit(q.newest.Time()); q.err != nil {
+		return q.err
 	}
-	report := recorder.Report{Messages: 1, Skipped: q.skipped, Last: &recorder.Message{From: q.from, Payload: q.payload}}
-	for _, s := range q.samples[:min(all, 10)] {
-		report.Last.Samples = append(report.Last.Samples, say(s))
-	}
-	r.sink.Report(report)
+	q.sink.Report(recorder.Report{Messages: 1, Skipped: q.skipped,
+		Last: &recorder.Message{From: q.from, Payload: q.payload, Samples: q.shown}})
 	return nil
-}
-
-func (q *request) refuse(i int, why error) {
-	line := 0
-	if q.lines != nil {
-		line = q.lines[i]
-	}
-	q.fault(line, "%v: %s", why, say(q.samples[i]))
-	q.refused++
-}
-
-// say writes a sample for people.
-func say(s recorder.Sample) string {
-	v := strconv.FormatFloat(s.V, 'g', -1, 64)
-	if value.IsStaleNaN(s.V) {
-		v = "stale"
-	}
-	return fmt.Sprintf("%s %s @ %s", text(s.Series.Labels), v, time.UnixMilli(s.T).UTC().Format("2006-01-02T15:04:05.000Z07:00"))
-}
-
-// text writes labels as in PromQL.
-func text(lbls labels.Labels) string {
-	b := labels.NewBuilder(lbls)
-	b.Del(model.MetricNameLabel)
-	rest := b.Labels()
-	if rest.IsEmpty() {
-		return lbls.Get(model.MetricNameLabel)
-	}
-	return lbls.Get(model.MetricNameLabel) + rest.String()
 }
 
 // told is what was wrong, for people. Telegraf knows by the first two words that
 // there is no use in trying again.
 func (q *request) told() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "partial write: %d samples are stored", len(q.samples)-q.refused)
+	fmt.Fprintf(&b, "partial write: %d samples are stored", q.all-q.refused)
+	if q.ancient > 0 {
+		fmt.Fprintf(&b, ", and %d have dates of 1970: ", q.ancient)
+		if q.from == Influx {
+			b.WriteString("say in which unit the time stamps are, as in ?precision=s at the end of the URL, or ms or us")
+		} else {
+			b.WriteString("the time stamps must be milliseconds")
+		}
+	}
 	for i, f := range q.faults {
 		b.WriteString([]string{": ", "; "}[min(i, 1)])
 		if f.line > 0 {

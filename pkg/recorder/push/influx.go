@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/lineprotocol"
 )
 
@@ -28,18 +27,18 @@ func (r *run) influx(w http.ResponseWriter, req *http.Request) {
 	if !ok {
 		return
 	}
-	now := time.Now()
-	q := request{from: Influx, payload: string(body[:min(len(body), 4000)])}
-	for _, err := range lineprotocol.Decode(body, precision, func(p lineprotocol.Point) { r.point(&q, p, now) }) {
-		q.skip(notLines, err.Lines, err.Text)
-		q.fault(err.Line, "%v: %s", err.Err, err.Text)
-	}
-	if wait := r.allow(now, len(q.samples)); wait > 0 {
+	q := r.newRequest(req.Context(), Influx)
+	if wait := r.allow(q.now); wait > 0 {
 		w.Header().Set("Retry-After", seconds(wait))
 		fail(w, http.StatusTooManyRequests, r.tooFast().Error())
 		return
 	}
-	if err := r.store(req.Context(), &q, now); err != nil {
+	q.payload = string(body[:min(len(body), 4000)])
+	for _, err := range lineprotocol.Decode(body, precision, q.point) {
+		q.skip(notLines, err.Lines, err.Text)
+		q.fault(err.Line, "%v: %s", err.Err, err.Text)
+	}
+	if err := q.finish(); err != nil {
 		w.Header().Set("Retry-After", "1")
 		fail(w, http.StatusServiceUnavailable, cannotStore(err).Error())
 		return
@@ -57,36 +56,31 @@ func (r *run) influx(w http.ResponseWriter, req *http.Request) {
 }
 
 // point adds the samples of a line.
-func (r *run) point(q *request, p lineprotocol.Point, now time.Time) {
-	q.skip(notANumber, p.Strings, string(p.Text))
-	t := now.UnixMilli()
+func (q *request) point(p lineprotocol.Point) {
+	q.skip(notANumber, p.Strings, p.Text)
+	t := q.now.UnixMilli()
 	if p.Timed {
 		t = p.T
 	}
 	for _, f := range p.Fields {
 		lbls, ok := p.Labels(f.Name)
 		if !ok {
-			name := fmt.Sprintf("%s %s", p.Measurement, f.Name)
+			name := fmt.Sprintf("%.200s %.200s", p.Measurement, f.Name)
 			q.skip(noName, 1, name)
 			q.fault(p.Line, "%s, use Latin letters or digits: %s", noName, name)
 			continue
 		}
+		if err := q.grow(int(lbls.ByteSize())); err != nil {
+			q.fault(p.Line, "%v", err)
+			return // as all that follow
+		}
 		if err := check(lbls); err != nil {
-			q.skip(badLabels, 1, lbls.String())
-			q.fault(p.Line, "%v: %.200s", err, lbls.String())
+			q.skip(badLabels, 1, shown(lbls))
+			q.fault(p.Line, "%v: %.200s", err, shown(lbls))
 			continue
 		}
-		s := r.find(lbls, now)
-		if s == nil {
-			r.tooMany(q, p.Line, text(lbls))
-			continue
+		if s := q.find(lbls, p.Line); s != nil {
+			q.add(s, t, f.Value, p.Line)
 		}
-		q.samples = append(q.samples, recorder.Sample{Series: s, T: t, V: f.Value})
-		q.lines = append(q.lines, p.Line)
 	}
-}
-
-func (r *run) tooMany(q *request, line int, series string) {
-	q.skip(tooManySeries, 1, series)
-	q.fault(line, "the input has the %d series that it may write to within an hour: raise its maxSeries, or send fewer: %s", r.config.MaxSeries, series)
 }

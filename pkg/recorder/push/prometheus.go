@@ -1,14 +1,11 @@
 package push
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/prometheus/client_golang/exp/api/remote"
 	"github.com/prometheus/common/model"
@@ -31,45 +28,42 @@ func (r *run) prometheus(w http.ResponseWriter, req *http.Request) {
 	if media, params, err := mime.ParseMediaType(req.Header.Get("Content-Type")); err == nil && params["proto"] != "" {
 		req.Header.Set("Content-Type", media+";proto="+params["proto"])
 	}
-	req.Body = io.NopCloser(bytes.NewReader(body))
-	h := remote.NewWriteHandler(storage{r}, remote.MessageTypes{remote.WriteV1MessageType, remote.WriteV2MessageType},
+	h := remote.NewWriteHandler(storage{r, body}, remote.MessageTypes{remote.WriteV1MessageType, remote.WriteV2MessageType},
 		remote.WithWriteHandlerMiddlewares())
 	h.ServeHTTP(w, req)
 }
 
-// storage is the library's view of a running input.
-type storage struct{ *run }
+// storage is the library's view of a request.
+type storage struct {
+	*run
+	body []byte // without its compression
+}
 
 // Store stores a message. The library answers the request with what it returns.
 func (s storage) Store(req *http.Request, kind remote.WriteMessageType) (*remote.WriteResponse, error) {
 	rsp := remote.NewWriteResponse()
-	body, err := io.ReadAll(req.Body)
-	if err != nil {
-		return rsp, err
+	q, decode := s.newRequest(req.Context(), Prometheus+" 1.0"), (*request).decode1
+	if kind == remote.WriteV2MessageType {
+		q.from, decode = Prometheus+" 2.0", (*request).decode2
 	}
-	now := time.Now()
-	q := request{from: Prometheus + " 1.0", meta: make(map[string]recorder.Metadata)}
-	if err = checkParts(body); err == nil && kind == remote.WriteV2MessageType {
-		q.from = Prometheus + " 2.0"
-		err = s.decode2(&q, body, now)
-	} else if err == nil {
-		err = s.decode1(&q, body, now)
-	}
-	if err != nil {
-		rsp.SetStatusCode(http.StatusBadRequest)
-		return rsp, fmt.Errorf("the message cannot be read: %w", err)
-	}
-	if wait := s.allow(now, len(q.samples)); wait > 0 {
+	if wait := s.allow(q.now); wait > 0 {
 		rsp.SetStatusCode(http.StatusTooManyRequests)
 		rsp.SetExtraHeader("Retry-After", seconds(wait))
 		return rsp, s.tooFast()
 	}
-	if err := s.store(req.Context(), &q, now); err != nil {
+	if err := checkParts(s.body); err != nil {
+		rsp.SetStatusCode(http.StatusBadRequest)
+		return rsp, fmt.Errorf("the message cannot be read: %w", err)
+	}
+	if err := decode(q, s.body); err != nil {
+		q.fault(0, "%v", err)
+	}
+	if err := q.finish(); err != nil {
 		rsp.SetStatusCode(http.StatusServiceUnavailable)
 		rsp.SetExtraHeader("Retry-After", "1")
 		return rsp, cannotStore(err)
 	}
-	rsp.Samples = len(q.samples) - q.refused
+	rsp.Samples = q.all - q.refused
 	if q.faulty > 0 {
 		rsp.SetStatusCode(http.StatusBadRequest)
 		return rsp, errors.New(q.told())
@@ -77,107 +71,273 @@ func (s storage) Store(req *http.Request, kind remote.WriteMessageType) (*remote
 	return rsp, nil
 }
 
-// maxParts is how many series, symbols and descriptions a message may have. Each
-// takes a hundred times as much memory as the two bytes of an empty one.
+// maxParts is how many series, symbols and descriptions a message may have.
 const maxParts = 200_000
 
+// checkParts checks what a message consists of, and nothing of its parts.
 func checkParts(message []byte) error {
-	for n := 0; len(message) > 0; n++ {
-		if n == maxParts {
+	n := 0
+	return fields(message, func(protowire.Number, protowire.Type, uint64, []byte) error {
+		if n++; n > maxParts {
 			return fmt.Errorf("it has more than %d parts: send less at once", maxParts)
 		}
-		_, _, size := protowire.ConsumeField(message)
+		return nil
+	})
+}
+
+// fields calls each for the fields of a message in their order, with the number that
+// a field holds or its bytes, which are those of the message. The messages of remote
+// write are read with it, and not with the types that are generated for them: an
+// empty histogram is two bytes of a message, and two hundred of memory.
+func fields(message []byte, each func(field protowire.Number, kind protowire.Type, n uint64, b []byte) error) error {
+	for len(message) > 0 {
+		field, kind, size := protowire.ConsumeTag(message)
 		if size < 0 {
 			return protowire.ParseError(size)
 		}
 		message = message[size:]
+		var (
+			n uint64
+			b []byte
+		)
+		switch kind {
+		case protowire.VarintType:
+			n, size = protowire.ConsumeVarint(message)
+		case protowire.Fixed64Type:
+			n, size = protowire.ConsumeFixed64(message)
+		case protowire.BytesType:
+			b, size = protowire.ConsumeBytes(message)
+		default:
+			size = protowire.ConsumeFieldValue(field, kind, message)
+		}
+		if size < 0 {
+			return protowire.ParseError(size)
+		}
+		message = message[size:]
+		if err := each(field, kind, n, b); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// decode1 reads a message of remote write 1.0.
-func (r *run) decode1(q *request, body []byte, now time.Time) error {
-	var m prompb.WriteRequest
-	if err := m.Unmarshal(body); err != nil {
-		return err
-	}
-	b := labels.NewScratchBuilder(0)
-	for _, ts := range m.Timeseries {
-		series := r.writable(q, ts.ToLabels(&b, nil), nil, len(ts.Samples), len(ts.Histograms), len(ts.Exemplars), now)
-		if series == nil {
-			continue
+// schema tells where a series has its parts in a version of remote write.
+type schema struct{ labels, samples, histograms, exemplars, metadata protowire.Number }
+
+var (
+	schema1 = schema{labels: 1, samples: 2, exemplars: 3, histograms: 4}
+	schema2 = schema{labels: 1, samples: 2, histograms: 3, exemplars: 4, metadata: 5}
+)
+
+// decode1 reads a message of remote write 1.0 (prometheus.WriteRequest).
+func (q *request) decode1(message []byte) error {
+	var timeSeries, descriptions int
+	err := fields(message, func(field protowire.Number, _ protowire.Type, _ uint64, b []byte) error {
+		switch field {
+		case 1:
+			timeSeries++
+			return q.timeSeries(b, schema1, nil)
+		case 3:
+			descriptions++
+			var m prompb.MetricMetadata
+			if len(b) > maxDescription {
+				return nil
+			}
+			if err := m.Unmarshal(b); err != nil {
+				return unreadable(err)
+			}
+			q.describe(m.MetricFamilyName, m.Type.String(), m.Unit, m.Help)
 		}
-		for _, s := range ts.Samples {
-			q.samples = append(q.samples, recorder.Sample{Series: series, T: s.Timestamp, V: s.Value})
-		}
-	}
-	for _, d := range m.Metadata {
-		q.describe(d.MetricFamilyName, recorder.Metadata{
-			Type: model.MetricType(strings.ToLower(d.Type.String())), Unit: d.Unit, Help: d.Help,
-		})
-	}
-	q.payload = fmt.Sprintf("%d series, %d descriptions", len(m.Timeseries), len(m.Metadata))
-	return nil
+		return nil
+	})
+	q.payload = fmt.Sprintf("%d series, %d descriptions", timeSeries, descriptions)
+	return err
 }
 
-// decode2 reads a message of remote write 2.0.
-func (r *run) decode2(q *request, body []byte, now time.Time) error {
-	var m writev2.Request
-	if err := m.Unmarshal(body); err != nil {
-		return err
+// decode2 reads a message of remote write 2.0 (io.prometheus.write.v2.Request).
+func (q *request) decode2(message []byte) error {
+	var (
+		all     [][]byte // series
+		symbols []string
+	)
+	err := fields(message, func(field protowire.Number, kind protowire.Type, _ uint64, b []byte) error {
+		switch {
+		case kind != protowire.BytesType:
+		case field == 4:
+			symbols = append(symbols, string(b))
+		case field == 5:
+			all = append(all, b)
+		}
+		return nil
+	})
+	for _, b := range all {
+		if err != nil {
+			break
+		}
+		err = q.timeSeries(b, schema2, symbols)
 	}
-	b := labels.NewScratchBuilder(0)
-	for _, ts := range m.Timeseries {
-		lbls, err := ts.ToLabels(&b, m.Symbols)
-		series := r.writable(q, lbls, err, len(ts.Samples), len(ts.Histograms), len(ts.Exemplars), now)
-		if series == nil {
-			continue
-		}
-		for _, s := range ts.Samples {
-			q.samples = append(q.samples, recorder.Sample{Series: series, T: s.Timestamp, V: s.Value})
-		}
-		if d, err := ts.ToMetadata(m.Symbols); err == nil && d.Type != model.MetricTypeUnknown {
-			q.describe(lbls.Get(model.MetricNameLabel), recorder.Metadata{Type: d.Type, Unit: d.Unit, Help: d.Help})
-		}
-	}
-	q.payload = fmt.Sprintf("%d series", len(m.Timeseries))
-	return nil
+	q.payload = fmt.Sprintf("%d series", len(all))
+	return err
 }
 
-// writable returns the series of labels, nil if there is nothing to write to it.
-// It notes what is not stored. A native histogram is a fault, so that senders
-// are told; exemplars are not, because nothing is drawn from them.
-func (r *run) writable(q *request, lbls labels.Labels, err error, samples, hists, exems int, now time.Time) *recorder.Series {
-	if err == nil {
-		err = check(lbls)
-	}
+func unreadable(err error) error { return fmt.Errorf("the message cannot be read: %w", err) }
+
+// timeSeries reads a series. It returns an error if nothing that follows can be read
+// either. A native histogram is a fault, so that senders are told; exemplars are
+// not, because nothing is drawn from them.
+func (q *request) timeSeries(message []byte, at schema, symbols []string) error {
+	var (
+		samples, hists, exems int
+		lbls                  labelSet
+		meta                  []byte
+	)
+	err := fields(message, func(field protowire.Number, kind protowire.Type, n uint64, b []byte) error {
+		switch field {
+		case at.labels:
+			if symbols == nil {
+				return lbls.label(b)
+			}
+			return lbls.refs(symbols, kind, n, b)
+		case at.samples:
+			samples++
+		case at.histograms:
+			hists++
+		case at.exemplars:
+			exems++
+		case at.metadata:
+			meta = b
+		}
+		return nil
+	})
 	if err != nil {
-		q.skip(badLabels, samples+hists, lbls.String())
-		q.fault(0, "%v: %.200s", err, lbls.String())
+		return unreadable(err)
+	}
+	if err := q.grow(lbls.size); err != nil {
+		return err
+	}
+	made, err := lbls.make()
+	if err != nil {
+		q.skip(badLabels, samples+hists, shown(made))
+		q.fault(0, "%v: %.200s", err, shown(made))
 		return nil
 	}
 	if hists > 0 {
-		q.skip(histograms, hists, text(lbls))
-		q.fault(0, "native histograms cannot be recorded, switch them off for this series: %s", text(lbls))
+		q.skip(histograms, hists, shown(made))
+		q.fault(0, "native histograms cannot be recorded, switch them off for this series: %.200s", shown(made))
 	}
-	if exems > 0 {
-		q.skip(exemplars, exems, text(lbls))
+	q.skip(exemplars, exems, shown(made))
+	if err := q.metadata2(made.Get(model.MetricNameLabel), meta, symbols); err != nil {
+		return unreadable(err)
 	}
 	if samples == 0 {
 		return nil
 	}
-	series := r.find(lbls.WithoutEmpty(), now)
+	series := q.find(made.WithoutEmpty(), 0)
 	if series == nil {
-		r.tooMany(q, 0, text(lbls))
+		return nil
 	}
-	return series
+	return fields(message, func(field protowire.Number, _ protowire.Type, _ uint64, b []byte) error {
+		if field != at.samples {
+			return nil
+		}
+		var s prompb.Sample // that of 2.0 has the same fields
+		if err := s.Unmarshal(b); err != nil {
+			return unreadable(err)
+		}
+		q.add(series, s.Timestamp, s.Value, 0)
+		return nil
+	})
 }
 
-// describe notes what a metric is, within reason.
-func (q *request) describe(name string, m recorder.Metadata) {
-	const most = 1000 // bytes
-	if name == "" || len(name)+len(m.Unit)+len(m.Help) > most {
+// labelSet collects the labels of a series, as far as they are not too large.
+type labelSet struct {
+	b    labels.ScratchBuilder
+	size int // bytes
+	err  error
+
+	name  string // of the label whose value comes next
+	named bool
+}
+
+func (l *labelSet) add(name, value string) {
+	if l.size += len(name) + len(value) + 2; l.size > maxLabels {
+		l.err = errLabels
+	}
+	if l.err == nil {
+		l.b.Add(name, value)
+	}
+}
+
+// label adds a label of remote write 1.0.
+func (l *labelSet) label(b []byte) error {
+	if l.size+len(b) > maxLabels {
+		l.size, l.err = maxLabels, errLabels
+		return nil
+	}
+	var m prompb.Label
+	if err := m.Unmarshal(b); err != nil {
+		return err
+	}
+	l.add(m.Name, m.Value)
+	return nil
+}
+
+// refs adds labels of remote write 2.0, of which each is the numbers of two symbols.
+func (l *labelSet) refs(symbols []string, kind protowire.Type, n uint64, b []byte) error {
+	if kind == protowire.VarintType { // one alone
+		b = protowire.AppendVarint(nil, n)
+	}
+	for len(b) > 0 && l.err == nil {
+		ref, size := protowire.ConsumeVarint(b)
+		if size < 0 {
+			return protowire.ParseError(size)
+		}
+		b = b[size:]
+		switch {
+		case ref >= uint64(len(symbols)):
+			l.err = fmt.Errorf("a label has the symbol %d, and there are %d", ref, len(symbols))
+		case l.named:
+			l.add(l.name, symbols[ref])
+			l.named = false
+		default:
+			l.name, l.named = symbols[ref], true
+		}
+	}
+	return nil
+}
+
+// make returns the labels, or why there can be no series of them, with those that
+// can be shown.
+func (l *labelSet) make() (labels.Labels, error) {
+	l.b.Sort()
+	made := l.b.Labels()
+	switch {
+	case l.err != nil:
+		return made, l.err
+	case l.named:
+		return made, errors.New("a label has a name and no value")
+	}
+	return made, check(made)
+}
+
+const maxDescription = 1000 // bytes
+
+// describe notes what a metric is, within reason. kind is as in Protobuf.
+func (q *request) describe(name, kind, unit, help string) {
+	if name == "" || len(name)+len(unit)+len(help) > maxDescription || len(q.meta) >= maxDescribed {
 		return
 	}
-	q.meta[name] = m
+	q.meta[name] = recorder.Metadata{Type: model.MetricType(strings.ToLower(strings.TrimPrefix(kind, "METRIC_TYPE_"))), Unit: unit, Help: help}
+}
+
+// metadata2 reads the description in a series of remote write 2.0.
+func (q *request) metadata2(name string, b []byte, symbols []string) error {
+	var m writev2.Metadata
+	if err := m.Unmarshal(b); err != nil {
+		return err
+	}
+	if n := uint32(len(symbols)); m.Type != writev2.Metadata_METRIC_TYPE_UNSPECIFIED && m.UnitRef < n && m.HelpRef < n {
+		q.describe(name, m.Type.String(), symbols[m.UnitRef], symbols[m.HelpRef])
+	}
+	return nil
 }

@@ -8,6 +8,9 @@
 // stored, or had been before. Of a request with faults the good part is stored,
 // and the answer (400) tells the faults and keeps the sender from trying again.
 // What may be tried again is answered with 429 or 503.
+//
+// A request is read piece by piece and its samples are committed as they come, so
+// that a small request cannot become large in memory.
 package push
 
 import (
@@ -18,11 +21,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/prometheus/model/labels"
 	"golang.org/x/time/rate"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/endpoint"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/series"
 )
 
 // The formats.
@@ -135,10 +138,8 @@ type run struct {
 	turn   chan struct{}
 
 	limiter *rate.Limiter
-	series  map[string]*series // by their labels
-	checked time.Time          // when unused series were last looked for
-	key     []byte
-	newest  newest
+	table   *series.Table
+	newest  series.Watermark
 	// described are the metrics that the store was told about.
 	described map[string]recorder.Metadata
 }
@@ -147,96 +148,26 @@ func newRun(c Config, sink *recorder.Sink) *run {
 	return &run{
 		config: c, sink: sink, turn: make(chan struct{}, 1),
 		limiter:   rate.NewLimiter(rate.Limit(c.SamplesPerSecond), c.SamplesPerSecond),
-		series:    make(map[string]*series),
+		table:     series.NewTable(c.MaxSeries),
 		described: make(map[string]recorder.Metadata),
 	}
 }
 
 func (r *run) takes(format string) bool { return slices.Contains(r.config.Formats, format) }
 
-// series is one that is written to.
-type series struct {
-	recorder.Series
-	used time.Time
+// allow returns 0 if samples may come now, or how long to wait because there were too
+// many. A request is never too large by itself: what it takes too much the next ones
+// have less.
+func (r *run) allow(now time.Time) time.Duration {
+	if r.limiter.AllowN(now, 1) {
+		return 0
+	}
+	return time.Duration((1 - r.limiter.TokensAt(now)) / float64(r.limiter.Limit()) * float64(time.Second))
 }
 
-// unused is how long a series must not have been written to before another may
-// take its place.
-const unused = time.Hour
-
-// find returns the series of the given labels, nil if there are too many.
-func (r *run) find(lbls labels.Labels, now time.Time) *recorder.Series {
-	r.key = lbls.Bytes(r.key)
-	s := r.series[string(r.key)]
-	if s == nil {
-		if len(r.series) >= r.config.MaxSeries && !r.forget(now) {
-			return nil
-		}
-		s = &series{Series: recorder.Series{Labels: lbls}}
-		r.series[string(r.key)] = s
-	}
-	s.used = now
-	return &s.Series
-}
-
-// forget makes room for new series. It returns false if it cannot.
-func (r *run) forget(now time.Time) bool {
-	if now.Sub(r.checked) < time.Minute {
-		return false
-	}
-	r.checked = now
-	before := len(r.series)
-	for key, s := range r.series {
-		if now.Sub(s.used) > unused {
-			delete(r.series, key)
-		}
-	}
-	return len(r.series) < before
-}
-
-// allow takes n samples off what may come now. It returns how long to wait if
-// there have been too many. A request is never too large by itself: what it
-// takes too much the next ones have less.
-func (r *run) allow(now time.Time, n int) time.Duration {
-	if !r.limiter.AllowN(now, 1) {
-		return time.Duration((1 - r.limiter.TokensAt(now)) / float64(r.limiter.Limit()) * float64(time.Second))
-	}
+// take notes that a request that was allowed had n samples.
+func (r *run) take(now time.Time, n int) {
 	for n--; n > 0; n -= r.limiter.Burst() {
 		r.limiter.ReserveN(now, min(n, r.limiter.Burst()))
 	}
-	return 0
-}
-
-// newest follows the times of samples. Senders have several connections, and
-// send some series later than others: what is behind the newest time by no more
-// than has been usual of late is not late.
-type newest struct {
-	t      int64
-	spread [2]int64 // ms, of this and the last window
-	begin  time.Time
-}
-
-const (
-	spreadWindow = time.Minute
-	// maxSpread is as far as it makes sense to hold the watermark back: the
-	// settled time does not wait longer for any input, unless it is told to.
-	maxSpread = 2000 // ms
-)
-
-func (n *newest) add(t int64, now time.Time) {
-	if now.Sub(n.begin) > spreadWindow {
-		n.spread, n.begin = [2]int64{0, n.spread[0]}, now
-	}
-	t = min(t, now.UnixMilli()) // others' clocks may be ahead
-	if n.t > t {
-		n.spread[0] = max(n.spread[0], min(n.t-t, maxSpread))
-	}
-	n.t = max(n.t, t)
-}
-
-func (n *newest) watermark() int64 {
-	if behind := max(n.spread[0], n.spread[1]); behind > 0 {
-		return n.t - behind - 1
-	}
-	return n.t
 }

@@ -10,6 +10,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/series"
 )
 
 var key = recorder.Key{Org: 1, UID: "uid"}
@@ -80,7 +82,7 @@ func samples(t testing.TB, s *recorder.Store) map[string]float64 {
 		it := set.At().Iterator(nil)
 		for it.Next() == chunkenc.ValFloat {
 			at, v := it.At()
-			all[fmt.Sprintf("%s@%d", text(set.At().Labels()), at)] = v
+			all[fmt.Sprintf("%s@%d", series.Text(set.At().Labels()), at)] = v
 		}
 	}
 	if set.Err() != nil {
@@ -304,44 +306,6 @@ func TestEnd(t *testing.T) {
 	}
 }
 
-// The settled time follows the newest sample, less what series are behind
-// one another.
-func TestWatermark(t *testing.T) {
-	var n newest
-	now := time.UnixMilli(1_800_000_000_000)
-	n.add(now.UnixMilli()-5000, now)
-	if n.watermark() != now.UnixMilli()-5000 {
-		t.Error(n.watermark())
-	}
-	n.add(now.UnixMilli()-4000, now)
-	n.add(now.UnixMilli()-4500, now)
-	if n.watermark() != now.UnixMilli()-4501 {
-		t.Error(n.watermark())
-	}
-	n.add(now.UnixMilli()+5000, now) // somebody's clock is ahead
-	if n.watermark() != now.UnixMilli()-501 {
-		t.Error(n.watermark())
-	}
-	for range 3 {
-		now = now.Add(2 * time.Minute)
-		n.add(now.UnixMilli(), now)
-	}
-	if n.watermark() != now.UnixMilli() {
-		t.Error(n.watermark())
-	}
-	n.add(0, now)
-	if n.watermark() != now.UnixMilli()-maxSpread-1 {
-		t.Error(n.watermark())
-	}
-
-	_, store := open(t, Config{})
-	at := time.Now().UnixMilli() - 500
-	post(store.Sink("push"), Influx, "?precision=ms", fmt.Sprintf("m v=1 %d", at))
-	if got := store.Settled(); got < at {
-		t.Errorf("settled %d ms behind", at-got)
-	}
-}
-
 func message1(series ...prompb.TimeSeries) string {
 	b, err := (&prompb.WriteRequest{Timeseries: series}).Marshal()
 	if err != nil {
@@ -543,13 +507,19 @@ func BenchmarkInflux(b *testing.B) {
 	b.ReportMetric(float64(3000*n)/b.Elapsed().Seconds(), "samples/s")
 }
 
-// What is small on the way must not become large in memory.
-func TestManyEmptySeries(t *testing.T) {
-	_, store := open(t, Config{})
-	body := bytes.Repeat([]byte{0x0a, 0x00}, maxParts+1)
-	rsp := post(store.Sink("push"), Prometheus, "", string(snappy.Encode(nil, body)),
-		"Content-Type", "application/x-protobuf", "Content-Encoding", "snappy", "X-Prometheus-Remote-Write-Version", "0.1.0")
-	if rsp.StatusCode != http.StatusBadRequest || !strings.Contains(rsp.Body, "more than 200000 parts") {
-		t.Errorf("%d %s", rsp.StatusCode, rsp.Body)
+// FuzzInflux: no text makes the handler fail, or be taken for one that may be sent
+// again.
+func FuzzInflux(f *testing.F) {
+	_, store := open(f, Config{MaxSeries: 100, SamplesPerSecond: limitOfSamplesPerSecond})
+	sink := store.Sink("push")
+	for _, seed := range []string{"m,a=b v=1 1", "m v=1i,w=t\nm v=\"\n\"", "m,=,a= v=1", "\xff v=1", ",", "m __name__=1,value=2"} {
+		f.Add(seed, "ns")
+		f.Add(seed, "h")
 	}
+	f.Fuzz(func(t *testing.T, text, precision string) {
+		rsp := post(sink, Influx, "?precision="+url.QueryEscape(precision), text)
+		if rsp.StatusCode != http.StatusNoContent && rsp.StatusCode != http.StatusBadRequest && rsp.StatusCode != http.StatusTooManyRequests {
+			t.Errorf("%s: %s", rsp.Status, rsp.Body)
+		}
+	})
 }
