@@ -22,6 +22,16 @@ type Input interface {
 	Run(ctx context.Context, sink *Sink)
 }
 
+// Leaver is an input that leaves something of its own at its server, such as a
+// session that would collect messages for ever.
+type Leaver interface {
+	Input
+	// Leave removes that from the server. identity is what Sink.Identity was. It is
+	// called after Run has returned, once the settings have no input of that name any
+	// more.
+	Leave(ctx context.Context, identity string) error
+}
+
 // Series is a series that an input writes to, one value for each of its series
 // for as long as the input runs.
 type Series struct {

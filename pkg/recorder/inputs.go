@@ -139,8 +139,10 @@ type Sink struct {
 
 // Identity names this input of this very store among all clients of a server:
 // 22 letters and digits, the same after restarts.
-func (k *Sink) Identity() string {
-	sum := sha256.Sum256([]byte(k.of.identity + "/" + k.name))
+func (k *Sink) Identity() string { return k.of.identityOf(k.name) }
+
+func (ins *inputs) identityOf(name string) string {
+	sum := sha256.Sum256([]byte(ins.identity + "/" + name))
 	return "c" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:13]))
 }
 

@@ -23,6 +23,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -126,11 +127,16 @@ func (r *Recorder) Configure(key Key, c Config) error {
 
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	removed := slices.DeleteFunc(slices.Clone(e.config.Inputs), func(in Input) bool {
+		return slices.ContainsFunc(c.Inputs, func(other Input) bool { return other.Name() == in.Name() })
+	})
 	e.config = c
 	if e.store == nil {
 		return nil
 	}
-	return e.store.apply(c)
+	err := e.store.apply(c)
+	e.store.leave(removed)
+	return err
 }
 
 // Idle stops the inputs of key's store, if it is open, and forgets its settings:

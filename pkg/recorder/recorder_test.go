@@ -469,3 +469,53 @@ func BenchmarkCommit(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)*n/b.Elapsed().Seconds(), "samples/s")
 }
+
+// leaver is an input that leaves something at its server.
+type leaver struct {
+	name, version string
+	left          chan string
+}
+
+func (l leaver) Name() string                        { return l.name }
+func (l leaver) Version() string                     { return l.version }
+func (l leaver) Run(ctx context.Context, sink *Sink) { <-ctx.Done() }
+func (l leaver) Leave(_ context.Context, identity string) error {
+	l.left <- l.name + " " + identity
+	return nil
+}
+
+// An input leaves its server when it was removed, and not when it only stops.
+func TestLeave(t *testing.T) {
+	left := make(chan string, 10)
+	one, two := leaver{"one", "1", left}, leaver{"two", "1", left}
+	r := New(t.TempDir(), slog.New(slog.DiscardHandler))
+	key := Key{Org: 1, UID: "uid"}
+	configure := func(inputs ...Input) {
+		t.Helper()
+		if err := r.Configure(key, Config{Retention: time.Hour, MaxWait: time.Second, Inputs: inputs}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	configure(one, two)
+	s, err := r.Store(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	identity := s.Sink("one").Identity()
+	configure(leaver{"one", "2", left}, two) // other settings
+	configure(two)
+	if got := <-left; got != "one "+identity {
+		t.Errorf("%s left", got)
+	}
+	configure(one, two)
+	if err := r.Idle(key); err != nil {
+		t.Fatal(err)
+	}
+	configure(one, two)
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if len(left) > 0 {
+		t.Errorf("%s left, which only stopped", <-left)
+	}
+}

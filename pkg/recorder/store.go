@@ -115,6 +115,34 @@ func (s *Store) keep() error {
 	return s.memory.keep(s.config, used)
 }
 
+// leaveWithin is how long it may take to remove what an input has left at its server.
+const leaveWithin = 10 * time.Second
+
+// leave removes from their servers what inputs have left there that were removed
+// from the settings. It does not wait for that.
+func (s *Store) leave(removed []Input) {
+	for _, in := range removed {
+		leaver, ok := in.(Leaver)
+		if !ok {
+			continue
+		}
+		s.running.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), leaveWithin)
+			defer cancel()
+			go func() {
+				select {
+				case <-s.ended:
+					cancel()
+				case <-ctx.Done():
+				}
+			}()
+			if leaver.Leave(ctx, s.inputs.identityOf(in.Name())) != nil { // whose text may have secrets
+				s.logger.Warn("An input that was removed has left its session or consumer at its server", "input", in.Name())
+			}
+		})
+	}
+}
+
 // close stops the inputs and closes the TSDB once nobody reads it any more.
 func (s *Store) close() error {
 	close(s.ended)

@@ -8,7 +8,9 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"hash/maphash"
 	"maps"
 	"math/big"
 	"net"
@@ -18,7 +20,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	packets5 "github.com/eclipse/paho.golang/packets"
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/broker"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/inputtest"
@@ -442,6 +447,128 @@ func TestTooFast(t *testing.T) {
 	if got := k.report.Skipped[tooFast].Count; got != waiting {
 		t.Errorf("%d dropped", got)
 	}
+}
+
+// A message that is sent again is recorded once, one that is new is recorded, even
+// if the broker says of both that it has sent them before, under the same ID.
+func TestDuplicate(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		acked bool
+		after time.Duration // from the acknowledgement to the loss of the connection
+		again string        // what comes then
+		want  uint64        // redelivered
+	}{
+		{"not acknowledged", false, time.Hour, "1", 1},
+		{"the acknowledgement was lost", true, time.Second, "1", 1},
+		{"another payload", true, time.Second, "2", 0},
+		{"an equal message that is new", true, time.Minute, "1", 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				in := newInput(t, Config{URL: "tcp://localhost", Topics: []string{"#"}}, none).(*Input)
+				k := &keeper{}
+				r := &run{in: in, decoder: message.New(in.rules, "/", k), seen: make(map[uint16]*delivery), seed: maphash.MakeSeed()}
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan struct{})
+				decode := func() {
+					defer close(done)
+					r.decoder.Run(ctx) // acknowledges what is committed
+				}
+				if test.acked {
+					go decode()
+				}
+				m := received{topic: "a", payload: []byte("1"), qos: 1, id: 5, at: time.Now(), ack: func() {}}
+				r.handle(m)
+				time.Sleep(time.Second)
+				r.lost.Store(time.Now().Add(test.after).UnixNano())
+				time.Sleep(test.after + time.Second)
+				m.duplicate, m.payload, m.at = true, []byte(test.again), time.Now()
+				r.handle(m)
+				if !test.acked {
+					go decode()
+				}
+				time.Sleep(time.Second)
+				cancel()
+				<-done
+				if got := k.report.Skipped[again].Count; got != test.want {
+					t.Errorf("%d are redelivered", got)
+				}
+			})
+		})
+	}
+}
+
+// Some brokers, as that of AWS, take few topics at once, and hang up on whoever
+// sends more.
+func TestFilters(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var topics []string
+	for i := range 20 {
+		topics = append(topics, fmt.Sprint("plant/", i))
+	}
+	subscribed := make(chan string, len(topics))
+	largest := make(chan *uint32, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		for {
+			p, err := packets5.ReadPacket(conn)
+			if err != nil {
+				return
+			}
+			switch c := p.Content.(type) {
+			case *packets5.Connect:
+				largest <- c.Properties.MaximumPacketSize
+				_, _ = (&packets5.Connack{Properties: &packets5.Properties{}}).WriteTo(conn)
+			case *packets5.Subscribe:
+				if len(c.Subscriptions) > 8 {
+					return
+				}
+				for _, s := range c.Subscriptions {
+					subscribed <- s.Topic
+				}
+				_, _ = (&packets5.Suback{PacketID: c.PacketID, Properties: &packets5.Properties{}, Reasons: make([]byte, len(c.Subscriptions))}).WriteTo(conn)
+			}
+		}
+	}()
+	r := Record(t, t.TempDir(), newInput(t, Config{URL: "tcp://" + l.Addr().String(), Topics: topics}, none))
+	defer r.Close(t)
+	r.Connected(t, "plant")
+	if size := <-largest; size == nil || *size != maximumPacket {
+		t.Errorf("the largest packet is %v", size)
+	}
+	if len(subscribed) != len(topics) {
+		t.Errorf("%d topics are subscribed to", len(subscribed))
+	}
+}
+
+// An input that is removed leaves no session behind.
+func TestLeave(t *testing.T) {
+	each(t, func(t *testing.T, version string) {
+		m := broker.StartMochi(t)
+		r := Record(t, t.TempDir(), newInput(t, Config{URL: "tcp://" + m.Address(), Version: version, Topics: []string{"#"}}, none))
+		defer r.Close(t)
+		r.Connected(t, "plant")
+		id := r.Sink("plant").Identity()
+		if _, ok := m.Server.Clients.Get(id); !ok {
+			t.Fatal("there is no session")
+		}
+		r.Configure(t)
+		inputtest.Eventually(t, func() error {
+			if _, ok := m.Server.Clients.Get(id); ok {
+				return errors.New("the session is still there")
+			}
+			return nil
+		})
+	})
 }
 
 type keeper struct{ report recorder.Report }

@@ -109,6 +109,28 @@ func (in *Input) Run(ctx context.Context, sink *recorder.Sink) {
 	_ = r.session.Close()
 }
 
+// Leave implements recorder.Leaver: it ends the session. One under a client ID that
+// was set stays, as another input may have it by now.
+func (in *Input) Leave(ctx context.Context, identity string) error {
+	if in.clientID != "" {
+		return nil
+	}
+	conn, err := in.dial(ctx)
+	if err != nil {
+		return err
+	}
+	ignore := func(received) {}
+	var c client = &client5{in: in, clientID: identity, receive: ignore, session: newSession(), last: true}
+	if in.v311 {
+		c = &client3{in: in, clientID: identity, receive: ignore, last: true}
+	}
+	if _, err := c.connect(ctx, conn); err != nil {
+		return err
+	}
+	c.close()
+	return nil
+}
+
 func (r *run) trouble(text string) { r.Retry(text, time.Time{}) }
 
 // Retry implements endpoint.Sink.

@@ -17,6 +17,7 @@ type client3 struct {
 	in       *Input
 	clientID string
 	receive  func(received)
+	last     bool // the session ends with the connection
 
 	paho   mqtt.Client
 	ended  chan error
@@ -38,7 +39,7 @@ func (c *client3) connect(ctx context.Context, conn net.Conn) (bool, error) {
 		SetClientID(c.clientID).
 		SetUsername(c.in.user).
 		SetPassword(c.in.password).
-		SetCleanSession(false).
+		SetCleanSession(c.last).
 		SetKeepAlive(keepAlive).
 		SetPingTimeout(patience).
 		SetConnectTimeout(patience).

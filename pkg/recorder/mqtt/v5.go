@@ -19,6 +19,7 @@ type client5 struct {
 	clientID string
 	receive  func(received)
 	session  session.SessionManager // outlives the client
+	last     bool                   // the session ends with the connection
 
 	conn   *packetConn
 	paho   *paho.Client
@@ -61,7 +62,11 @@ func (c *client5) connect(ctx context.Context, conn net.Conn) (bool, error) {
 		OnServerDisconnect: func(d *paho.Disconnect) { end(disconnected(d)) },
 	})
 	expiry, inFlight, largest := uint32(sessionExpiry.Seconds()), uint16(receiveMaximum), uint32(maximumPacket)
+	if c.last {
+		expiry = 0
+	}
 	connack, err := c.paho.Connect(ctx, &paho.Connect{
+		CleanStart:   c.last,
 		ClientID:     c.clientID,
 		KeepAlive:    uint16(keepAlive.Seconds()),
 		Username:     c.in.user,

@@ -197,6 +197,25 @@ func TestConsumerDeleted(t *testing.T) {
 	})
 }
 
+// An input that is removed leaves no consumer behind.
+func TestLeave(t *testing.T) {
+	s := start(t, withJetStream)
+	r := Record(t, t.TempDir(), newInput(t, Config{URL: "nats://" + s.Address(), Stream: "PLANT"}, none))
+	defer r.Close(t)
+	r.Connected(t, "plant")
+	identity := r.Sink("plant").Identity()
+	if _, err := s.js.Consumer(t.Context(), "PLANT", identity); err != nil {
+		t.Fatal(err)
+	}
+	r.Configure(t)
+	Eventually(t, func() error {
+		if _, err := s.js.Consumer(t.Context(), "PLANT", identity); !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return fmt.Errorf("the consumer is still there: %v", err)
+		}
+		return nil
+	})
+}
+
 // Other subjects of the same stream go on where the input was.
 func TestOtherSubjects(t *testing.T) {
 	s := start(t, withJetStream)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -87,6 +88,27 @@ func (r *run) streams(ctx context.Context, nc *nats.Conn, decoded <-chan struct{
 		}
 	case <-time.After(goodbye):
 	}
+}
+
+// Leave implements recorder.Leaver: it deletes the input's consumer of the stream.
+func (in *Input) Leave(ctx context.Context, identity string) error {
+	if in.stream == "" {
+		return nil
+	}
+	nc, err := nats.Connect(strings.Join(in.servers, ","), append([]nats.Option{nats.Timeout(patience)}, in.login...)...)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	err = js.DeleteConsumer(ctx, in.stream, identity)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	return err
 }
 
 // consumer reads a stream.

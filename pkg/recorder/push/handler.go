@@ -92,7 +92,16 @@ func (r *run) tooFast() error {
 	return fmt.Errorf("there are more than %d samples per second: send less, or raise samplesPerSecond of the input", r.config.SamplesPerSecond)
 }
 
-func cannotStore(err error) error { return fmt.Errorf("nothing can be stored now: %w", err) }
+// unavailable says in h that what was sent should be sent again, whatever it is, and
+// returns why.
+func unavailable(h http.Header, err error) error {
+	if errors.Is(err, recorder.ErrNotReady) {
+		h.Set("Retry-After", "5") // it takes a while
+		return err
+	}
+	h.Set("Retry-After", "1")
+	return fmt.Errorf("%w: %w", recorder.ErrNotReady, err)
+}
 
 var errTooLarge = errors.New("too large")
 

@@ -39,8 +39,7 @@ func (r *run) influx(w http.ResponseWriter, req *http.Request) {
 		q.fault(err.Line, "%v: %s", err.Err, err.Text)
 	}
 	if err := q.finish(); err != nil {
-		w.Header().Set("Retry-After", "1")
-		fail(w, http.StatusServiceUnavailable, cannotStore(err).Error())
+		fail(w, http.StatusServiceUnavailable, unavailable(w.Header(), err).Error())
 		return
 	}
 	if q.faulty == 0 {

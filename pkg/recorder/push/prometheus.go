@@ -59,9 +59,11 @@ func (s storage) Store(req *http.Request, kind remote.WriteMessageType) (*remote
 		q.fault(0, "%v", err)
 	}
 	if err := q.finish(); err != nil {
+		why := make(http.Header)
+		err = unavailable(why, err)
 		rsp.SetStatusCode(http.StatusServiceUnavailable)
-		rsp.SetExtraHeader("Retry-After", "1")
-		return rsp, cannotStore(err)
+		rsp.SetExtraHeader("Retry-After", why.Get("Retry-After"))
+		return rsp, err
 	}
 	rsp.Samples = q.all - q.refused
 	if q.faulty > 0 {

@@ -420,6 +420,16 @@ func TestRemoteWrite2(t *testing.T) {
 	}
 }
 
+// What was pushed is settled at once.
+func TestSettled(t *testing.T) {
+	_, store := open(t, Config{})
+	at := time.Now().UnixMilli() - 500
+	post(store.Sink("push"), Influx, "?precision=ms", fmt.Sprintf("m v=1 %d", at))
+	if got := store.Settled(); got < at {
+		t.Errorf("the settled time is %d ms behind", at-got)
+	}
+}
+
 // What cannot be stored now may be sent again.
 func TestUnavailable(t *testing.T) {
 	r, store := open(t, Config{})
