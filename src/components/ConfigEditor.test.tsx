@@ -237,14 +237,14 @@ describe('the status', () => {
     const trouble = 'connection refused';
     const inputs = [
       { ...HOST, connected: false },
-      { ...PLANT, connected: false, trouble },
+      { ...PLANT, connected: false, trouble, nextTry: Date.now() + 4000 },
     ];
     fetch.mockImplementation(() => of({ data: { ...STATUS, inputs } }));
     open();
     tick(0);
     expect(row('host').getByText('Connecting')).toBeInTheDocument();
     expect(row('plant').getByText('Trouble')).toBeInTheDocument();
-    expect(screen.getByText('plant: connection refused')).toBeInTheDocument();
+    expect(screen.getByText('plant: connection refused (tries again in 4 s)')).toBeInTheDocument();
   });
 
   it('stays, with the message, while it cannot be read', () => {

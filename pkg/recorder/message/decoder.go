@@ -23,6 +23,7 @@ import (
 type Sink interface {
 	Commit(ctx context.Context, samples []recorder.Sample, watermark int64) error
 	Report(r recorder.Report)
+	Now() time.Time
 }
 
 const (
@@ -64,6 +65,10 @@ type Decoder struct {
 	pending *pending
 	content content
 	arrival arrival
+	// off is how far the clock that is believed is from this machine's, as it was at
+	// the time looked.
+	off    time.Duration
+	looked time.Time
 
 	topics  map[string]*topic
 	aliases int // fields of all topics
@@ -215,7 +220,7 @@ func (d *Decoder) add(from string, payload []byte, received time.Time, own bool)
 	case own:
 		at = received.UnixMilli()
 	default:
-		at, arrived = d.arrival.at(received), true
+		at, arrived = d.arrival.at(d.believed(received)), true
 	}
 	for i := range c.values {
 		v := &c.values[i]
@@ -255,9 +260,19 @@ func (d *Decoder) add(from string, payload []byte, received time.Time, own bool)
 // watermark is up to where all has been added.
 func (d *Decoder) watermark() int64 {
 	if !d.timed {
-		return d.arrival.at(time.Now()) - 1
+		return d.arrival.at(d.believed(time.Now())) - 1
 	}
 	return d.own.Time()
+}
+
+// believed returns the time of an arrival by the clock that is believed: this
+// machine's may have been set forward. Most messages do without another look.
+func (d *Decoder) believed(received time.Time) time.Time {
+	wall := received.Round(0)
+	if since := wall.Sub(d.looked); since < 0 || since > interval {
+		d.looked, d.off = wall, d.sink.Now().Sub(time.Now().Round(0)).Round(time.Second)
+	}
+	return received.Add(d.off)
 }
 
 // newTopic returns what from stands for, or why nothing of it is recorded.

@@ -24,6 +24,7 @@ type keeper struct {
 	watermark int64
 	report    recorder.Report
 	commits   int
+	off       time.Duration // of the clock that is believed
 	err       error
 }
 
@@ -40,6 +41,8 @@ func (k *keeper) Commit(_ context.Context, samples []recorder.Sample, watermark 
 	k.watermark = max(k.watermark, watermark)
 	return nil
 }
+
+func (k *keeper) Now() time.Time { return time.Now().Add(k.off) }
 
 func (k *keeper) Report(r recorder.Report) {
 	k.mu.Lock()
@@ -273,6 +276,22 @@ func TestWhatCannotBeRecorded(t *testing.T) {
 	}
 	if len(k.samples) != 3 || k.report.Messages != 8 {
 		t.Errorf("%d messages, samples: %v", k.report.Messages, k.samples)
+	}
+}
+
+// While this machine's clock is in doubt, stamps go by the one that is believed.
+func TestDoubtedClock(t *testing.T) {
+	begin := time.Time{}
+	k := run(t, Rules{}, func(_ *testing.T, d *Decoder, k *keeper) {
+		begin = time.Now()
+		add(d, "a", "1")
+		k.off = -24 * time.Hour // the clock is a day ahead from now on
+		d.Add("b", []byte("2"), time.Now().Add(time.Second), false, nil)
+	})
+	for i, at := range []time.Time{begin, begin.Add(time.Second - 24*time.Hour)} {
+		if len(k.samples) != 2 || !strings.HasSuffix(k.samples[i], fmt.Sprint(" @ ", at.UnixMilli())) {
+			t.Errorf("%v", k.samples)
+		}
 	}
 }
 

@@ -574,4 +574,5 @@ func TestLeave(t *testing.T) {
 type keeper struct{ report recorder.Report }
 
 func (k *keeper) Commit(context.Context, []recorder.Sample, int64) error { return nil }
+func (k *keeper) Now() time.Time                                         { return time.Now() }
 func (k *keeper) Report(r recorder.Report)                               { k.report = r }

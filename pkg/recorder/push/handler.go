@@ -186,7 +186,7 @@ type request struct {
 }
 
 func (r *run) newRequest(ctx context.Context, from string) *request {
-	return &request{run: r, ctx: ctx, now: time.Now(), from: from, meta: make(map[string]recorder.Metadata)}
+	return &request{run: r, ctx: ctx, now: r.sink.Now(), from: from, meta: make(map[string]recorder.Metadata)}
 }
 
 // fault is why a part of a request was not stored.
