@@ -1,0 +1,85 @@
+// Package limits owns the budgets of questions: how long a query may be, how much
+// it may read and answer, and how much all of them together may take of the
+// process. The same budgets hold for queries, subscriptions and tails.
+//
+// Each budget is checked before the memory or the time is spent. A refusal is an
+// [Error], which names the limit and says what to do. It knows neither Grafana nor
+// sources.
+package limits
+
+import "fmt"
+
+// Limit is one budget.
+type Limit struct {
+	// Name and Unit are as in docs/limits.md.
+	Name, Unit string
+	Most       int64
+	// Advice is what to do about a refusal.
+	Advice string
+}
+
+const narrow = "narrow the query down, or aggregate"
+
+// The budgets of one question.
+var (
+	// Text is the JSON of a query.
+	Text = Limit{"Text of a query", "bytes", 64 << 10, "shorten the query"}
+	// Nesting is how deep brackets of an expression, or of a server's JSON, are
+	// inside one another. Parsers call themselves for each.
+	Nesting = Limit{"Nesting", "levels", 200, "write the query with fewer brackets"}
+	// Operators is how many operators an expression has. Each is a level of its
+	// tree, which the engine walks more than once.
+	Operators = Limit{"Operators of a query", "operators", 1000, "use a regular expression, or an aggregation such as sum, instead"}
+	// StreamData is the subscription data of a stream. Grafana hands them to every
+	// viewer.
+	StreamData = Limit{"Subscription data of a stream", "bytes", 48 << 10, "ask for fewer series"}
+	// Overlap is how many values the overlap of a stream has.
+	Overlap = Limit{"Overlap of a stream", "values", 200_000, "ask for fewer series, or a larger minimum interval"}
+	// Series and Cells, rows times series, are of an answer.
+	Series = Limit{"Series of an answer", "series", 1000, narrow}
+	Cells  = Limit{"Cells of an answer", "rows × series", 1_000_000, "choose a shorter time range or a larger minimum interval, or aggregate"}
+	// Steps is how often the parts of an expression are evaluated for each of
+	// their series.
+	Steps = Limit{"Steps of a query with its subqueries", "steps", 1_000_000, "choose a shorter range or a larger step for the subquery, or a shorter time range"}
+	// Visits is how many samples of each series are looked at, where ranges overlap
+	// as often as they do.
+	Visits = Limit{"Samples read for each series", "samples", 1_000_000_000, "choose a shorter range in the brackets, a shorter time range, or a larger minimum interval"}
+	// Samples is how many samples an evaluation has in memory.
+	Samples = Limit{"Samples of an evaluation", "samples", 4_000_000, narrow + ", or choose a shorter time range"}
+	// Body is an answer of a server, Names an answer that lists names.
+	Body  = Limit{"Answer of a server", "bytes", 64 << 20, "choose a shorter time range, or narrow the query down"}
+	Names = Limit{"List of names from a server", "bytes", 8 << 20, "ask for fewer names"}
+	// Token is one text or number in the JSON of a server.
+	Token = Limit{"Text in an answer of a server", "bytes", 64 << 10, "shorten the labels on the server"}
+	// Points is how many points a metrics API answers with.
+	Points = Limit{"Points of a metrics API", "points", 1_000_000, "choose a shorter time range, or narrow the query down"}
+)
+
+// The budgets of the process.
+var (
+	// Evaluations is how many expressions are evaluated at once. Others wait.
+	Evaluations = Limit{"Evaluations at once", "evaluations", 4, "wait a moment"}
+	// Bytes is what all answers that are being made take.
+	Bytes = Limit{"Answers being made", "bytes", 96 << 20, "wait a moment, ask for fewer series, or choose a shorter time range"}
+)
+
+// All are all budgets, in the order of docs/limits.md.
+var All = []Limit{Text, Nesting, Operators, StreamData, Overlap, Series, Cells, Steps, Visits, Samples, Body, Names, Token, Points, Evaluations, Bytes}
+
+// Check returns an *[Error] if n is more than the limit.
+func (l Limit) Check(n int64) error {
+	if n <= l.Most {
+		return nil
+	}
+	return &Error{Limit: l, Got: n}
+}
+
+// Error refuses what is beyond a limit.
+type Error struct {
+	Limit Limit
+	Got   int64
+}
+
+func (e *Error) Error() string {
+	return fmt.Sprintf("%s: %d %s are more than the limit of %d: %s", e.Limit.Name, e.Got, e.Limit.Unit, e.Limit.Most, e.Limit.Advice)
+}

@@ -1,0 +1,76 @@
+package limits
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/semaphore"
+)
+
+var (
+	evaluations = semaphore.NewWeighted(Evaluations.Most)
+	inFlight    atomic.Int64 // bytes
+)
+
+// Evaluate waits until there is room for one more evaluation in the process, or
+// ctx ends. The evaluation ends with the function that it returns.
+func Evaluate(ctx context.Context) (done func(), err error) {
+	if err := evaluations.Acquire(ctx, 1); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	return sync.OnceFunc(func() { evaluations.Release(1) }), nil
+}
+
+// account is what one answer has taken of [Bytes].
+type account struct{ bytes atomic.Int64 }
+
+type accountKey struct{}
+
+// Begin returns the context of one answer, which [Charge] charges. What it was
+// charged is given back with the function.
+func Begin(ctx context.Context) (context.Context, func()) {
+	a := &account{}
+	return context.WithValue(ctx, accountKey{}, a), func() { inFlight.Add(-a.bytes.Swap(0)) }
+}
+
+// Charge notes that the answer of ctx is about to take so many bytes more, or
+// returns an *[Error] if the process has no room for them. It does not wait,
+// because who waits holds what it has.
+func Charge(ctx context.Context, bytes int64) error {
+	a, _ := ctx.Value(accountKey{}).(*account)
+	if a == nil {
+		return nil
+	}
+	if err := Bytes.Check(inFlight.Add(bytes)); err != nil {
+		inFlight.Add(-bytes)
+		return err
+	}
+	a.bytes.Add(bytes)
+	return nil
+}
+
+// perCell is what a cell takes on its way: as a number, in a frame that can have
+// nulls, encoded for Grafana, and as a message.
+const perCell = 40 // bytes
+
+// Answer counts the cells of an answer while it is built.
+type Answer struct {
+	ctx          context.Context
+	rows, series int64
+}
+
+// NewAnswer returns the count of an answer with so many rows.
+func NewAnswer(ctx context.Context, rows int) *Answer { return &Answer{ctx: ctx, rows: int64(rows)} }
+
+// Add makes room for one more series, or returns an *[Error] if there is none.
+func (a *Answer) Add() error {
+	a.series++
+	if err := Series.Check(a.series); err != nil {
+		return err
+	}
+	if err := Cells.Check(a.series * a.rows); err != nil {
+		return err
+	}
+	return Charge(a.ctx, a.rows*perCell)
+}

@@ -1,0 +1,57 @@
+package limits
+
+import "strings"
+
+// PromQL refuses an expression that would keep the parser, or the walks over what
+// it makes, busy for long. It looks at each byte once and knows strings and
+// comments; whether the expression is valid is the parser's to say.
+func PromQL(expr string) error {
+	if err := Text.Check(int64(len(expr))); err != nil {
+		return err
+	}
+	var depth, deepest, operators int64
+	for i := 0; i < len(expr); i++ {
+		switch c := expr[i]; c {
+		case '"', '\'', '`':
+			for i++; i < len(expr) && expr[i] != c; i++ {
+				if expr[i] == '\\' && c != '`' {
+					i++
+				}
+			}
+		case '#':
+			for i < len(expr) && expr[i] != '\n' {
+				i++
+			}
+		case '(', '[', '{':
+			depth++
+			deepest = max(deepest, depth)
+		case ')', ']', '}':
+			depth = max(0, depth-1)
+			if c == ']' { // a[1m:][1m:] is nested too
+				operators++
+			}
+		case '+', '-', '*', '/', '%', '^', '<', '>', '=', '!', '@':
+			operators++
+		default:
+			if !letter(c) {
+				continue
+			}
+			begin := i
+			for i+1 < len(expr) && (letter(expr[i+1]) || expr[i+1] >= '0' && expr[i+1] <= '9') {
+				i++
+			}
+			switch strings.ToLower(expr[begin : i+1]) {
+			case "and", "or", "unless", "atan2", "offset":
+				operators++
+			}
+		}
+	}
+	if err := Nesting.Check(deepest); err != nil {
+		return err
+	}
+	return Operators.Check(operators)
+}
+
+func letter(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || c == ':'
+}
