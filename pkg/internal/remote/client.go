@@ -22,6 +22,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
+	"github.com/continuum-live/continuum-datasource/pkg/limits"
 )
 
 // Config says which server is asked, and how failures speak of it.
@@ -39,8 +41,6 @@ type Config struct {
 	// Secrets are credentials, Private are other values of headers. Neither is in
 	// a failure; [Client.Redact] takes out the secrets alone.
 	Secrets, Private []string
-	// MaxBytes bounds an answer.
-	MaxBytes int64
 	// Explain reads the beginning of an answer that is a failure.
 	Explain func(header http.Header, body []byte) Said
 }
@@ -97,6 +97,8 @@ type Request struct {
 	Post bool
 	// Tries is how often it is asked at most.
 	Tries uint
+	// Limit bounds the answer, in bytes.
+	Limit limits.Limit
 	// Read reads a successful answer to its end. Its errors go on after the name
 	// of the answer. [ErrPage] says that it is a web page.
 	Read func(header http.Header, body io.Reader) error
@@ -157,19 +159,24 @@ func (c *Client) once(ctx context.Context, r Request) error {
 	if rsp.StatusCode/100 != 2 {
 		return c.refused(rsp, path)
 	}
-	body := &tracked{r: http.MaxBytesReader(nil, rsp.Body, c.MaxBytes)}
+	body := &tracked{r: limits.JSON(http.MaxBytesReader(nil, rsp.Body, r.Limit.Most))}
 	err = r.Read(rsp.Header, body)
+	var refused *limits.Error
 	switch {
 	case err == nil || errors.As(err, new(*Failure)):
 		return err
 	case ctx.Err() != nil:
 		return c.ended(ctx)
-	case errors.As(body.err, new(*http.MaxBytesError)):
-		return c.Fail(Answer, "the answer of %s to %s has more than %d MB: choose a shorter time range, or narrow the query down", c.Name, path, c.MaxBytes>>20)
-	case body.err != nil:
-		return c.unreached(body.err)
 	case errors.Is(err, ErrPage) || IsPage(rsp.Header):
 		return c.Fail(Endpoint, "%s answers %s with a web page and not JSON: %s", c.Name, path, c.Endpoint)
+	case errors.As(body.err, new(*http.MaxBytesError)):
+		return c.Fail(Answer, "the answer of %s to %s has more than %d MB, which is the limit: %s", c.Name, path, r.Limit.Most>>20, r.Limit.Advice)
+	case errors.As(err, &refused), errors.As(body.err, &refused):
+		f := c.Fail(Answer, "the answer of %s to %s is too large: %v", c.Name, path, refused)
+		f.cause = refused
+		return f
+	case body.err != nil:
+		return c.unreached(body.err)
 	}
 	return c.Fail(Answer, "the answer of %s to %s %v", c.Name, path, err)
 }

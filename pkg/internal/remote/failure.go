@@ -34,7 +34,7 @@ const (
 )
 
 // Failure is why a question has no answer. It is a source.ErrDownstream, and
-// wraps a context's error at most.
+// wraps a context's error or a *limits.Error at most.
 type Failure struct {
 	Step   Step
 	Status int  // of HTTP, 0 if there was no answer

@@ -16,6 +16,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/continuum-live/continuum-datasource/pkg/limits"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
@@ -37,14 +38,14 @@ func asking(t *testing.T, c Config, h http.HandlerFunc) *Client {
 		rsp.Request = r
 		return rsp, nil
 	})}
-	c.Name, c.Setting, c.Endpoint, c.MaxBytes = "the server", "URL", "check the URL", 1000
+	c.Name, c.Setting, c.Endpoint = "the server", "URL", "check the URL"
 	c.Explain = func(_ http.Header, body []byte) Said { return Said{Text: string(body)} }
 	return New(c)
 }
 
 func (c *Client) ask(t *testing.T, path string) error {
 	t.Helper()
-	return c.Do(t.Context(), Request{URL: c.Base.JoinPath(path), Tries: 1, Read: func(_ http.Header, r io.Reader) error {
+	return c.Do(t.Context(), Request{URL: c.Base.JoinPath(path), Tries: 1, Limit: limits.Names, Read: func(_ http.Header, r io.Reader) error {
 		_, err := io.ReadAll(r)
 		return err
 	}})
@@ -119,7 +120,7 @@ func TestFailuresAreLines(t *testing.T) {
 		"a strange status": func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(599) },
 	} {
 		c := asking(t, Config{}, handler)
-		err := c.Do(t.Context(), Request{URL: c.Base.JoinPath("\xffquery"), Post: true, Tries: 1, Read: func(http.Header, io.Reader) error { return errors.New(bad) }})
+		err := c.Do(t.Context(), Request{URL: c.Base.JoinPath("\xffquery"), Post: true, Tries: 1, Limit: limits.Names, Read: func(http.Header, io.Reader) error { return errors.New(bad) }})
 		if err == nil || !errors.Is(err, source.ErrDownstream) {
 			t.Errorf("%s: got %v", name, err)
 			continue
@@ -129,7 +130,7 @@ func TestFailuresAreLines(t *testing.T) {
 		}
 	}
 	c := asking(t, Config{}, func(http.ResponseWriter, *http.Request) {})
-	err := c.Do(t.Context(), Request{URL: c.Base.JoinPath("query"), Tries: 1, Read: func(http.Header, io.Reader) error { return errors.New("is wrong: " + bad) }})
+	err := c.Do(t.Context(), Request{URL: c.Base.JoinPath("query"), Tries: 1, Limit: limits.Names, Read: func(http.Header, io.Reader) error { return errors.New("is wrong: " + bad) }})
 	if want := "the answer of the server to /query is wrong: \ufffd level=error msg=\"all is lost\" [31m"; err == nil || err.Error() != want {
 		t.Errorf("got %q", err)
 	}
@@ -202,6 +203,20 @@ func TestRedirectsStayOnTheServer(t *testing.T) {
 		})
 		if err := c.ask(t, "x"); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v", location, err)
+		}
+	}
+}
+
+// What an answer could fill the memory with is refused, and the limit named.
+func TestLargeAnswers(t *testing.T) {
+	for name, tc := range map[string]struct{ answer, want string }{
+		"many bytes":  {strings.Repeat("[] ", 3<<20), "has more than 8 MB, which is the limit: ask for fewer names"},
+		"a long text": {`"` + strings.Repeat("x", 1<<20), "is too large: Text in an answer of a server"},
+		"deep":        {strings.Repeat("[", 1000), "is too large: Nesting: 201 levels are more than the limit of 200"},
+	} {
+		c := asking(t, Config{}, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, tc.answer) })
+		if err := c.ask(t, "x"); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: got %v", name, err)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/remote"
+	"github.com/continuum-live/continuum-datasource/pkg/limits"
 )
 
 const (
@@ -28,7 +29,7 @@ type client struct{ *remote.Client }
 
 func newClient(endpoint *url.URL, c Config) client {
 	return client{remote.New(remote.Config{
-		Base: endpoint, HTTP: c.Client, Secrets: c.Secrets, Private: c.Private, MaxBytes: maxBytes,
+		Base: endpoint, HTTP: c.Client, Secrets: c.Secrets, Private: c.Private,
 		Name: "the metrics API", Setting: "endpoint", Endpoint: "is the endpoint the metrics API's?",
 		Explain: explain,
 	})}
@@ -55,7 +56,11 @@ func explain(header http.Header, body []byte) remote.Said {
 
 // get asks for a path below the endpoint.
 func (c client) get(ctx context.Context, tries uint, path string, params url.Values, decode func(http.Header, io.Reader) error) error {
-	return c.Do(ctx, remote.Request{URL: c.Base.JoinPath(path[1:]), Form: params, Tries: tries, Read: decode})
+	limit := limits.Body
+	if path == "/names" {
+		limit = limits.Names
+	}
+	return c.Do(ctx, remote.Request{URL: c.Base.JoinPath(path[1:]), Form: params, Tries: tries, Limit: limit, Read: decode})
 }
 
 // latest returns the time of the newest point in Unix nanoseconds.
@@ -88,7 +93,7 @@ func (c client) points(ctx context.Context, params url.Values, from, to int64) (
 	params.Set("from", strconv.FormatInt(from, 10))
 	params.Set("to", strconv.FormatInt(to, 10))
 	err = c.get(ctx, remote.Tries, "/query", params, func(_ http.Header, body io.Reader) error {
-		s, err = decodeSeries(body, from, to)
+		s, err = decodeSeries(ctx, body, from, to)
 		return err
 	})
 	s.unit = c.Redact(s.unit)

@@ -1,6 +1,7 @@
 package metricsapi
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,12 +12,12 @@ import (
 	"unicode/utf8"
 
 	"github.com/grafana/grafana-plugin-sdk-go/data"
+
+	"github.com/continuum-live/continuum-datasource/pkg/limits"
 )
 
-// Limits of an answer. A point takes 16 bytes of memory while rows are made.
+// Limits of an answer, beside those of package limits.
 const (
-	maxBytes  = 64 << 20
-	maxPoints = 1_000_000
 	maxNames  = 10_000
 	maxLabels = 100
 	maxLabel  = 1000 // bytes of a label's name or value, or of a unit
@@ -31,15 +32,24 @@ type series struct {
 
 // decodeSeries reads an answer of /query. Points must lie in [from, to], in Unix
 // milliseconds, each after the one before.
-func decodeSeries(r io.Reader, from, to int64) (series, error) {
+func decodeSeries(ctx context.Context, r io.Reader, from, to int64) (series, error) {
+	// room makes room for the next points, many at once: each takes 24 bytes while
+	// it is read.
+	const many = 4096
+	room := func(i int) error {
+		if err := limits.Points.Check(int64(i) + 1); err != nil || i%many > 0 {
+			return err
+		}
+		return limits.Charge(ctx, many*24)
+	}
 	var s series
 	var values []float64
 	dec := newDecoder(r)
 	err := dec.object(map[string]func() error{
 		"timestamps": func() error {
 			return dec.list("timestamps", func(i int, t json.Token) error {
-				if i == maxPoints {
-					return fmt.Errorf("has more than %d points: choose a shorter time range, or narrow the query down", maxPoints)
+				if err := room(i); err != nil {
+					return err
 				}
 				at, err := timeOf(t)
 				if err != nil {
@@ -62,8 +72,8 @@ func decodeSeries(r io.Reader, from, to int64) (series, error) {
 		},
 		"values": func() error {
 			return dec.list("values", func(i int, t json.Token) error {
-				if i == maxPoints {
-					return fmt.Errorf("has more than %d points: choose a shorter time range, or narrow the query down", maxPoints)
+				if err := limits.Points.Check(int64(i) + 1); err != nil {
+					return err
 				}
 				v, err := valueOf(t)
 				if err != nil {

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
@@ -19,6 +19,7 @@ import (
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/remote"
+	"github.com/continuum-live/continuum-datasource/pkg/limits"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
@@ -208,84 +209,39 @@ func (r *Remote) explain(ctx context.Context, err error) error {
 func (r *Remote) Range(ctx context.Context, expr string, lookback time.Duration, first, last, step int64) ([]Series, error) {
 	ctx, cancel := r.bound(ctx)
 	defer cancel()
-	n := (last-first)/step + 1
-	var all []Series
-	index := make(map[string]int)
-	for begin := int64(0); begin < n; begin += maxPoints {
-		from, to := first+begin*step, first+(min(begin+maxPoints, n)-1)*step
-		answer, warnings, _, err := r.api.QueryRange(ctx, expr,
-			v1.Range{Start: time.UnixMilli(from), End: time.UnixMilli(to), Step: time.Duration(step) * time.Millisecond},
-			v1.WithLookbackDelta(lookback), v1.WithTimeout(r.timeout), v1.WithLimit(maxSeries+1))
-		if err != nil {
+	m := newMatrix(ctx, span{first, last, step})
+	for begin := first; begin <= last; begin += maxPoints * step {
+		part := span{begin, min(begin+(maxPoints-1)*step, last), step}
+		var a answer
+		err := r.client.ask(ctx, r.client.URL("/api/v1/query_range", nil), rangeForm(expr, lookback, r.timeout, part), limits.Body, func(body io.Reader) error {
+			a = answer{matrix: m, part: part}
+			return a.decode(body)
+		})
+		switch {
+		case err != nil:
 			return nil, r.explain(ctx, err)
+		case a.failed:
+			return nil, r.client.Fail(remote.Query, "%s refuses the query: %s", r.host, r.client.Text(a.why))
+		case a.kind != "matrix":
+			return nil, r.client.Fail(remote.Answer, "%s answers a range with %q", r.host, r.client.Text(a.kind))
 		}
-		matrix, ok := answer.(model.Matrix)
-		if !ok {
-			return nil, r.client.Fail(remote.Answer, "%s answers a range with %T", r.host, answer)
-		}
-		if len(matrix) > maxSeries {
-			return nil, errTooManySeries
-		}
-		if err := r.incomplete(warnings); err != nil {
+		if err := r.incomplete(a.warnings); err != nil {
 			return nil, err
 		}
-		for _, m := range matrix {
-			l, ok := labelsFrom(m.Metric)
-			if !ok {
-				return nil, r.client.Fail(remote.Answer, "%s answers with a label that is not UTF-8: %s", r.host, r.client.Text(m.Metric.String()))
-			}
-			key := l.String()
-			at, ok := index[key]
-			found := false
-			for _, p := range m.Values {
-				t := int64(p.Timestamp)
-				if t < from || t > to || (t-first)%step != 0 {
-					return nil, r.client.Fail(remote.Answer, "%s answers for %d, which was not asked for (%d to %d in steps of %d ms)", r.host, t, from, to, step)
-				}
-				if math.IsNaN(float64(p.Value)) {
-					continue
-				}
-				if !ok && !found {
-					if len(all) == maxSeries {
-						return nil, errTooManySeries
-					}
-					at = len(all)
-					index[key] = at
-					all = append(all, Series{Labels: l, Values: none(int(n))})
-				}
-				found = true
-				all[at].Values[(t-first)/step] = float64(p.Value)
-			}
-		}
 	}
-	return all, nil
+	return m.found(), nil
 }
-
-var errTooManySeries = source.Downstream(fmt.Errorf("the query gives more than %d series: narrow it down or aggregate", maxSeries))
 
 // incomplete returns an error if the server says that parts of its answer may be
 // missing, as it does when a store behind it is away. What it says about the
 // expression itself changes no row.
-func (r *Remote) incomplete(warnings v1.Warnings) error {
+func (r *Remote) incomplete(warnings []string) error {
 	for _, w := range warnings {
 		if !strings.HasPrefix(w, "PromQL ") {
 			return r.client.Fail(remote.Server, "%s may have left something out: %s", r.host, r.client.Text(w))
 		}
 	}
 	return nil
-}
-
-// labelsFrom returns the labels of a metric, false if one is not UTF-8.
-func labelsFrom(m model.Metric) (labels.Labels, bool) {
-	b := labels.NewScratchBuilder(len(m))
-	for name, value := range m {
-		if !utf8.ValidString(string(name)) || !value.IsValid() {
-			return labels.Labels{}, false
-		}
-		b.Add(string(name), string(value))
-	}
-	b.Sort()
-	return b.Labels(), true
 }
 
 // Check implements Engine. Its error begins with the step that fails, as package

@@ -1,16 +1,18 @@
 package promql
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"io"
-	"math"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/remote"
+	"github.com/continuum-live/continuum-datasource/pkg/limits"
 )
 
 // remoteClient is the api.Client through which Remote asks: it adds what servers
@@ -20,12 +22,9 @@ type remoteClient struct {
 	method string
 }
 
-// maxAnswer bounds an answer, in bytes: some two million points.
-const maxAnswer = 64 << 20
-
 func newRemoteClient(base *url.URL, c RemoteConfig) remoteClient {
 	return remoteClient{remote.New(remote.Config{
-		Base: base, HTTP: c.Client, Secrets: c.Secrets, Private: c.Private, MaxBytes: maxAnswer,
+		Base: base, HTTP: c.Client, Secrets: c.Secrets, Private: c.Private,
 		Name: base.Host, Setting: "URL", Endpoint: "check the URL in the data source settings: it is what comes before /api/v1",
 		Explain: explain,
 	}), c.Method}
@@ -55,22 +54,17 @@ func (c remoteClient) URL(endpoint string, args map[string]string) *url.URL {
 	return c.Base.JoinPath(endpoint)
 }
 
-// Do implements api.Client. A response comes with a body that is JSON, perhaps;
-// all else is a failure.
+// Do implements api.Client, for questions with small answers. A response comes
+// with a body that is JSON, perhaps; all else is a failure.
 func (c remoteClient) Do(ctx context.Context, req *http.Request) (*http.Response, []byte, error) {
 	form, err := formOf(req)
 	if err != nil {
 		return nil, nil, err
 	}
 	var body []byte
-	err = c.Client.Do(ctx, remote.Request{
-		URL: req.URL, Form: form, Post: c.method == http.MethodPost && takesForms(req.URL), Tries: remote.Tries,
-		Read: func(header http.Header, r io.Reader) error {
-			if body, err = io.ReadAll(r); err == nil && (remote.IsPage(header) || isPage(body)) {
-				return remote.ErrPage
-			}
-			return err
-		},
+	err = c.ask(ctx, req.URL, form, limits.Names, func(r io.Reader) error {
+		body, err = io.ReadAll(r)
+		return err
 	})
 	if err != nil {
 		return nil, nil, err
@@ -78,8 +72,26 @@ func (c remoteClient) Do(ctx context.Context, req *http.Request) (*http.Response
 	return &http.Response{StatusCode: http.StatusOK}, body, nil
 }
 
-// formOf returns what is asked for, with what servers need to give exactly that.
-// Each of them ignores what is meant for others.
+// ask asks for what is below the base, and has read read an answer that is no web
+// page.
+func (c remoteClient) ask(ctx context.Context, u *url.URL, form url.Values, limit limits.Limit, read func(io.Reader) error) error {
+	return c.Client.Do(ctx, remote.Request{
+		URL: u, Form: form, Post: c.method == http.MethodPost && takesForms(u), Tries: remote.Tries, Limit: limit,
+		Read: func(header http.Header, r io.Reader) error {
+			if remote.IsPage(header) {
+				return remote.ErrPage
+			}
+			buffered := bufio.NewReader(r)
+			if first, err := buffered.Peek(1); err == nil && isPage(first) {
+				return remote.ErrPage
+			}
+			return read(buffered)
+		},
+	})
+}
+
+// formOf returns what is asked for, with what servers need to give all of it. Each
+// of them ignores what is meant for others.
 func formOf(req *http.Request) (url.Values, error) {
 	form := req.URL.Query()
 	if req.GetBody != nil {
@@ -95,18 +107,32 @@ func formOf(req *http.Request) (url.Values, error) {
 			return nil, err
 		}
 	}
-	form.Set("partial_response", "false")  // Thanos: no answers with holes
-	form.Set("deny_partial_response", "1") // VictoriaMetrics: the same
-	if step, err := strconv.ParseFloat(form.Get("step"), 64); err == nil {
+	whole(form)
+	return form, nil
+}
+
+// whole refuses answers with holes.
+func whole(form url.Values) {
+	form.Set("partial_response", "false")  // Thanos
+	form.Set("deny_partial_response", "1") // VictoriaMetrics
+}
+
+// rangeForm asks for the values of expr at the times of a part.
+func rangeForm(expr string, lookback, timeout time.Duration, at span) url.Values {
+	seconds := func(ms int64) string { return strconv.FormatFloat(float64(ms)/1000, 'f', -1, 64) }
+	form := url.Values{
+		"query": {expr}, "start": {seconds(at.first)}, "end": {seconds(at.last)}, "step": {seconds(at.step)},
+		"timeout": {timeout.String()}, "limit": {strconv.FormatInt(limits.Series.Most+1, 10)},
+		"lookback_delta": {lookback.String()}, "max_lookback": {lookback.String()}, // as Prometheus and VictoriaMetrics call it
+		"nocache": {"1"}, // VictoriaMetrics would move the range
+	}
+	if at.step%1000 != 0 {
 		// Servers cut fractions of a millisecond off what they calculate: of
 		// 1.001 s, they would make 1000 ms.
-		if step != math.Floor(step) {
-			form.Set("step", strconv.FormatFloat(step+0.00025, 'f', -1, 64))
-		}
-		form.Set("nocache", "1") // VictoriaMetrics would move the range
-		form.Set("max_lookback", form.Get("lookback_delta"))
+		form.Set("step", strconv.FormatFloat(float64(at.step)/1000+0.00025, 'f', -1, 64))
 	}
-	return form, nil
+	whole(form)
+	return form
 }
 
 // takesForms: the others are only known by GET.

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/continuum-live/continuum-datasource/pkg/limits"
 )
 
 const secret = "swordfish-1234"
@@ -36,7 +38,7 @@ func remoteOf(t testing.TB, c RemoteConfig) *Remote {
 	return r
 }
 
-func answer(status int, body string) http.HandlerFunc {
+func answering(status int, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(body, "{") {
 			w.Header().Set("Content-Type", "application/json")
@@ -48,9 +50,9 @@ func answer(status int, body string) http.HandlerFunc {
 
 // Checks name the step that fails, and nobody is told a secret.
 func TestRemoteCheckNamesTheStep(t *testing.T) {
-	plain := httptest.NewServer(answer(200, `{"status":"success","data":{"resultType":"scalar","result":[1,"1"]}}`))
+	plain := httptest.NewServer(answering(200, `{"status":"success","data":{"resultType":"scalar","result":[1,"1"]}}`))
 	defer plain.Close()
-	secure := httptest.NewTLSServer(answer(200, `{}`))
+	secure := httptest.NewTLSServer(answering(200, `{}`))
 	defer secure.Close()
 	gone := httptest.NewServer(nil)
 	gone.Close()
@@ -66,19 +68,19 @@ func TestRemoteCheckNamesTheStep(t *testing.T) {
 		{"unknown authority", secure.URL, nil, "TLS: the certificate of 127.0.0.1:"},
 		{"http instead of https", "http" + strings.TrimPrefix(secure.URL, "https"), nil, "TLS: 127.0.0.1:"},
 		{"https instead of http", "https" + strings.TrimPrefix(plain.URL, "http"), nil, "does not speak TLS"},
-		{"no key", "", answer(401, `{"status":"error","error":"no org id"}`), "Credentials: 127.0.0.1:"},
-		{"wrong key", "", answer(403, "Forbidden: "+secret+" "+echo), " answers 403 Forbidden to /api/v1/query: Forbidden: [secret] [secret]: check the credentials"},
-		{"another path", "", answer(404, "404 page not found"), "answers 404 Not Found to /api/v1/query: 404 page not found: check the URL in the data source settings: it is what comes before /api/v1"},
-		{"VictoriaMetrics' other path", "", answer(400, "unsupported path requested"), "unsupported path requested"},
-		{"a web page", "", answer(200, "<html>Log in</html>"), "Endpoint: 127.0.0.1:"},
-		{"a web page that fails", "", answer(404, "<html>"+secret), "answers 404 Not Found to /api/v1/query: check the URL"},
-		{"no JSON", "", answer(200, "hello "+secret), "Answer: 127.0.0.1:"},
-		{"other JSON", "", answer(200, `{"ok":true}`), "Answer: asked for time(), 127.0.0.1:"},
-		{"another answer", "", answer(200, `{"status":"success","data":{"resultType":"vector","result":[]}}`), "asked for time(), 127.0.0.1:"},
-		{"another type", "", answer(200, `{"status":"success","data":{"resultType":"`+secret+`","result":[]}}`), "Answer: "},
-		{"an error with success", "", answer(200, `{"status":"error","errorType":"internal","error":"disk `+secret+`"}`), "refuses the query: disk [secret]"},
-		{"an error", "", answer(422, `{"status":"error","errorType":"execution","error":"too much `+strings.Repeat("x", 1000)+`"}`), "Query: 127.0.0.1:"},
-		{"too slow", "", answer(503, `{"status":"error","errorType":"timeout","error":"query timed out"}`), "Server: 127.0.0.1:"},
+		{"no key", "", answering(401, `{"status":"error","error":"no org id"}`), "Credentials: 127.0.0.1:"},
+		{"wrong key", "", answering(403, "Forbidden: "+secret+" "+echo), " answers 403 Forbidden to /api/v1/query: Forbidden: [secret] [secret]: check the credentials"},
+		{"another path", "", answering(404, "404 page not found"), "answers 404 Not Found to /api/v1/query: 404 page not found: check the URL in the data source settings: it is what comes before /api/v1"},
+		{"VictoriaMetrics' other path", "", answering(400, "unsupported path requested"), "unsupported path requested"},
+		{"a web page", "", answering(200, "<html>Log in</html>"), "Endpoint: 127.0.0.1:"},
+		{"a web page that fails", "", answering(404, "<html>"+secret), "answers 404 Not Found to /api/v1/query: check the URL"},
+		{"no JSON", "", answering(200, "hello "+secret), "Answer: 127.0.0.1:"},
+		{"other JSON", "", answering(200, `{"ok":true}`), "Answer: asked for time(), 127.0.0.1:"},
+		{"another answer", "", answering(200, `{"status":"success","data":{"resultType":"vector","result":[]}}`), "asked for time(), 127.0.0.1:"},
+		{"another type", "", answering(200, `{"status":"success","data":{"resultType":"`+secret+`","result":[]}}`), "Answer: "},
+		{"an error with success", "", answering(200, `{"status":"error","errorType":"internal","error":"disk `+secret+`"}`), "refuses the query: disk [secret]"},
+		{"an error", "", answering(422, `{"status":"error","errorType":"execution","error":"too much `+strings.Repeat("x", 1000)+`"}`), "Query: 127.0.0.1:"},
+		{"too slow", "", answering(503, `{"status":"error","errorType":"timeout","error":"query timed out"}`), "Server: 127.0.0.1:"},
 		{"another host", "", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, secure.URL+"/"+secret, http.StatusTemporaryRedirect)
 		}, "redirects to https://127.0.0.1:"},
@@ -239,18 +241,18 @@ func TestRemoteRange(t *testing.T) {
 
 	many := script{func(url.Values) (int, string, string) {
 		var b strings.Builder
-		for i := range maxSeries + 1 {
+		for i := range int(limits.Series.Most) + 1 {
 			fmt.Fprintf(&b, `,{"metric":{"i":"%d"},"values":[[1,"1"]]}`, i)
 		}
 		return 200, "", `{"status":"success","data":{"resultType":"matrix","result":[` + b.String()[1:] + `]}}`
 	}}
 	r = remoteOf(t, RemoteConfig{URL: "http://server", Client: &http.Client{Transport: &many}})
-	if _, err := r.Range(t.Context(), "x", time.Minute, 1000, 2000, 1000); !errors.Is(err, errTooManySeries) {
+	if _, err := r.Range(t.Context(), "x", time.Minute, 1000, 2000, 1000); !errors.As(err, new(*limits.Error)) {
 		t.Errorf("the error is %v", err)
 	}
 
 	huge := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		for range maxAnswer>>20 + 1 {
+		for range limits.Body.Most>>20 + 1 {
 			_, _ = w.Write(make([]byte, 1<<20))
 		}
 	}))

@@ -1,0 +1,220 @@
+package promql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"unicode/utf8"
+
+	jsoniter "github.com/json-iterator/go"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/continuum-live/continuum-datasource/pkg/limits"
+)
+
+// matrix collects the series of a range from one answer or several. It counts
+// cells as they come: a small answer can be of many series with a value each, and
+// every one of them has all rows.
+type matrix struct {
+	ctx    context.Context
+	at     span // the times of all answers
+	room   *limits.Answer
+	index  map[string]int // by labels
+	series []Series
+}
+
+func newMatrix(ctx context.Context, at span) *matrix {
+	return &matrix{ctx: ctx, at: at, room: limits.NewAnswer(ctx, at.len()), index: make(map[string]int)}
+}
+
+func (at span) len() int { return int((at.last-at.first)/at.step) + 1 }
+
+// clear forgets the values of a part, which is read once more.
+func (m *matrix) clear(part span) {
+	begin := int((part.first - m.at.first) / m.at.step)
+	for _, s := range m.series {
+		copy(s.Values[begin:begin+part.len()], none(part.len()))
+	}
+}
+
+// found returns the series that have a value.
+func (m *matrix) found() []Series {
+	var found []Series
+	for _, s := range m.series {
+		for _, v := range s.Values {
+			if !math.IsNaN(v) {
+				found = append(found, s)
+				break
+			}
+		}
+	}
+	return found
+}
+
+func (m *matrix) add(l labels.Labels, points []point) error {
+	if len(points) == 0 {
+		return nil
+	}
+	key := l.String()
+	i, ok := m.index[key]
+	if !ok {
+		// Labels are there more than once: here, in the frame and encoded.
+		if err := errors.Join(m.room.Add(), limits.Charge(m.ctx, int64(4*len(key)))); err != nil {
+			return err
+		}
+		i = len(m.series)
+		m.index[key] = i
+		m.series = append(m.series, Series{Labels: l, Values: none(m.at.len())})
+	}
+	for _, p := range points {
+		m.series[i].Values[(p.t-m.at.first)/m.at.step] = p.v
+	}
+	return nil
+}
+
+type point struct {
+	t int64 // Unix milliseconds
+	v float64
+}
+
+// answer is one answer of a server to a question for a range.
+type answer struct {
+	matrix *matrix
+	part   span // that was asked for
+
+	failed   bool
+	why      string // if it failed
+	kind     string // of result
+	warnings []string
+}
+
+// decode reads an answer as it comes. Its errors go on after the name of the
+// answer.
+func (a *answer) decode(r io.Reader) error {
+	a.matrix.clear(a.part)
+	d := jsoniter.Parse(jsoniter.ConfigDefault, r, 64<<10)
+	var err error // of what is JSON
+	seen := int64(0)
+	d.ReadObjectCB(func(d *jsoniter.Iterator, field string) bool {
+		switch field {
+		case "status":
+			a.failed = d.ReadString() != "success"
+		case "error":
+			a.why = d.ReadString()
+		case "warnings":
+			d.ReadArrayCB(func(d *jsoniter.Iterator) bool {
+				if w := d.ReadString(); len(a.warnings) < 100 {
+					a.warnings = append(a.warnings, w)
+				}
+				return true
+			})
+		case "data":
+			d.ReadObjectCB(func(d *jsoniter.Iterator, field string) bool {
+				switch {
+				case field == "resultType":
+					a.kind = d.ReadString()
+				case field == "result" && d.WhatIsNext() == jsoniter.ArrayValue:
+					d.ReadArrayCB(func(d *jsoniter.Iterator) bool {
+						if d.WhatIsNext() != jsoniter.ObjectValue {
+							d.Skip() // of another type
+							return true
+						}
+						if seen++; err == nil {
+							err = limits.Series.Check(seen)
+						}
+						if err == nil {
+							err = a.series(d)
+						}
+						return err == nil && d.Error == nil
+					})
+				default:
+					d.Skip()
+				}
+				return err == nil && d.Error == nil
+			})
+		default:
+			d.Skip()
+		}
+		return err == nil && d.Error == nil
+	})
+	switch {
+	case err != nil:
+		return err
+	case errors.Is(d.Error, io.EOF), errors.Is(d.Error, io.ErrUnexpectedEOF):
+		return errors.New("is not JSON: it ends too early")
+	case d.Error != nil:
+		return fmt.Errorf("is not what Prometheus would answer: %w", d.Error)
+	}
+	return nil
+}
+
+func (a *answer) series(d *jsoniter.Iterator) error {
+	var (
+		b      = labels.NewScratchBuilder(8)
+		points []point
+		size   int64
+		err    error
+	)
+	d.ReadObjectCB(func(d *jsoniter.Iterator, field string) bool {
+		switch field {
+		case "metric":
+			d.ReadObjectCB(func(d *jsoniter.Iterator, name string) bool {
+				value := d.ReadString()
+				if size += int64(len(name) + len(value) + 1); size > limits.Token.Most {
+					err = limits.Token.Check(size)
+				} else if !utf8.ValidString(name + value) {
+					err = fmt.Errorf("is wrong: the label %s=%q is not UTF-8", name, value)
+				}
+				b.Add(name, value)
+				return err == nil && d.Error == nil
+			})
+		case "values":
+			d.ReadArrayCB(func(d *jsoniter.Iterator) bool {
+				var p point
+				if p, err = a.point(d); err == nil && !math.IsNaN(p.v) {
+					points = append(points, p)
+				}
+				if err == nil && len(points) > a.part.len() {
+					err = errors.New("is wrong: a series has more values than were asked for")
+				}
+				return err == nil && d.Error == nil
+			})
+		default:
+			d.Skip()
+		}
+		return err == nil && d.Error == nil
+	})
+	if err != nil || d.Error != nil {
+		return err
+	}
+	b.Sort()
+	return a.matrix.add(b.Labels(), points)
+}
+
+// point reads [seconds, "value"].
+func (a *answer) point(d *jsoniter.Iterator) (p point, err error) {
+	i := 0
+	d.ReadArrayCB(func(d *jsoniter.Iterator) bool {
+		switch i++; i {
+		case 1:
+			p.t = int64(math.Round(d.ReadFloat64() * 1000))
+		case 2:
+			p.v, err = strconv.ParseFloat(d.ReadString(), 64)
+		default:
+			d.Skip()
+		}
+		return err == nil && d.Error == nil
+	})
+	switch {
+	case d.Error != nil:
+		return p, nil
+	case err != nil || i != 2:
+		return p, errors.New("is wrong: a value is not a pair of a time and a number in a text")
+	case p.t < a.part.first || p.t > a.part.last || (p.t-a.part.first)%a.part.step != 0:
+		return p, fmt.Errorf("is wrong: it has a value for %d, which was not asked for (%d to %d in steps of %d ms)", p.t, a.part.first, a.part.last, a.part.step)
+	}
+	return p, nil
+}
