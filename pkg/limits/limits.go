@@ -38,8 +38,7 @@ var (
 	// Series and Cells, rows times series, are of an answer.
 	Series = Limit{"Series of an answer", "series", 1000, narrow}
 	Cells  = Limit{"Cells of an answer", "rows × series", 1_000_000, "choose a shorter time range or a larger minimum interval, or aggregate"}
-	// Steps is how often the parts of an expression are evaluated for each of
-	// their series.
+	// Steps is how often any part of an expression is evaluated.
 	Steps = Limit{"Steps of a query with its subqueries", "steps", 1_000_000, "choose a shorter range or a larger step for the subquery, or a shorter time range"}
 	// Visits is how many samples of each series are looked at, where ranges overlap
 	// as often as they do.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/continuum-live/continuum-datasource/pkg/channel"
 	"github.com/continuum-live/continuum-datasource/pkg/grid"
+	"github.com/continuum-live/continuum-datasource/pkg/limits"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 	"github.com/continuum-live/continuum-datasource/pkg/tail"
 )
@@ -84,9 +85,6 @@ func (p plan) rows(settled int64, s settings) (span, error) {
 	return r, nil
 }
 
-// maxOverlap is the most values that the overlap of a stream may have.
-const maxOverlap = 200_000
-
 // streamable returns why there can be no stream of a query's rows in a window
 // under the given fields, nil if there can. QueryData offers no other streams, and
 // no other one is opened. The fields are nil where they are not known yet.
@@ -103,7 +101,7 @@ func streamable(b source.Bound, window int64, fields []string, s settings) error
 	case rows > s.MaxRows:
 		return fmt.Errorf("it would have %d rows, more than the %d that the data source settings allow. "+
 			"Choose a shorter time range, or a larger minimum interval in the query options.", rows, s.MaxRows)
-	case int64(len(fields))*tail.OverlapLen(t.Step) > maxOverlap:
+	case int64(len(fields))*tail.OverlapLen(t.Step) > limits.Overlap.Most:
 		return fmt.Errorf("%d series are too many for a stream at a step of %d ms. Ask for fewer series, or a larger minimum interval.", len(fields), t.Step)
 	}
 	seen := make(map[string]bool, len(fields))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/tracing"
@@ -18,6 +19,7 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/channel"
 	"github.com/continuum-live/continuum-datasource/pkg/grid"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
+	"github.com/continuum-live/continuum-datasource/pkg/limits"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
@@ -68,6 +70,8 @@ func (in *instance) QueryData(ctx context.Context, req *backend.QueryDataRequest
 	return concurrent.QueryData(ctx, req, func(ctx context.Context, q concurrent.Query) backend.DataResponse {
 		ctx, span := tracing.DefaultTracer().Start(ctx, "continuum query", trace.WithAttributes(attribute.String("refId", q.DataQuery.RefID)))
 		defer span.End()
+		ctx, end := limits.Begin(ctx)
+		defer end()
 		var frames data.Frames
 		err := panics.Catch("query", func() (err error) {
 			frames, err = in.query(ctx, caller, q.DataQuery)
@@ -88,7 +92,12 @@ type invalid struct{ error }
 // is the asker's, or of what the source asks.
 func errorResponse(ctx context.Context, err error) backend.DataResponse {
 	status, from := backend.StatusBadGateway, backend.ErrorSourceDownstream
+	var beyond *limits.Error
 	switch {
+	case errors.As(err, &beyond) && beyond.Limit == limits.Bytes:
+		status = backend.StatusTooManyRequests // a moment later there may be room
+	case errors.As(err, &beyond):
+		status = backend.StatusBadRequest
 	case errors.As(err, new(invalid)):
 		status = backend.StatusBadRequest
 	case errors.Is(err, context.DeadlineExceeded):
@@ -100,7 +109,8 @@ func errorResponse(ctx context.Context, err error) backend.DataResponse {
 		status, from = backend.StatusInternal, backend.ErrorSourcePlugin
 		backend.Logger.FromContext(ctx).Error("Query failed", append(panics.Attrs(err), "error", err)...)
 	}
-	return backend.ErrDataResponseWithSource(status, from, err.Error())
+	// One text that is not UTF-8 would spoil the answers of the whole request.
+	return backend.ErrDataResponseWithSource(status, from, strings.ToValidUTF8(err.Error(), "\ufffd"))
 }
 
 // query answers one query: settled rows, and a channel where one is wanted and
@@ -108,6 +118,9 @@ func errorResponse(ctx context.Context, err error) backend.DataResponse {
 func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQuery) (data.Frames, error) {
 	if in.broken != nil {
 		return nil, source.Downstream(in.broken) // whoever watches may wait until it is mended
+	}
+	if err := limits.Text.Check(int64(len(dq.JSON))); err != nil {
+		return nil, invalid{err}
 	}
 	var w wire
 	if err := json.Unmarshal(dq.JSON, &w); err != nil {

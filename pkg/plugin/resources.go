@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 
+	"github.com/continuum-live/continuum-datasource/pkg/limits"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/push"
 	"github.com/continuum-live/continuum-datasource/pkg/source/promql"
@@ -149,6 +150,9 @@ func scopeOf(r *http.Request) (scope, error) {
 	}
 	s.limit = int(limit)
 	if match := r.URL.Query().Get("match"); match != "" {
+		if err := limits.PromQL(match); err != nil {
+			return s, invalid{fmt.Errorf("match: %w", err)}
+		}
 		var err error
 		if s.matchers, err = parser.NewParser(parser.Options{}).ParseMetricSelector(match); err != nil {
 			return s, invalid{fmt.Errorf("match: %w", err)}

@@ -27,6 +27,7 @@ import (
 
 	"github.com/continuum-live/continuum-datasource/pkg/grid"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
+	"github.com/continuum-live/continuum-datasource/pkg/limits"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
@@ -60,6 +61,12 @@ var (
 	// past, as happens when its clock is set back.
 	ErrClock = errors.New("the clock of the source was set back")
 )
+
+// readTime bounds one reading of the source, which must not hang for ever: its
+// stream would look alive. Sources have shorter limits of their own.
+const readTime = 2 * time.Minute
+
+var errSlow = errors.New("the source did not answer within two minutes")
 
 // lateWait is how long a stream goes on after late samples, so that a source
 // that has them always does not make its viewers ask all the time.
@@ -192,6 +199,10 @@ func (t *Tail) ended() bool {
 // no such mark. It returns what is read by then, and how long to wait for the
 // next row.
 func (t *Tail) advance(ctx context.Context, read mark) (mark, time.Duration, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, readTime, errSlow)
+	defer cancel()
+	ctx, end := limits.Begin(ctx)
+	defer end()
 	settled, err := t.bound.Settled(ctx)
 	if err != nil {
 		return read, 0, err

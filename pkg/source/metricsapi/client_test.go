@@ -170,11 +170,11 @@ func TestServiceAway(t *testing.T) {
 func TestAnswerTooLarge(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		b := bufio.NewWriter(w)
-		_, _ = b.WriteString(`{"x":"`)
+		_, _ = b.WriteString(`{"x":[`)
 		for range 70 {
-			_, _ = b.WriteString(strings.Repeat("x", 1<<20))
+			_, _ = b.WriteString(strings.Repeat(`"`+strings.Repeat("x", 1<<15-3)+`",`, 1<<5))
 		}
-		_, _ = b.WriteString(`"}`)
+		_, _ = b.WriteString(`1]}`)
 		_ = b.Flush()
 	}))
 	defer srv.Close()
@@ -183,7 +183,7 @@ func TestAnswerTooLarge(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = bind(t, parse(t, s, `{"metricName":"m"}`), 1000).Settled(t.Context())
-	if want := "the answer of the metrics API to /latest has more than 64 MB: choose a shorter time range, or narrow the query down"; err == nil || err.Error() != want {
+	if want := "the answer of the metrics API to /latest has more than 64 MB, which is the limit: choose a shorter time range, or narrow the query down"; err == nil || err.Error() != want {
 		t.Errorf("got %v", err)
 	}
 }

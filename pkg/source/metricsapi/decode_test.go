@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/continuum-live/continuum-datasource/pkg/limits"
 )
 
 func TestDecodeSeries(t *testing.T) {
@@ -54,14 +56,14 @@ func TestDecodeSeries(t *testing.T) {
 		{"a label twice", `{"timestamps":[],"values":[],"labels":{"a":"","a":""}}`, `is wrong: it has the label a twice`},
 		{"a long label", fmt.Sprintf(`{"timestamps":[],"values":[],"labels":{"a":%q}}`, strings.Repeat("x", 1001)), `is wrong: label a is not a text of at most 1000 bytes`},
 		{"a unit that is a number", `{"timestamps":[],"values":[],"unit":1}`, `is wrong: unit is the number 1 and not a text`},
-		{"too many points", `{"timestamps":[],"values":[` + strings.Repeat("1,", maxPoints) + `1]}`, "has more than 1000000 points: choose a shorter time range, or narrow the query down"},
+		{"too many points", `{"timestamps":[],"values":[` + strings.Repeat("1,", int(limits.Points.Most)) + `1]}`, "Points of a metrics API: 1000001 points are more than the limit of 1000000: choose a shorter time range, or narrow the query down"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var r io.Reader = strings.NewReader(tc.answer)
 			if len(tc.answer) < 10_000 {
 				r = iotest.OneByteReader(r)
 			}
-			s, err := decodeSeries(r, from, to)
+			s, err := decodeSeries(t.Context(), r, from, to)
 			got := strings.TrimSpace(fmt.Sprintf("%v %v %s", s.points, s.labels, s.unit))
 			if err != nil {
 				got = err.Error()
@@ -98,7 +100,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(`["a"]`)
 	f.Fuzz(func(t *testing.T, answer string) {
 		const from, to = 1_000_000_000_000, 1_000_000_060_000
-		s, err := decodeSeries(strings.NewReader(answer), from, to)
+		s, err := decodeSeries(t.Context(), strings.NewReader(answer), from, to)
 		for i, p := range s.points {
 			if err != nil || p.at < from*1e6 || p.at > to*1e6 || i > 0 && p.at <= s.points[i-1].at || math.IsInf(p.value, 0) {
 				t.Errorf("%s: %v, %v", answer, s, err)
@@ -119,7 +121,7 @@ func BenchmarkDecode(b *testing.B) {
 	b.SetBytes(int64(len(answer)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := decodeSeries(strings.NewReader(answer), 1_000_000_000_000, 1_000_001_000_000); err != nil {
+		if _, err := decodeSeries(b.Context(), strings.NewReader(answer), 1_000_000_000_000, 1_000_001_000_000); err != nil {
 			b.Fatal(err)
 		}
 	}

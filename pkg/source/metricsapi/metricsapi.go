@@ -12,25 +12,26 @@ package metricsapi
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/data"
+	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/continuum-live/continuum-datasource/pkg/grid"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/remote"
+	"github.com/continuum-live/continuum-datasource/pkg/limits"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
@@ -67,9 +68,8 @@ type Source struct {
 	client client
 	delay  int64 // ms
 
-	flights singleflight.Group // by subject
-	mu      sync.Mutex
-	newest  map[string]newest // by subject
+	flights singleflight.Group         // by subject
+	newest  *lru.Cache[string, newest] // by subject
 }
 
 // newest is what /latest last answered about a subject.
@@ -98,11 +98,11 @@ func New(c Config) (*Source, error) {
 	if c.Delay < 0 || c.Delay.Milliseconds() > maxDelayMs {
 		return nil, fmt.Errorf("the delay %v is out of range: enter 0 to %d ms", c.Delay, maxDelayMs)
 	}
-	return &Source{
-		client: newClient(endpoint, c),
-		delay:  c.Delay.Milliseconds(),
-		newest: make(map[string]newest),
-	}, nil
+	subjects, err := lru.New[string, newest](maxSubjects)
+	if err != nil {
+		return nil, err
+	}
+	return &Source{client: newClient(endpoint, c), delay: c.Delay.Milliseconds(), newest: subjects}, nil
 }
 
 // Query implements source.Source. It reads the fields metricName, queryText,
@@ -185,8 +185,12 @@ func (q query) String() string {
 
 func (q query) MinStep() int64 { return q.MinStepMs }
 
-// subject is what the service is asked about, whatever is made of its points.
-func (q query) subject() string { return q.MetricName + "\x00" + q.QueryText }
+// subject is what the service is asked about, whatever is made of its points. It
+// is a digest because the texts may be long.
+func (q query) subject() string {
+	sum := sha256.Sum256([]byte(q.MetricName + "\x00" + q.QueryText))
+	return string(sum[:])
+}
 
 func (q query) params() url.Values {
 	p := url.Values{"metric": {q.MetricName}}
@@ -222,9 +226,10 @@ const (
 )
 
 // Settled is the time of the newest point, less the delay. Whoever asks about
-// the same subject within its minimum step, or [maxAge], gets the same answer.
+// the same subject within a step, or [maxAge], gets the same answer: rows are a
+// step apart, so a newer one would hardly give more of them.
 func (b bound) Settled(ctx context.Context) (int64, error) {
-	age := min(time.Duration(b.MinStepMs)*time.Millisecond, maxAge)
+	age := min(time.Duration(b.step)*time.Millisecond, maxAge)
 	n, ok := b.source.known(b.subject(), age)
 	if ok {
 		return n.settled, n.err
@@ -257,9 +262,7 @@ func (b bound) Settled(ctx context.Context) (int64, error) {
 // known returns the last answer about a subject, and whether it is younger than
 // age.
 func (s *Source) known(subject string, age time.Duration) (newest, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n, ok := s.newest[subject]
+	n, ok := s.newest.Get(subject)
 	if n.err != nil {
 		age = min(age, maxAgeError)
 	}
@@ -268,21 +271,18 @@ func (s *Source) known(subject string, age time.Duration) (newest, bool) {
 
 // settled returns up to where a subject is known to be settled.
 func (s *Source) settled(subject string) int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if n, ok := s.newest[subject]; ok {
+	if n, ok := s.newest.Get(subject); ok {
 		return n.settled
 	}
 	return math.MinInt64
 }
 
-// ask asks for the newest point, and keeps what it learns.
+// ask asks for the newest point, and keeps what it learns. It must not be called
+// for one subject twice at once.
 func (s *Source) ask(ctx context.Context, q query) newest {
 	asked := time.Now()
 	at, err := s.client.latest(ctx, q.params())
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n, ok := s.newest[q.subject()]
+	n, ok := s.newest.Get(q.subject())
 	if err == nil {
 		settled := floorMs(at) - s.delay
 		if ok {
@@ -291,26 +291,15 @@ func (s *Source) ask(ctx context.Context, q query) newest {
 		n.settled = settled
 	}
 	n.asked, n.err = asked, err
-	if err == nil || ok { // who makes up names fills no memory
-		s.forget()
-		s.newest[q.subject()] = n
+	if err == nil || ok { // who makes up names pushes no others out
+		s.newest.Add(q.subject(), n)
 	}
 	return n
 }
 
-// Subjects that nobody has asked about for forgetAfter are forgotten once there
-// are more than many.
-const (
-	many        = 1000
-	forgetAfter = time.Hour
-)
-
-func (s *Source) forget() {
-	if len(s.newest) < many {
-		return
-	}
-	maps.DeleteFunc(s.newest, func(_ string, n newest) bool { return time.Since(n.asked) > forgetAfter })
-}
+// maxSubjects is how many subjects are remembered. Those that were asked about
+// longest ago are forgotten.
+const maxSubjects = 5000
 
 func (b bound) Rows(ctx context.Context, after, through int64) (grid.Rows, error) {
 	if ctx.Err() != nil {
@@ -337,6 +326,9 @@ func (b bound) Rows(ctx context.Context, after, through int64) (grid.Rows, error
 	defer cancel()
 	answer, err := b.source.client.points(ctx, b.params(), first, through)
 	if err != nil {
+		return grid.Rows{}, err
+	}
+	if err := limits.NewAnswer(ctx, rows.Len()).Add(); err != nil {
 		return grid.Rows{}, err
 	}
 	rows.Series = []grid.Series{{

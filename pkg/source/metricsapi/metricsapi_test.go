@@ -272,19 +272,48 @@ func TestSubjectsAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Hour)
 		s, _ := asking(t, Config{}, &metricsapitest.Service{Period: time.Second})
-		if _, err := bind(t, parse(t, s, `{"metricName":"none"}`), 1000).Settled(t.Context()); err == nil || len(s.newest) != 0 {
-			t.Errorf("%v, %d subjects", err, len(s.newest))
-		}
-		for i := range many + 1 {
-			if _, err := bind(t, parse(t, s, fmt.Sprintf(`{"metricName":"m","queryText":"%d"}`, i)), 1000).Settled(t.Context()); err != nil {
-				t.Fatal(err)
+		ask := func(raw string) (int64, error) { return bind(t, parse(t, s, raw), 1000).Settled(t.Context()) }
+		for range maxSubjects {
+			if _, err := ask(`{"metricName":"none"}`); err == nil || s.newest.Len() != 0 {
+				t.Fatalf("%v, %d subjects", err, s.newest.Len())
 			}
+			time.Sleep(time.Second)
 		}
-		time.Sleep(2 * forgetAfter)
-		if _, err := bind(t, parse(t, s, `{"metricName":"m"}`), 1000).Settled(t.Context()); err != nil || len(s.newest) != 1 {
-			t.Errorf("%v, %d subjects", err, len(s.newest))
+		if _, err := ask(`{"metricName":"m"}`); err != nil {
+			t.Fatal(err)
+		}
+		for i := range maxSubjects {
+			s.newest.Add(fmt.Sprint(i), newest{})
+			s.known(parse(t, s, `{"metricName":"m"}`).subject(), time.Hour) // it is asked about all the time
+		}
+		if _, ok := s.known(parse(t, s, `{"metricName":"m"}`).subject(), time.Hour); !ok || s.newest.Len() != maxSubjects {
+			t.Errorf("known: %v, %d subjects", ok, s.newest.Len())
 		}
 	})
+}
+
+// A tail of long steps does not ask for the newest point all the time.
+func TestLatestIsAskedAsTheStepNeeds(t *testing.T) {
+	for step, most := range map[int64]int64{1000: 601, 5000: 121, 60_000: 61} {
+		synctest.Test(t, func(t *testing.T) {
+			time.Sleep(time.Hour)
+			var latest atomic.Int64
+			service := &metricsapitest.Service{Period: 200 * time.Millisecond}
+			s, _ := asking(t, Config{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				latest.Add(1)
+				service.ServeHTTP(w, r)
+			}))
+			b := bind(t, parse(t, s, `{"metricName":"m"}`), step)
+			for began := time.Now(); time.Since(began) < 10*time.Minute; time.Sleep(125 * time.Millisecond) {
+				if _, err := b.Settled(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n := latest.Load(); n > most || n < most/2 {
+				t.Errorf("at a step of %d ms it is asked %d times in ten minutes", step, n)
+			}
+		})
+	}
 }
 
 // A question that cannot be answered is an error and not a panic.
@@ -451,7 +480,7 @@ func TestSecretsAreKept(t *testing.T) {
 					}
 					_, _ = w.Write([]byte(answer))
 				}))
-				s.newest["m\x00"] = newest{settled: math.MaxInt64} // so that /query is asked
+				s.newest.Add(parse(t, s, `{"metricName":"m"}`).subject(), newest{settled: math.MaxInt64}) // so that /query is asked
 				var seen []any
 				note := func(v any, err error) { seen = append(seen, v, err) }
 				q := parse(t, s, `{"metricName":"m"}`)
@@ -461,7 +490,7 @@ func TestSecretsAreKept(t *testing.T) {
 				note(names, err)
 				health, err := s.Check(t.Context())
 				note(health, err)
-				delete(s.newest, "m\x00")
+				s.newest.Purge()
 				settled, err := bind(t, q, 1000).Settled(t.Context())
 				note(settled, err)
 				text := fmt.Sprintf("%v %q %+v", seen, seen, seen)

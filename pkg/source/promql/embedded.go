@@ -12,22 +12,20 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	upstream "github.com/prometheus/prometheus/promql"
 
+	"github.com/continuum-live/continuum-datasource/pkg/limits"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
-// Limits of one evaluation. A sample takes 16 bytes of memory.
-const (
-	maxSamples = 20_000_000
-	timeout    = 30 * time.Second // as long as Grafana waits
-)
+// timeout bounds one evaluation: Grafana waits as long.
+const timeout = 30 * time.Second
 
 // subqueryStep is the step of subqueries that say none, as in Prometheus.
 const subqueryStep = time.Minute
 
 // engine is Prometheus' own.
 var engine = upstream.NewEngine(upstream.EngineOpts{
-	MaxSamples: maxSamples, Timeout: timeout, EnableAtModifier: true, EnableNegativeOffset: true,
+	MaxSamples: int(limits.Samples.Most), Timeout: timeout, EnableAtModifier: true, EnableNegativeOffset: true,
 	NoStepSubqueryIntervalFn: func(int64) int64 { return subqueryStep.Milliseconds() },
 	Parser:                   promParser,
 })
@@ -134,27 +132,41 @@ func (e Embedded) Range(ctx context.Context, expr string, lookback time.Duration
 	if err != nil {
 		return nil, err
 	}
+	done, err := limits.Evaluate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	matrix, free, err := evaluate(ctx, s, expr, lookback, span{first, last, step})
 	defer free()
 	if err != nil {
+		if errors.As(err, new(upstream.ErrTooManySamples)) {
+			return nil, limits.Samples.Check(limits.Samples.Most + 1)
+		}
+		if errors.As(err, new(*limits.Error)) {
+			return nil, err
+		}
 		err = fmt.Errorf("PromQL: %w", err)
 		if !errors.As(err, new(upstream.ErrStorage)) {
 			err = source.Downstream(err)
 		}
 		return nil, err
 	}
-	series := make([]Series, 0, len(matrix))
+	series := make([]Series, 0, min(len(matrix), int(limits.Series.Most)))
+	at := span{first, last, step}
+	room := limits.NewAnswer(ctx, at.len())
 	for _, m := range matrix {
-		values := none(int((last-first)/step) + 1)
-		found := false
+		if !slices.ContainsFunc(m.Floats, func(p upstream.FPoint) bool { return !math.IsNaN(p.F) }) {
+			continue
+		}
+		if err := room.Add(); err != nil {
+			return nil, err
+		}
+		values := none(at.len())
 		for _, p := range m.Floats {
-			if !math.IsNaN(p.F) {
-				values[(p.T-first)/step], found = p.F, true
-			}
+			values[(p.T-first)/step] = p.F
 		}
-		if found {
-			series = append(series, Series{m.Metric, values})
-		}
+		series = append(series, Series{m.Metric, values})
 	}
 	return series, nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/annotations"
 
+	"github.com/continuum-live/continuum-datasource/pkg/limits"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 )
 
@@ -34,6 +35,7 @@ type evaluation struct {
 	whole      span // that was asked for
 	calculated [][]storage.Series
 	queries    []upstream.Query // their points belong to the engine, which wants them back
+	samples    int64            // that are kept: the engine counts those of one query alone
 }
 
 // evaluate evaluates expr at the times at. The answer is valid until free, which
@@ -69,7 +71,17 @@ func (e *evaluation) run(ctx context.Context, expr string, at span) (upstream.Ma
 		return nil, err
 	}
 	e.queries = append(e.queries, q)
-	return q.Exec(ctx).Matrix()
+	matrix, err := q.Exec(ctx).Matrix()
+	if err != nil {
+		return nil, err
+	}
+	return matrix, e.keep(int64(matrix.TotalSamples()))
+}
+
+// keep counts samples that are kept until the evaluation ends.
+func (e *evaluation) keep(samples int64) error {
+	e.samples += samples
+	return limits.Samples.Check(e.samples)
 }
 
 // calculatedLabel is the label by which an expression selects what is already
@@ -81,7 +93,7 @@ const calculatedLabel = "__calculated__"
 // and says whether there are any.
 func (e *evaluation) calculate(ctx context.Context, n parser.Node, at span) (changed bool, err error) {
 	if s, ok := n.(*parser.SubqueryExpr); ok {
-		if at = e.within(s, at); at.last < at.first {
+		if at = within(s, at, e.whole); at.last < at.first {
 			return false, nil
 		}
 	}
@@ -100,6 +112,9 @@ func (e *evaluation) calculate(ctx context.Context, n parser.Node, at span) (cha
 	if err != nil {
 		return false, err
 	}
+	if err := e.keep(int64(len(matrix) * at.len())); err != nil { // that is what dense makes of them
+		return false, err
+	}
 	series := make([]storage.Series, len(matrix))
 	for i, s := range matrix {
 		s.Floats = dense(s.Floats, at)
@@ -113,15 +128,15 @@ func (e *evaluation) calculate(ctx context.Context, n parser.Node, at span) (cha
 }
 
 // within returns when the inside of a subquery is evaluated that is itself
-// evaluated at the times at.
-func (e *evaluation) within(s *parser.SubqueryExpr, at span) span {
+// evaluated at the times at, of a query for the whole.
+func within(s *parser.SubqueryExpr, at, whole span) span {
 	switch {
 	case s.Timestamp != nil:
 		at.first, at.last = *s.Timestamp, *s.Timestamp
 	case s.StartOrEnd == parser.START:
-		at.first, at.last = e.whole.first, e.whole.first
+		at.first, at.last = whole.first, whole.first
 	case s.StartOrEnd == parser.END:
-		at.first, at.last = e.whole.last, e.whole.last
+		at.first, at.last = whole.last, whole.last
 	}
 	offset := s.OriginalOffset.Milliseconds()
 	step := s.Step.Milliseconds()

@@ -66,9 +66,6 @@ func none(n int) []float64 {
 	return values
 }
 
-// maxSeries is the most series that an answer may have. Grafana draws far fewer.
-const maxSeries = 1000
-
 // Source answers PromQL queries.
 type Source struct {
 	Engine  Engine

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
+	"github.com/continuum-live/continuum-datasource/pkg/limits"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 	"github.com/continuum-live/continuum-datasource/pkg/source/sourcetest"
@@ -396,7 +397,7 @@ func TestFieldsAndLimits(t *testing.T) {
 			}
 		}
 		var many []recorder.Sample
-		for i := range maxSeries + 1 {
+		for i := range int(limits.Series.Most) + 1 {
 			many = append(many, f.sample(now, 1, "many", "i", fmt.Sprint(i)))
 		}
 		if err := f.Commit(t.Context(), many, now); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/continuum-live/continuum-datasource/pkg/grid"
+	"github.com/continuum-live/continuum-datasource/pkg/limits"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
@@ -23,7 +24,7 @@ type query struct {
 	Expr string `json:"expr"`
 
 	source Source
-	parsed parser.Expr // with stand-ins for macros
+	parsed parser.Expr // with stand-ins for macros, until it is bound
 }
 
 // Query implements source.Source. It reads the field expr and ignores all others.
@@ -51,6 +52,9 @@ var promParser = parser.NewParser(parser.Options{})
 
 // parse is where every expression that a user wrote goes through.
 func parse(expr string) (parser.Expr, error) {
+	if err := limits.PromQL(expr); err != nil {
+		return nil, err
+	}
 	parsed, err := promParser.ParseExpr(expr)
 	if err != nil {
 		return nil, fmt.Errorf("PromQL: %w", err)
@@ -84,6 +88,7 @@ func (q query) Bind(step, window int64) (source.Bound, error) {
 		}
 	}
 	b := bound{query: q, expr: expanded, unit: unitOf(parsed)}
+	b.parsed = parsed
 	b.traits = source.Traits{Step: step, Revised: !q.source.Engine.Exact()}
 	if usesWindow(q.Expr) {
 		b.traits.Window = window
@@ -142,15 +147,15 @@ func (b bound) Rows(ctx context.Context, after, through int64) (grid.Rows, error
 	if after == through {
 		first = through // the fields are those of the row before
 	}
+	if err := affordable(b.parsed, span{first, through, step}, b.source.Interval); err != nil {
+		return grid.Rows{}, err
+	}
 	series, err := b.source.Engine.Range(ctx, b.expr, b.source.Lookback, first, through, step)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
 		return grid.Rows{}, err
-	}
-	if len(series) > maxSeries {
-		return grid.Rows{}, source.Downstream(fmt.Errorf("the query gives %d series, more than %d: narrow it down or aggregate", len(series), maxSeries))
 	}
 	slices.SortFunc(series, func(a, b Series) int { return labels.Compare(a.Labels, b.Labels) })
 	for _, s := range series {

@@ -21,7 +21,6 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/internal/remote"
 	"github.com/continuum-live/continuum-datasource/pkg/limits"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
-	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
 // RemoteConfig says where a server with Prometheus' HTTP API is and how it is

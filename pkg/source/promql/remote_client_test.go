@@ -252,8 +252,9 @@ func TestRemoteRange(t *testing.T) {
 	}
 
 	huge := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprint(w, `{"x":[`)
 		for range limits.Body.Most>>20 + 1 {
-			_, _ = w.Write(make([]byte, 1<<20))
+			_, _ = fmt.Fprint(w, strings.Repeat(`"`+strings.Repeat("x", 1<<15-3)+`",`, 1<<5))
 		}
 	}))
 	defer huge.Close()
