@@ -15,12 +15,12 @@ import (
 // The tables of settings in the documentation name every setting and its default,
 // and no others.
 func TestSettingsAreDocumented(t *testing.T) {
-	s, err := parseSettings([]byte(`{}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	read := func(v any) map[string]any {
-		b, err := json.Marshal(v)
+	read := func(kind string) map[string]any {
+		s, err := parseSettings([]byte(`{"source":"` + kind + `"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := json.Marshal(s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -30,8 +30,9 @@ func TestSettingsAreDocumented(t *testing.T) {
 		}
 		return m
 	}
-	top := read(s)
-	top["recorder"].(map[string]any)["inputs"] = nil // absent where there are none
+	top := read(sourceRecorder)
+	recorder := top["recorder"].(map[string]any)
+	recorder["inputs"] = nil // absent where there are none
 	readme, api := "../../README.md", "../../docs/metrics-api.md"
 	for _, table := range []struct {
 		file, column string
@@ -39,9 +40,9 @@ func TestSettingsAreDocumented(t *testing.T) {
 		not          []string // is not a setting of this table
 	}{
 		{readme, "`jsonData`", top, []string{"recorder", "prometheus", "metricsApi"}},
-		{readme, "`jsonData.recorder`", top["recorder"].(map[string]any), nil},
-		{readme, "`jsonData.prometheus`", top["prometheus"].(map[string]any), nil},
-		{api, "`jsonData.metricsApi`", top["metricsApi"].(map[string]any), nil},
+		{readme, "`jsonData.recorder`", recorder, nil},
+		{readme, "`jsonData.prometheus`", read(sourcePrometheus)["prometheus"].(map[string]any), nil},
+		{api, "`jsonData.metricsApi`", read(sourceMetricsAPI)["metricsApi"].(map[string]any), nil},
 	} {
 		for _, name := range table.not {
 			delete(table.defaults, name)
@@ -79,7 +80,7 @@ func settingsTable(t *testing.T, file, column string) map[string]string {
 	table, _, _ = strings.Cut(table, "\n\n")
 	defaults := make(map[string]string)
 	for line := range strings.Lines(table) {
-		if cells := strings.Split(line, "|"); len(cells) > 4 && strings.Contains(cells[2], "`") {
+		if cells := strings.Split(line, "|"); len(cells) > 4 && strings.HasPrefix(cells[2], " `") {
 			defaults[strings.Trim(cells[2], " `")] = strings.TrimSpace(cells[3])
 		}
 	}

@@ -1,7 +1,6 @@
 package plugin
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +17,7 @@ import (
 )
 
 var metricsAPIType = sourceType{
-	complete: func(*settings) {},
+	complete: func(s *settings) { setDefault(&s.MetricsAPI.KeyHeader, "Authorization") },
 	check:    func(settings) error { return nil },
 	open:     openMetricsAPI,
 	// Address, headers and credentials decide what there is to see.
@@ -47,7 +46,7 @@ func openMetricsAPI(ctx context.Context, in *instance, s backend.DataSourceInsta
 		return nil, nil, err
 	}
 	if key := strings.TrimSpace(s.DecryptedSecureJSONData["apiKey"]); key != "" {
-		header := http.CanonicalHeaderKey(strings.TrimSpace(cmp.Or(c.KeyHeader, "Authorization")))
+		header := http.CanonicalHeaderKey(strings.TrimSpace(c.KeyHeader))
 		switch {
 		case !headerName.MatchString(header):
 			return nil, nil, fmt.Errorf("the header of the API key, %q, is not the name of a header: enter one such as X-API-Key in the data source settings", header)
