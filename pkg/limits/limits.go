@@ -44,7 +44,7 @@ var (
 	// as often as they do.
 	Visits = Limit{"Samples read for each series", "samples", 1_000_000_000, "choose a shorter range in the brackets, a shorter time range, or a larger minimum interval"}
 	// Samples is how many samples an evaluation has in memory.
-	Samples = Limit{"Samples of an evaluation", "samples", 4_000_000, narrow + ", or choose a shorter time range"}
+	Samples = Limit{"Samples of an evaluation", "samples", 2_500_000, narrow + ", or choose a shorter time range"}
 	// Body is an answer of a server, Names an answer that lists names.
 	Body  = Limit{"Answer of a server", "bytes", 64 << 20, "choose a shorter time range, or narrow the query down"}
 	Names = Limit{"List of names from a server", "bytes", 8 << 20, "ask for fewer names"}
