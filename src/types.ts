@@ -98,6 +98,9 @@ export interface RecorderOptions {
   interval?: number;
   lookback?: number;
   maxWait?: number;
+  maxAhead?: number;
+  diskLow?: number;
+  diskCritical?: number;
   idleStop?: number;
   noHost?: boolean;
   hostInterval?: number;

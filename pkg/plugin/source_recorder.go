@@ -34,6 +34,12 @@ type recorderSettings struct {
 	Interval int64 `json:"interval"`
 	// Lookback is how long a series keeps its last value.
 	Lookback int64 `json:"lookback"`
+	// MaxAhead is how far ahead of this machine's clock a sample may be.
+	MaxAhead int64 `json:"maxAhead"`
+	// Below DiskLow free bytes nothing is stored, below DiskCritical the store is
+	// closed until there is room again.
+	DiskLow      int64 `json:"diskLow"`
+	DiskCritical int64 `json:"diskCritical"`
 	// MaxWait is how long rows wait for an input that is behind.
 	MaxWait int64 `json:"maxWait"`
 	// IdleStop is how long recording goes on although nobody asks for anything.
@@ -50,6 +56,9 @@ func (s *recorderSettings) complete() {
 	setDefault(&s.MaxBytes, 10<<30)
 	setDefault(&s.OutOfOrder, min(7*day, s.Retention)) // as long as brokers keep messages
 	setDefault(&s.Lookback, 5*60*1000)
+	setDefault(&s.MaxAhead, recorder.DefaultMaxAhead.Milliseconds())
+	setDefault(&s.DiskLow, 1<<30)
+	setDefault(&s.DiskCritical, s.DiskLow/4)
 	setDefault(&s.MaxWait, 2000)
 	setDefault(&s.IdleStop, max(30*day, s.Retention))
 	setDefault(&s.HostInterval, 1000)
@@ -63,6 +72,11 @@ func (s recorderSettings) check() error {
 		bounds{"out-of-order window", s.OutOfOrder, 0, s.Retention, "ms"},
 		bounds{"sample interval", s.Interval, signal.MinTick, hour, "ms"},
 		bounds{"lookback", s.Lookback, s.Interval, 30 * day, "ms"},
+		// More would have one sample make the store refuse all of now.
+		bounds{"time that samples may be ahead", s.MaxAhead, 1, max(s.OutOfOrder, hour), "ms"},
+		bounds{"free space below which nothing is stored", s.DiskLow, 32 << 20, 1 << 50, "bytes"},
+		// The disk must go through the first floor before it comes to the second.
+		bounds{"free space below which the store is closed", s.DiskCritical, 16 << 20, s.DiskLow / 2, "bytes"},
 		bounds{"wait for late inputs", s.MaxWait, 1, hour, "ms"},
 		bounds{"time after which recording stops when unused", s.IdleStop, s.Retention, 3650 * day, "ms"},
 		bounds{"interval of the host input", s.HostInterval, 250, hour, "ms"},
@@ -85,6 +99,7 @@ func openRecorder(_ context.Context, in *instance, s backend.DataSourceInstanceS
 func (s recorderSettings) config(secrets map[string]string) (recorder.Config, error) {
 	c := recorder.Config{
 		Retention: ms(s.Retention), MaxBytes: s.MaxBytes, OutOfOrder: ms(s.OutOfOrder), MaxWait: ms(s.MaxWait), Idle: ms(s.IdleStop),
+		MaxAhead: ms(s.MaxAhead), DiskLow: s.DiskLow, DiskCritical: s.DiskCritical,
 	}
 	if !s.NoHost {
 		c.Inputs = append(c.Inputs, host.Input{Interval: ms(s.HostInterval)})

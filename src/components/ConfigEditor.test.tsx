@@ -109,6 +109,9 @@ describe('the recorder', () => {
     ['Out-of-order window', '7d', '2h', { outOfOrder: 7_200_000 }],
     ['Lookback', '5m', '1h 30m', { lookback: 5_400_000 }],
     ['Wait for late inputs', '2s', '500ms', { maxWait: 500 }],
+    ['Samples may be ahead', '10m', '1m', { maxAhead: 60_000 }],
+    ['Store nothing below', '1 GiB', '2 GiB', { diskLow: 2_147_483_648 }],
+    ['Close the store below', '256 MiB', '128 MiB', { diskCritical: 134_217_728 }],
     ['Stop when not used', '30d', '60d', { idleStop: 5_184_000_000 }],
     ['Interval', '1s', '500 ms', { hostInterval: 500 }],
   ])('has %s', async (label, fallback, text, recorder) => {
@@ -225,7 +228,7 @@ describe('the status', () => {
     open();
     tick(0);
     act(() => row('plant').getByRole('button').click());
-    expect(screen.getByText(/Refused, more than 10 s ahead/).parentElement).toHaveTextContent(': 3');
+    expect(screen.getByText(/Refused, too far ahead/).parentElement).toHaveTextContent(': 3');
     expect(screen.getByText(/Skipped, not a number/).parentElement).toHaveTextContent(': 12, the first: abc');
     expect(screen.getByText('{"v":1}').parentElement).toHaveTextContent('from a/b');
     expect(screen.getByText('v{b="b"} 1 @ 2026-01-01T00:00:00Z')).toBeInTheDocument();

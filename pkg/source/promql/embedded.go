@@ -53,7 +53,14 @@ func (e Embedded) Check(ctx context.Context) (string, error) {
 	wait(ctx, receiveWait, s, func(in recorder.InputStatus) bool { return in.Samples > 0 || in.Trouble != "" })
 	st := s.Status()
 	lines := []string{fmt.Sprintf("The recorder has %d series in %d MB.", st.Series, (st.Bytes+1<<20-1)>>20)}
-	broken := false
+	broken := st.NotReady != ""
+	if broken {
+		lines[0] = "Nothing is recorded now. " + st.NotReady
+	}
+	if r := st.Removed; r != nil {
+		lines = append(lines, fmt.Sprintf("%d samples from %s to %s were ahead of this machine's clock, and deleted.", r.Samples,
+			time.UnixMilli(r.From).UTC().Format(time.RFC3339), time.UnixMilli(r.To).UTC().Format(time.RFC3339)))
+	}
 	for _, in := range st.Inputs {
 		line := fmt.Sprintf("Input %s: %.0f samples/s.", in.Name, in.Rate)
 		switch {
@@ -147,7 +154,8 @@ func (e Embedded) Range(ctx context.Context, expr string, lookback time.Duration
 			return nil, err
 		}
 		err = fmt.Errorf("PromQL: %w", err)
-		if !errors.As(err, new(upstream.ErrStorage)) {
+		// A query is at fault, or a store that cannot be read now.
+		if stored := (upstream.ErrStorage{}); !errors.As(err, &stored) || errors.Is(stored.Err, recorder.ErrNotReady) {
 			err = source.Downstream(err)
 		}
 		return nil, err

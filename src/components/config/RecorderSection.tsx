@@ -28,8 +28,19 @@ export function RecorderSection({ settings, onChange, saved }: Props) {
 }
 
 function StorageSection({ settings, onChange, saved }: Props) {
-  const { retention, maxBytes, outOfOrder, interval, lookback, maxWait, idleStop, hostInterval } =
-    settings.jsonData.recorder ?? {};
+  const {
+    retention,
+    maxBytes,
+    outOfOrder,
+    interval,
+    lookback,
+    maxWait,
+    idleStop,
+    hostInterval,
+    maxAhead,
+    diskLow,
+    diskCritical,
+  } = settings.jsonData.recorder ?? {};
   const disabled = settings.readOnly;
   const save = (change: RecorderOptions) => onChange(withRecorder(settings, change));
   const kept = retention ?? RETENTION;
@@ -96,6 +107,36 @@ function StorageSection({ settings, onChange, saved }: Props) {
           fallback={2 * SECOND}
           disabled={disabled}
           onChange={(value) => save({ maxWait: value })}
+        />
+        <DurationField
+          label="Samples may be ahead"
+          description="Of this machine's clock. Those further ahead are refused."
+          value={maxAhead}
+          least={1}
+          most={Math.max(outOfOrder ?? Math.min(kept, 7 * DAY), HOUR)}
+          fallback={10 * MINUTE}
+          disabled={disabled}
+          onChange={(value) => save({ maxAhead: value })}
+        />
+        <SizeField
+          label="Store nothing below"
+          description="Free space on the disk. Below it brokers keep their messages, and what is pushed is refused."
+          value={diskLow}
+          least={32 * MIB}
+          most={PIB}
+          fallback={GIB}
+          disabled={disabled}
+          onChange={(value) => save({ diskLow: value })}
+        />
+        <SizeField
+          label="Close the store below"
+          description="Free space on the disk. Below it queries fail as well, until there is room again."
+          value={diskCritical}
+          least={16 * MIB}
+          most={(diskLow ?? GIB) / 2}
+          fallback={(diskLow ?? GIB) / 4}
+          disabled={disabled}
+          onChange={(value) => save({ diskCritical: value })}
         />
         <DurationField
           label="Stop when not used"

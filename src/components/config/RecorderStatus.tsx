@@ -16,6 +16,13 @@ export function RecorderStatus({ status, at = 0, error }: Polled) {
               Nobody asked for samples for long. Recording goes on with the next query of a panel or an alert rule.
             </Alert>
           )}
+          {status.notReady && <Alert severity="error" title={`Nothing is recorded: ${status.notReady}`} />}
+          {status.removed && (
+            <Alert severity="info" title="Samples ahead of this machine's clock were deleted">
+              {count(status.removed.samples)} samples from {dateTimeFormat(status.removed.from)} to{' '}
+              {dateTimeFormat(status.removed.to)}, on {dateTimeFormat(status.removed.at)}.
+            </Alert>
+          )}
           <InteractiveTable
             columns={COLUMNS}
             data={status.inputs ?? NONE}
@@ -77,12 +84,15 @@ export function StateBadge({ input: { connected, trouble } }: { input: InputStat
   );
 }
 
-function Facts({ status: { series, bytes, oldest, settled, stops }, at }: { status: Status; at: number }) {
+function Facts({ status: { series, bytes, diskFree, oldest, settled, stops }, at }: { status: Status; at: number }) {
   const age = Math.max(0, at - settled);
   return (
     <Stack direction="row" wrap="wrap" gap={4}>
       <Fact name="Series">{count(series)}</Fact>
       <Fact name="On disk">{formattedValueToString(getValueFormat('bytes')(bytes, 1))}</Fact>
+      {diskFree !== undefined && diskFree > 0 && (
+        <Fact name="Free">{formattedValueToString(getValueFormat('bytes')(diskFree, 1))}</Fact>
+      )}
       <Fact name="Oldest sample">{oldest > 0 ? timeWithAge(oldest) : 'none yet'}</Fact>
       <Fact name="Settled">{settled > 0 ? `${formattedValueToString(getValueFormat('ms')(age))} ago` : 'not yet'}</Fact>
       {stops !== undefined && stops > 0 && <Fact name="Stops if not used">{timeWithAge(stops)}</Fact>}
@@ -104,8 +114,8 @@ function Fact({ name, children }: { name: string; children: ReactNode }) {
 function Details({ input }: { input: InputStatus }) {
   const { refused, skipped = {}, last, lastError } = input;
   const reasons = [
-    { reason: 'more than 10 s ahead of the clock', count: refused.future },
-    { reason: 'older than the out-of-order window', count: refused.tooOld },
+    { reason: 'too far ahead of the clock', count: refused.future },
+    { reason: 'older than the out-of-order window or the retention', count: refused.tooOld },
     { reason: 'another value for a stored time', count: refused.duplicate },
   ].filter((r) => r.count > 0);
   const nothing = !lastError && !last && reasons.length === 0 && Object.keys(skipped).length === 0;

@@ -13,6 +13,12 @@ export interface Status {
   used?: number;
   /** When recording stops for want of use. */
   stops?: number;
+  /** Why nothing can be stored now. */
+  notReady?: string;
+  /** In bytes, 0 if it is not known. */
+  diskFree?: number;
+  /** What was deleted last because it was ahead of the clock. */
+  removed?: { samples: number; from: number; to: number; at: number };
 }
 
 export interface InputStatus {
