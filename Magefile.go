@@ -132,12 +132,16 @@ func Lint(ctx context.Context) error {
 	return inTurn(ctx, "go run "+golangci+" run ./...", "npm run typecheck", "npm run lint")
 }
 
-// Bench runs the benchmarks of back end and front end.
+// Bench measures the plugin beside its peers and writes docs/performance.md, then
+// runs the benchmarks of the front end.
 func Bench(ctx context.Context) error {
+	if err := sh.RunV("go", "run", "./pkg/bench"); err != nil {
+		return err
+	}
 	if err := NodeModules(ctx); err != nil {
 		return err
 	}
-	return inTurn(ctx, "go test -run ^$ -bench . -benchmem ./pkg/...", "npm run bench --if-present")
+	return inTurn(ctx, "npm run bench --if-present")
 }
 
 // Demo shows history running into a live tail in the terminal. It needs Go

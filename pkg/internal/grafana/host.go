@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"sync/atomic"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/grpcplugin"
@@ -18,12 +19,14 @@ import (
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/stats"
 )
 
 // Plugin is a running plugin binary.
 type Plugin struct {
 	client      *goplugin.Client
 	pid         int
+	received    received
 	data        grpcplugin.DataClient
 	stream      grpcplugin.StreamClient
 	diagnostics grpcplugin.DiagnosticsClient
@@ -38,7 +41,8 @@ func Start(binary string) (*Plugin, error) { return StartLogging(binary, io.Disc
 
 // StartLogging starts the binary, whose log goes to the writer.
 func StartLogging(binary string, log io.Writer) (*Plugin, error) {
-	client := goplugin.NewClient(&goplugin.ClientConfig{
+	p := &Plugin{}
+	p.client = goplugin.NewClient(&goplugin.ClientConfig{
 		// The constants and the version are those of the SDK's grpcplugin.Serve.
 		HandshakeConfig: goplugin.HandshakeConfig{
 			ProtocolVersion:  grpcplugin.ProtocolVersion,
@@ -54,12 +58,14 @@ func StartLogging(binary string, log io.Writer) (*Plugin, error) {
 		Cmd:              exec.Command(binary),
 		Stderr:           log,
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
-		GRPCDialOptions:  []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage))},
-		Logger:           hclog.NewNullLogger(),
+		GRPCDialOptions: []grpc.DialOption{
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
+			grpc.WithStatsHandler(&p.received),
+		},
+		Logger: hclog.NewNullLogger(),
 	})
-	p := &Plugin{client: client}
 	if err := p.dispense(); err != nil {
-		client.Kill()
+		p.client.Kill()
 		return nil, fmt.Errorf("start %s: %w", binary, err)
 	}
 	return p, nil
@@ -96,6 +102,23 @@ func (p *Plugin) PID() int { return p.pid }
 
 // Exited reports whether the plugin's process has ended.
 func (p *Plugin) Exited() bool { return p.client.Exited() }
+
+// Received returns how many bytes of answers and packets have come from the
+// plugin, as they travel.
+func (p *Plugin) Received() uint64 { return p.received.Load() }
+
+// received counts bytes as gRPC's stats handler.
+type received struct{ atomic.Uint64 }
+
+func (r *received) HandleRPC(_ context.Context, s stats.RPCStats) {
+	if in, ok := s.(*stats.InPayload); ok {
+		r.Add(uint64(in.WireLength)) // never negative
+	}
+}
+
+func (*received) HandleConn(context.Context, stats.ConnStats)                       {}
+func (*received) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context   { return ctx }
+func (*received) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
 
 // Kill ends the plugin with SIGKILL, in the middle of whatever it does.
 func (p *Plugin) Kill() error {

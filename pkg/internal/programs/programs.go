@@ -34,7 +34,9 @@ const ours = "github.com/continuum-live/continuum-datasource"
 var (
 	Plugin     = &Program{name: "the plugin", module: ours, dir: "./pkg", tags: "arrow_json_stdlib"}
 	MetricsAPI = &Program{name: "the example of a metrics API", module: ours, dir: "./examples/metrics-api", tags: "arrow_json_stdlib"}
-	Prometheus = &Program{name: "Prometheus", module: "github.com/prometheus/prometheus", dir: "./cmd/prometheus", tags: "remove_all_sd"}
+	// EmptyPlugin has streams that send one row a second, and nothing else.
+	EmptyPlugin = &Program{name: "the empty plugin", module: ours, dir: "./pkg/bench/empty", tags: "arrow_json_stdlib"}
+	Prometheus  = &Program{name: "Prometheus", module: "github.com/prometheus/prometheus", dir: "./cmd/prometheus", tags: "remove_all_sd"}
 )
 
 // Main is what TestMain passes to os.Exit: it builds the programs that the

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/grafana/grafana-plugin-sdk-go/backend"
+
+	"github.com/continuum-live/continuum-datasource/pkg/internal/programs"
+)
+
+// channels measures many streams that have nothing in common, beside as many of a
+// plugin that does nothing else.
+func channels(ctx context.Context, dir string) (table, error) {
+	t := table{
+		title: "Distinct channels",
+		text: "So many streams at once, each of another query of the signal and with one row a second, beside as many streams of a plugin that sends a constant " +
+			"row every second. Lag is from a row's time to its arrival; all rows are due at the same moment.",
+		columns: []string{"channels", "plugin", "CPU cores", "memory", "lag p50", "lag p99", "CPU ratio"},
+	}
+	for _, n := range []int{1000, 10_000} {
+		var cpu [2]float64
+		for i, s := range []struct {
+			name    string
+			program *programs.Program
+			stream  func(p *plugin, i int) (path string, raw json.RawMessage, err error)
+		}{
+			{"Continuum", programs.Plugin, func(p *plugin, i int) (string, json.RawMessage, error) {
+				rsp, err := p.query(ctx, fmt.Sprintf(`{"shape":"walk","lowerLimit":%d,"tickInterval":1000,"live":true}`, -i), time.Second, time.Minute, time.Now())
+				if err != nil {
+					return "", nil, err
+				}
+				return subscription(rsp.Frames[0])
+			}},
+			{"empty", programs.EmptyPlugin, func(_ *plugin, i int) (string, json.RawMessage, error) { return strconv.Itoa(i), nil, nil }},
+		} {
+			p, err := start(s.program, dir, `{"source":"signal","maxStreams":20000,"maxStreamsPerUser":20000}`)
+			if err != nil {
+				return t, err
+			}
+			r, err := p.many(ctx, n, s.stream)
+			p.Stop()
+			if err != nil {
+				return t, fmt.Errorf("%s, %d: %w", s.name, n, err)
+			}
+			cpu[i] = r.cores
+			cells := []string{strconv.Itoa(n), s.name, fmt.Sprintf("%.2f", r.cores), fmt.Sprintf("%d MB", r.memory/1e6),
+				milliseconds(median(r.lags)), milliseconds(percentile(r.lags, 99))}
+			t.add(append(cells, "")...)
+		}
+		ours := t.rows[len(t.rows)-2]
+		ours[len(ours)-1] = ratio(cpu[0] / cpu[1])
+		t.bars = append(t.bars, bar{fmt.Sprintf("%d channels: CPU", n), cpu[0] / cpu[1]})
+	}
+	return t, nil
+}
+
+type streamed struct {
+	cores  float64
+	memory uint64 // bytes resident
+	lags   []time.Duration
+}
+
+// many opens so many streams and measures the plugin while they run.
+func (p *plugin) many(ctx context.Context, n int, stream func(*plugin, int) (string, json.RawMessage, error)) (l streamed, err error) {
+	ctx, stop := context.WithCancel(ctx)
+	var wait sync.WaitGroup
+	defer wait.Wait()
+	defer stop()
+	var mu sync.Mutex
+	var ended error
+	measured := false
+	for i := range n {
+		path, raw, err := stream(p, i)
+		if err != nil {
+			return l, err
+		}
+		wait.Go(func() {
+			newest := time.Now().UnixMilli()
+			err := p.RunStream(ctx, &backend.RunStreamRequest{PluginContext: p.context, Path: path, Data: raw}, func(packet []byte) {
+				at := newestTime(packet)
+				if at <= newest {
+					return
+				}
+				newest = at
+				lag := time.Since(time.UnixMilli(at))
+				mu.Lock()
+				if measured {
+					l.lags = append(l.lags, lag)
+				}
+				mu.Unlock()
+			})
+			if ctx.Err() == nil {
+				mu.Lock()
+				ended = fmt.Errorf("a stream ended: %w", err)
+				mu.Unlock()
+			}
+		})
+	}
+	if err := sleep(ctx, 5*time.Second); err != nil { // until the repeats after a join are over
+		return l, err
+	}
+	mu.Lock()
+	measured = true
+	mu.Unlock()
+	before, err := p.cpu()
+	if err != nil {
+		return l, err
+	}
+	began := time.Now()
+	if err := sleep(ctx, watched); err != nil {
+		return l, err
+	}
+	after, err := p.cpu()
+	if err != nil {
+		return l, err
+	}
+	memory, err := p.process.MemoryInfo()
+	if err != nil {
+		return l, err
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	measured = false
+	l.cores, l.memory = (after-before)/time.Since(began).Seconds(), memory.RSS
+	if len(l.lags) < n {
+		ended = errors.Join(ended, fmt.Errorf("only %d rows came from %d streams", len(l.lags), n))
+	}
+	return l, ended
+}
