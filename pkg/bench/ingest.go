@@ -37,7 +37,7 @@ import (
 
 const (
 	messages = 50_000 // in a run
-	sensors  = 1000    // topics, and series
+	sensors  = 1000   // topics, and series
 	turns    = 3
 	// ahead is how many messages may be under way: brokers drop what waits for
 	// longer.

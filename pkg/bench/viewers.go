@@ -79,7 +79,11 @@ func viewers(ctx context.Context, dir string) (table, error) {
 		if err != nil {
 			return t, err
 		}
-		streamed, err := p.watch(ctx, p.follow())
+		follow, err := p.follow(ctx)
+		if err != nil {
+			return t, err
+		}
+		streamed, err := p.watch(ctx, follow)
 		if err != nil {
 			return t, err
 		}
@@ -161,20 +165,17 @@ func (p *plugin) poll(n int) func(context.Context, *watch, *sync.Mutex) error {
 	}
 }
 
-// follow follows the panel's stream, of which there is one however many viewers
-// there are.
-func (p *plugin) follow() func(context.Context, *watch, *sync.Mutex) error {
+// follow asks for the panel and returns what follows its stream, of which there
+// is one however many viewers there are.
+func (p *plugin) follow(ctx context.Context) (func(context.Context, *watch, *sync.Mutex) error, error) {
+	rsp, err := p.query(ctx, `{"expr":"live","live":true}`, time.Second, panel, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	path, raw, err := subscription(rsp.Frames[0])
 	return func(ctx context.Context, w *watch, _ *sync.Mutex) error {
-		rsp, err := p.query(ctx, `{"expr":"live","live":true}`, time.Second, panel, time.Now())
-		if err != nil {
-			return err
-		}
-		path, raw, err := subscription(rsp.Frames[0])
-		if err != nil {
-			return err
-		}
 		newest := time.Now().UnixMilli()
-		err = p.RunStream(ctx, &backend.RunStreamRequest{PluginContext: p.context, Path: path, Data: raw}, func(packet []byte) {
+		err := p.RunStream(ctx, &backend.RunStreamRequest{PluginContext: p.context, Path: path, Data: raw}, func(packet []byte) {
 			if at := newestTime(packet); at > newest {
 				newest = at
 				w.lags = append(w.lags, time.Since(time.UnixMilli(at)))
@@ -184,7 +185,7 @@ func (p *plugin) follow() func(context.Context, *watch, *sync.Mutex) error {
 			return fmt.Errorf("the stream ended: %w", err)
 		}
 		return nil
-	}
+	}, err
 }
 
 // subscription returns what Grafana's front end subscribes to after an answer.
