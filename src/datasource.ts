@@ -1,44 +1,33 @@
 import {
   AdHocVariableFilter,
-  DataFrame,
   DataQueryRequest,
   DataQueryResponse,
   DataSourceApi,
   DataSourceGetTagKeysOptions,
   DataSourceGetTagValuesOptions,
   DataSourceInstanceSettings,
-  isLiveChannelStatusEvent,
-  LiveChannelAddress,
-  LiveChannelConnectionState,
-  LiveChannelScope,
-  LoadingState,
   MetricFindValue,
-  rangeUtil,
   ScopedVars,
 } from '@grafana/data';
-import {
-  config,
-  DataSourceWithBackend,
-  getGrafanaLiveSrv,
-  getTemplateSrv,
-  isExpressionReference,
-  StreamingFrameAction,
-  StreamOptionsProvider,
-} from '@grafana/runtime';
+import { DataSourceWithBackend, getTemplateSrv, StreamOptionsProvider } from '@grafana/runtime';
 import { DataQuery } from '@grafana/schema';
 import { omit } from 'lodash';
-import { combineLatest, connect, defer, EMPTY, filter, map, merge, Observable, switchMap, take, takeWhile } from 'rxjs';
-import { guard, nonceOf, noted } from './guard';
+import { defer, Observable } from 'rxjs';
+import { guard } from './guard';
+import { combined, isLive, openStream, untilRefused, wantsStream } from './live';
 import { Names } from './names';
+import { nonces } from './nonces';
 import { inPromQL, matcherOf, selector, withFilters } from './promql';
-import { isCompared } from './scenes';
-import { Ask, DEFAULT_METRIC_QUERY, DEFAULT_QUERY, DEFAULT_SOURCE, Options, Query, SourceName, Terms } from './types';
+import { LiveRange } from './range';
+import { Ask, DEFAULT_METRIC_QUERY, DEFAULT_QUERY, DEFAULT_SOURCE, Options, Query, SourceName } from './types';
 import { variablesOf } from './variables';
 
 export class DataSource extends DataSourceWithBackend<Query, Options> {
   readonly source: SourceName;
   /** How far apart samples usually are, in milliseconds. */
   readonly sampleInterval: number;
+  /** How long an answer may take, in milliseconds. */
+  private readonly patience: number;
   /** Whether a new query can ask for the metrics of Grafana's own machine. */
   private readonly hasHost: boolean;
 
@@ -50,6 +39,7 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
       source === 'prometheus'
         ? (prometheus?.interval ?? 15_000)
         : (recorder?.interval ?? recorder?.hostInterval ?? 1000);
+    this.patience = patienceOf(settings.jsonData);
     this.hasHost = source === 'recorder' && !recorder?.noHost;
     if (this.isPromQL) {
       // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment -- one class of the union
@@ -75,42 +65,31 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
     if (!isLive(request)) {
       return super.query({ ...request, targets });
     }
+    const range = new LiveRange(request);
     const answers = targets.map((target) => {
       const query = (ask?: Ask) =>
         super.query({
           ...request,
           // Grafana cancels a request when another one starts under the same id.
           requestId: request.requestId && `${request.requestId}-${target.refId}`,
-          // Taken anew: what Grafana hands over can be old (in the panel editor) and becomes so while the guard runs.
-          range: rangeUtil.convertRawToRange(request.range.raw, request.timezone),
+          range: ask?.live ? range.streamed() : range.now(),
           targets: [{ ...target, ...ask }],
         });
-      return wantsStream(target)
-        ? guard((ask) => query(ask).pipe(untilRefused), target.refId, nonceOf(this.uid))
-        : defer(() => query());
+      const panel = {
+        refId: target.refId,
+        nonces,
+        key: this.keyOf(target, request),
+        wanted: () => range.wanted(),
+        grows: range.grows,
+        patience: this.patience,
+      };
+      return wantsStream(target) ? guard((ask) => query(ask).pipe(untilRefused), panel) : defer(() => query());
     });
-    return combineLatest(answers).pipe(map(combine));
+    return combined(answers);
   }
 
-  /**
-   * Called by Grafana for an answer that names a channel, just before it subscribes. An exception here would reach the
-   * user as "No data" without a word.
-   */
-  override streamOptionsProvider: StreamOptionsProvider<Query> = (_request, frame) => {
-    const { data, step = 1000, window = 0 }: Partial<Terms> = frame.meta?.custom ?? {};
-    try {
-      openChannel(frame.meta?.channel ?? '', data);
-    } catch (error) {
-      console.error('Continuum: the channel could not be opened with its data', error);
-    }
-    return {
-      action: StreamingFrameAction.Append,
-      // Every viewer's join repeats the overlap to all, so that far more rows come in than are shown.
-      maxLength: (4 * window) / step + 10_000,
-      // A little more than is shown, for repeats make the buffer's cut by age inexact.
-      maxDelta: window + 30_000,
-    };
-  };
+  /** Called by Grafana for an answer that names a channel, just before it subscribes. */
+  override streamOptionsProvider: StreamOptionsProvider<Query> = (_request, frame) => openStream(frame);
 
   override getDefaultQuery(): Partial<Query> {
     if (this.source === 'metrics-api') {
@@ -168,6 +147,14 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
     };
   }
 
+  /** The same for queries that may have the same rows. */
+  private keyOf(target: Query, { scopedVars, intervalMs }: DataQueryRequest<Query>): string {
+    const repeated = Object.entries(scopedVars).flatMap(([name, v]) =>
+      name.startsWith('__') ? [] : [[name, v?.value]],
+    );
+    return JSON.stringify([this.uid, intervalMs, omit(target, ['refId', 'key', 'datasource']), repeated]);
+  }
+
   private async tagKeys({ filters, timeRange }: Partial<DataSourceGetTagKeysOptions> = {}): Promise<MetricFindValue[]> {
     return asTags(await new Names(this, timeRange).labels(selectorOf(filters)));
   }
@@ -180,6 +167,14 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
 
 const asTags = (texts: string[]) => texts.map((text): MetricFindValue => ({ text }));
 const selectorOf = (filters: AdHocVariableFilter[] = []) => selector('', filters.map(matcherOf)) || undefined;
+
+/**
+ * How long an answer may take under the settings: a little more than the back end gives the source, so that its error is
+ * what the user reads. A query on a dead connection would otherwise hold a panel for ever.
+ */
+function patienceOf({ timeout = 30, prometheus }: Options): number {
+  return Math.max(timeout * 1000, prometheus?.queryTimeout ?? 0) + 5_000;
+}
 
 /** What every machine has, so that a new query shows something at once. */
 const STARTER = 'sum by (mode) (rate(node_cpu_seconds_total{mode!="idle"}[$__rate_interval]))';
@@ -207,70 +202,3 @@ const LATER: ScopedVars = Object.fromEntries(
     { text: `$${name}`, value: `$${name}` },
   ]),
 );
-
-const wantsStream = (target: Query) => target.withStreaming !== false;
-
-/** Whether a stream is wanted and whoever asks can live with an answer that never ends. */
-function isLive(request: DataQueryRequest<Query>): boolean {
-  return (
-    request.targets.some(wantsStream) &&
-    // The range that Grafana's own axis slides by. In a time comparison it differs from rangeRaw, which stays relative.
-    request.range.raw.to === 'now' &&
-    config.liveEnabled &&
-    !config.publicDashboardAccessToken &&
-    // Mixed panels, time comparisons and expressions wait until every query has completed.
-    !(request.requestId as string | undefined)?.startsWith('mixed-') && // not every caller gives one
-    !isCompared(request) &&
-    !request.targets.some((target) => isExpressionReference(target.datasource))
-  );
-}
-
-/**
- * Opens a channel together with its subscription data. Grafana's own subscription, which follows at once, has no way to
- * pass them and finds the channel open instead: it lives for another 250 ms without a subscriber.
- */
-function openChannel(channel: string, data?: string) {
-  getGrafanaLiveSrv().getStream(addressOf(channel, data)).subscribe().unsubscribe();
-}
-
-function addressOf(channel: string, data?: string): LiveChannelAddress {
-  const [, stream = '', ...path] = channel.split('/');
-  const address = { scope: LiveChannelScope.DataSource, stream, path: path.join('/'), data };
-  return Object.assign(address, { namespace: stream }); // what versions before 12.4 call it
-}
-
-/**
- * Ends the answers when Grafana's server refuses the subscription, as it does with one that comes over a connection of
- * more than ten minutes: then nothing will come, Grafana does not try again, and its data stream does not say so.
- */
-const untilRefused = connect((answers: Observable<DataQueryResponse>) =>
-  // The answer itself goes first: who gets it has to know that there was a channel.
-  merge(answers, answers.pipe(take(1), switchMap(refusal))).pipe(takeWhile((answer) => answer !== undefined)),
-);
-
-function refusal({ data }: DataQueryResponse): Observable<undefined> {
-  const { channel, custom } = (data[0] as DataFrame | undefined)?.meta ?? {};
-  if (!channel) {
-    return EMPTY;
-  }
-  return getGrafanaLiveSrv()
-    .getStream(addressOf(channel, (custom as Partial<Terms> | undefined)?.data))
-    .pipe(
-      filter((event) => isLiveChannelStatusEvent(event) && event.state === LiveChannelConnectionState.Disconnected),
-      map(() => undefined),
-    );
-}
-
-/** One answer for all targets, in their order. */
-function combine(answers: DataQueryResponse[]): DataQueryResponse {
-  const data = answers.flatMap((answer) => answer.data);
-  const errors = answers.flatMap((answer) => answer.errors ?? answer.error ?? []);
-  const streaming = answers.some((answer) => answer.state === LoadingState.Streaming);
-  if (streaming && errors.length) {
-    // An error would stop the time axis of the series that do stream.
-    const text = errors.map((error) => `${error.refId}: ${error.message}`).join('\n');
-    return { key: 'all', state: LoadingState.Streaming, data: [noted(data[0], text), ...data.slice(1)] };
-  }
-  const state = errors.length ? LoadingState.Error : streaming ? LoadingState.Streaming : LoadingState.Done;
-  return { key: 'all', state, data, error: errors[0], errors: errors.length ? errors : undefined };
-}

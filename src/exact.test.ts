@@ -1,5 +1,5 @@
 import { DataFrame, FieldType } from '@grafana/data';
-import { exact } from './exact';
+import { exact, Wanted } from './exact';
 import { Terms } from './types';
 
 const STEP = 10;
@@ -29,10 +29,32 @@ describe('exact', () => {
     ['no rows where none were promised', [10, 20], { first: 30 }, [], []],
     ['no rows yet', [], {}, [], []],
   ])('reads %s', (_, times, terms, wantTimes, wantValues) => {
-    const { rows, newest, step } = exact(buffer(times, terms), 'A');
-    expect([newest, step]).toEqual([Math.max(...times), STEP]);
+    const { rows } = exact(buffer(times, terms), 'A');
     expect(rows?.fields.map((f) => f.values)).toEqual([wantTimes, wantValues]);
     expect(rows?.length).toBe(wantTimes.length);
+  });
+
+  it.each<[string, Partial<Wanted>, number[]]>([
+    ['from a time on', { from: 20 }, [20, 30, 40, 50]],
+    ['from a time between two rows on', { from: 21 }, [30, 40, 50]],
+    ['from a time on that is not reached', { from: 60 }, []],
+    ['no more than the window', { from: 0 }, [10, 20, 30, 40, 50]],
+    ['the newest of a length', { length: 20 }, [40, 50]],
+    ['the newest of an uneven length', { length: 25 }, [30, 40, 50]],
+    ['until a time', { length: 20, to: 35 }, [20, 30]],
+    ['from a time until another', { from: 20, to: 40 }, [20, 30, 40]],
+  ])('reads what is wanted: %s', (_, wanted, want) => {
+    const { rows, doubt } = exact(buffer([10, 20, 30, 40, 50]), 'A', { length: 50, reach: 50, ...wanted });
+    expect(doubt).toBeUndefined();
+    expect(rows?.fields[0]?.values).toEqual(want);
+  });
+
+  it('tells when the range outgrows the window', () => {
+    const outgrown = (wanted: Wanted) => exact(buffer([10, 20, 30, 40, 50]), 'A', wanted).outgrown;
+    expect(outgrown({ length: 50, reach: 50 })).toBe(false);
+    expect(outgrown({ length: 51, reach: 51 })).toBe(true);
+    expect(outgrown({ from: 15, length: 40, reach: 40 })).toBe(false);
+    expect(outgrown({ from: 15, length: 41, reach: 41 })).toBe(true); // before it is too late
   });
 
   it.each<[string, DataFrame, string, boolean]>([

@@ -1,6 +1,7 @@
 import { DataFrame, DataFrameJSON, DataQueryResponse, FieldType, LoadingState } from '@grafana/data';
 import { NEVER, Observable, of, Subscription, take, throwError } from 'rxjs';
-import { guard, Nonce, nonceOf } from './guard';
+import { guard, Panel as Terms } from './guard';
+import { Nonces } from './nonces';
 import { DELAY, Server, Tab } from './testing/live';
 import { Ask } from './types';
 
@@ -8,24 +9,25 @@ const START = 1_700_000_000_003;
 
 /** A panel with one guarded query. */
 class Panel {
-  readonly asked: Array<{ at: number; nonce: number; resync?: string }> = [];
+  readonly asked: Array<Ask & { at: number }> = [];
   readonly answers: DataQueryResponse[] = [];
   private sub?: Subscription;
 
   constructor(
-    private readonly nonce: Nonce,
+    private readonly nonces: Nonces,
     private readonly query: (ask: Ask) => Observable<DataQueryResponse>,
-    private readonly refId = 'A',
+    private readonly terms: Partial<Terms> = {},
   ) {
     this.open();
   }
 
   open() {
     const query = (ask: Ask) => {
-      this.asked.push({ at: Date.now() - START, nonce: ask.nonce, resync: ask.resync });
+      this.asked.push({ at: Date.now() - START, ...ask });
       return this.query(ask);
     };
-    this.sub = guard(query, this.refId, this.nonce).subscribe((answer) => this.answers.push(answer));
+    const terms = { refId: 'A', nonces: this.nonces, key: 'query', patience: 30_000, ...this.terms };
+    this.sub = guard(query, terms).subscribe((answer) => this.answers.push(answer));
   }
 
   close() {
@@ -87,13 +89,13 @@ describe.each([20, 1000])('a panel at a step of %d ms', (STEP) => {
   const WINDOW = 60 * 1000;
   let server: Server;
   let tab: Tab;
-  let nonce: Nonce;
-  const live = (window = WINDOW) => new Panel(nonce, ({ nonce }) => tab.query(window, nonce));
+  let nonces: Nonces;
+  const live = (window = WINDOW) => new Panel(nonces, ({ nonce }) => tab.query(window, nonce));
 
   beforeEach(() => {
     server = new Server(STEP);
     tab = new Tab(server);
-    nonce = { current: 0 };
+    nonces = new Nonces();
   });
 
   it('shows history at once and every row after it, with one query', () => {
@@ -109,7 +111,7 @@ describe.each([20, 1000])('a panel at a step of %d ms', (STEP) => {
     const first = live();
     wait(40_000);
     const other = new Tab(server);
-    const viewer = new Panel({ current: 0 }, ({ nonce }) => other.query(WINDOW, nonce));
+    const viewer = new Panel(new Nonces(), ({ nonce }) => other.query(WINDOW, nonce));
     const second = live();
     wait(5000);
     [first, viewer, second].forEach((panel) => expectUpToDate(panel, STEP, WINDOW));
@@ -168,13 +170,13 @@ describe('guard', () => {
   const WINDOW = 20_000;
   let server: Server;
   let tab: Tab;
-  let nonce: Nonce;
-  const live = (refId = 'A') => new Panel(nonce, ({ nonce }) => tab.query(WINDOW, nonce), refId);
+  let nonces: Nonces;
+  const live = (refId = 'A') => new Panel(nonces, ({ nonce }) => tab.query(WINDOW, nonce), { refId });
 
   beforeEach(() => {
     server = new Server(STEP);
     tab = new Tab(server);
-    nonce = { current: 0 };
+    nonces = new Nonces();
   });
 
   it('needs the repeats of the overlap for what is lost at the join', () => {
@@ -200,7 +202,7 @@ describe('guard', () => {
     expect(panel.answers.length).toBe(before);
     expect(panel.resyncs).toEqual([]);
     wait(STEP + 250 + DELAY.query + DELAY.answer);
-    expect(panel.asked.slice(1)).toEqual([{ at: expect.any(Number), nonce: 1, resync: 'hole' }]);
+    expect(panel.asked.slice(1)).toEqual([{ at: expect.any(Number), live: true, nonce: 1, resync: 'hole' }]);
     expectUpToDate(panel, STEP, WINDOW);
   });
 
@@ -234,18 +236,23 @@ describe('guard', () => {
     expect(panel.resyncs).toEqual(['hole']);
   });
 
-  it('asks again, ever more slowly, while the buffer is too small', () => {
-    const panel = new Panel(nonce, ({ nonce }) => tab.query(WINDOW, nonce, { rows: 100 }));
-    wait(60_000);
-    expect(new Set(panel.resyncs)).toEqual(new Set(['short']));
-    expect(panel.asked.length).toBeLessThan(20);
-    expect(panel.last).toMatchObject({
-      state: LoadingState.Error,
-      error: { message: expect.stringContaining('history') },
-    });
-    const waits = panel.asked.slice(1).map(({ at }, i) => at - panel.asked[i]!.at - DELAY.query - DELAY.answer);
-    expect(waits.slice(0, 5)).toEqual([250, 500, 1000, 2000, 4000]);
-    expect(Math.max(...waits)).toBe(5000);
+  it('is polled while its streams are no good, and says so', () => {
+    const panel = new Panel(nonces, ({ live, nonce }) =>
+      live ? tab.query(WINDOW, nonce, { rows: 100 }) : tab.plain(WINDOW),
+    );
+    wait(599_000);
+    expect(panel.asked.filter(({ live }) => live)).toEqual([
+      expect.objectContaining({ nonce: 0, resync: undefined }),
+      expect.objectContaining({ nonce: 1, resync: 'short' }),
+      expect.objectContaining({ nonce: 2, resync: 'short' }),
+    ]);
+    expect(panel.asked.length).toBeLessThan(4 + 600 / 15);
+    expectExact(panel, STEP, WINDOW);
+    expect(panel.last?.state).toBe(LoadingState.Streaming);
+    expect(panel.notices).toEqual([expect.stringContaining('history')]);
+    expect(Date.now() - (panel.rows!.fields[0]!.values.at(-1) as number)).toBeLessThan(16_000);
+    wait(20_000);
+    expect(panel.asked.filter(({ live }) => live).length).toBe(4);
   });
 
   const changed: DataFrameJSON = {
@@ -260,18 +267,18 @@ describe('guard', () => {
 
   it('asks again when the back end says that the series have changed', () => {
     let names = ['a'];
-    const panel = new Panel(nonce, ({ nonce }) => tab.query(WINDOW, nonce, { names }));
+    const panel = new Panel(nonces, ({ nonce }) => tab.query(WINDOW, nonce, { names }));
     wait(3000);
     names = ['a', 'b'];
     server.publishAll(changed);
     expect(panel.rows?.fields.map(({ name }) => name)).toEqual(['time', 'a']);
-    wait(250 + DELAY.query + DELAY.answer);
+    wait(125 + DELAY.query + DELAY.answer);
     expect(panel.resyncs).toEqual(['fields']);
     expect(panel.rows?.fields.map(({ name }) => name)).toEqual(['time', 'a', 'b']);
   });
 
   it('never puts old and new series side by side', () => {
-    const panel = new Panel(nonce, ({ nonce }) => tab.query(WINDOW, nonce, { names: ['a'] }));
+    const panel = new Panel(nonces, ({ nonce }) => tab.query(WINDOW, nonce, { names: ['a'] }));
     wait(3000);
     server.publishAll(server.history(WINDOW, 0, ['b']));
     wait(1000);
@@ -292,33 +299,32 @@ describe('guard', () => {
     expectUpToDate(panel, STEP, WINDOW);
   });
 
-  it('asks again after a step and 15 s of silence', () => {
+  it('asks again after 15 s of silence', () => {
     const panel = live();
     wait(3000);
     const heard = (panel.rows!.fields[0]!.values.at(-1) as number) - START;
     server.mute = true;
     wait(20_000);
-    expect(panel.asked[1]).toEqual({ at: heard + STEP + 15_000 + 125, nonce: 1, resync: 'silence' });
+    const took = DELAY.query + DELAY.answer;
+    expect(panel.asked[1]).toEqual({ at: heard + 15_000 + took + 125, live: true, nonce: 1, resync: 'silence' });
   });
 
-  it('asks again when only old rows come, as they do when the clock of the source was set back', () => {
-    const panel = live();
-    wait(3000);
-    const heard = (panel.rows!.fields[0]!.values.at(-1) as number) - START;
-    const old = server.overlap();
-    server.mute = true;
-    for (let i = 0; i < 16; i++) {
-      wait(1000);
-      server.mute = false;
-      server.publishAll(old);
-      server.mute = true;
+  it('takes slow for alive: the newest rows are repeated while there are no others', () => {
+    server = new Server(60_000);
+    tab = new Tab(server);
+    const panel = new Panel(nonces, ({ nonce }) => tab.query(600_000, nonce));
+    for (let i = 0; i < 120; i++) {
+      wait(5000);
+      server.publishAll(server.overlap());
     }
-    expect(panel.asked.slice(1)).toEqual([{ at: heard + STEP + 15_000 + 125, nonce: 1, resync: 'silence' }]);
+    expect(panel.asked.length).toBe(1);
+    expectUpToDate(panel, 60_000, 600_000);
+    panel.answers.forEach(({ data: [frame] }) => expect(frame.meta.notices).toBeUndefined());
   });
 
   it('keeps saying that it is refused until it is not', () => {
     let refuses = true;
-    const panel = new Panel(nonce, ({ nonce }) => {
+    const panel = new Panel(nonces, ({ nonce }) => {
       const answers = tab.query(WINDOW, nonce);
       return refuses ? answers.pipe(take(1)) : answers; // the channel ends right after its first answer
     });
@@ -336,7 +342,7 @@ describe('guard', () => {
 
   it('does not mention a single refusal', () => {
     let refuses = true;
-    const panel = new Panel(nonce, ({ nonce }) => {
+    const panel = new Panel(nonces, ({ nonce }) => {
       const answers = tab.query(WINDOW, nonce);
       return refuses ? answers.pipe(take(1)) : answers;
     });
@@ -345,14 +351,6 @@ describe('guard', () => {
     wait(2000);
     expect(panel.resyncs).toEqual(['refused']);
     panel.answers.forEach(({ data: [frame] }) => expect(frame.meta.notices).toBeUndefined());
-  });
-
-  it('never waits longer than a timer can', () => {
-    server = new Server(40 * 24 * 3600 * 1000);
-    tab = new Tab(server);
-    const panel = new Panel(nonce, ({ nonce }) => tab.query(server.step * 10, nonce));
-    wait(60_000);
-    expect(panel.resyncs).toEqual([]);
   });
 
   it('keeps the rows while requests fail, says why, and goes on', () => {
@@ -369,13 +367,13 @@ describe('guard', () => {
     wait(10_000);
     expectUpToDate(panel, STEP, WINDOW);
     expect(new Set(panel.resyncs)).toEqual(new Set(['fields', 'failure']));
-    expect(nonce.current).toBe(1); // failures have used none
+    expect(nonces.of('query')).toBe(1); // failures have used none
   });
 
   it('shows the error of a first answer, and tries again', () => {
     const error = { message: 'the source is away', status: 502 };
     let answer: Observable<DataQueryResponse> = of({ data: [], state: LoadingState.Error, error });
-    const panel = new Panel(nonce, ({ nonce }) => (nonce < 0 ? NEVER : answer));
+    const panel = new Panel(nonces, ({ nonce }) => (nonce < 0 ? NEVER : answer));
     expect(panel.last).toEqual({ key: 'A', state: LoadingState.Error, data: [], error: { ...error, refId: 'A' } });
     answer = tab.query(WINDOW, 0);
     wait(3000);
@@ -385,45 +383,72 @@ describe('guard', () => {
 
   it('shows what is wrong with a query, and leaves it at that', () => {
     const error = { refId: 'A', message: 'lowerLimit 3 is not below upperLimit 2', status: 400 };
-    const panel = new Panel(nonce, () => of({ data: [], state: LoadingState.Error, error }));
+    const panel = new Panel(nonces, () => of({ data: [], state: LoadingState.Error, error }));
     wait(60_000);
     expect(panel.asked.length).toBe(1);
     expect(panel.answers).toEqual([{ key: 'A', state: LoadingState.Error, data: [], error }]);
   });
 
-  it('keeps the rows when the query is wrong all of a sudden, and goes on', () => {
-    const error = { refId: 'A', message: 'the query has 200 rows, more than the 10 allowed', status: 400 };
+  it.each([400, 401, 403, 404, 500])('waits for a refresh after a status of %d, and keeps the rows', (status) => {
+    const error = { refId: 'A', message: 'no', status };
+    const refused = () => of({ data: [], state: LoadingState.Error, error });
     let wrong = false;
-    const panel = new Panel(nonce, ({ nonce }) =>
-      wrong ? of({ data: [], state: LoadingState.Error, error }) : tab.query(WINDOW, nonce),
-    );
+    const panel = new Panel(nonces, ({ nonce }) => (wrong ? refused() : tab.query(WINDOW, nonce)));
     wait(3000);
     wrong = true;
     server.publishAll(changed);
-    wait(20_000);
+    wait(600_000);
+    expect(panel.asked.length).toBe(2);
     expect(panel.last).toMatchObject({ state: LoadingState.Streaming });
     expect(panel.notices).toEqual([error.message]);
     expectExact(panel, STEP, WINDOW);
-    expect(new Set(panel.resyncs.slice(1))).toEqual(new Set(['failure']));
-    wrong = false;
-    wait(15_000);
-    expectUpToDate(panel, STEP, WINDOW);
+
+    const panels = Array.from({ length: 20 }, () => new Panel(nonces, refused));
+    wait(600_000);
+    panels.forEach(({ asked, last }) => {
+      expect(asked.length).toBe(1);
+      expect(last).toEqual({ key: 'A', state: LoadingState.Error, data: [], error });
+    });
+    expect(jest.getTimerCount()).toBe(0);
+  });
+
+  it.each([
+    ['which is being restarted', { status: 500, data: { messageId: 'plugin.unavailable' } }],
+    ['whose source is away', { status: 502, message: 'the source is away' }],
+    ['whose source is slow', { status: 504, message: 'the source is slow' }],
+    ['that is out of reach', undefined],
+  ])('asks a plugin %s again, at least every minute', (_, error: object | undefined) => {
+    const panel = new Panel(nonces, () => of({ data: [], state: LoadingState.Error, error }));
+    wait(600_000);
+    const waits = panel.asked.slice(1).map(({ at }, i) => at - panel.asked[i]!.at);
+    expect(waits.slice(0, 8)).toEqual([125, 250, 500, 1000, 2000, 4000, 8000, 16_000]);
+    expect(new Set(waits.slice(8))).toEqual(new Set([30_000])); // a minute at most, by chance
+  });
+
+  it.each([429, 503])('keeps to the Retry-After of a status of %d', (status) => {
+    const data = [{ fields: [], length: 0, meta: { custom: { retryAfter: 120 } } }];
+    const error = { status, message: 'too many requests' };
+    const panel = new Panel(nonces, () => of({ data, state: LoadingState.Error, error }));
+    wait(600_000);
+    const waits = panel.asked.slice(1).map(({ at }, i) => at - panel.asked[i]!.at);
+    expect(waits).toEqual([120_125, 120_250, 120_500, 121_000]);
+    expect(panel.last).toMatchObject({ state: LoadingState.Error, error });
   });
 
   it('asks ever more slowly while no answer comes, and quickly again after a good while', () => {
     let fails = true;
-    const panel = new Panel(nonce, ({ nonce }) => (fails ? of({ data: [] }) : tab.query(WINDOW, nonce)));
+    const panel = new Panel(nonces, ({ nonce }) => (fails ? of({ data: [] }) : tab.query(WINDOW, nonce)));
     wait(60_000);
     const waits = panel.asked.slice(1).map(({ at }, i) => at - panel.asked[i]!.at);
-    expect(waits.slice(0, 8)).toEqual([250, 500, 1000, 2000, 4000, 5000, 5000, 5000]);
+    expect(waits.slice(0, 8)).toEqual([125, 250, 500, 1000, 2000, 4000, 8000, 16_000]);
     fails = false;
-    wait(30_000);
+    wait(95_000);
     server.publishAll(changed);
     const { at } = panel.asked.at(-1)!;
     wait(1000);
     expect(panel.asked.length).toBeGreaterThan(1);
-    expect(panel.asked.at(-1)).toEqual({ at: expect.any(Number), nonce: 1, resync: 'fields' });
-    expect(panel.asked.at(-1)!.at - at).toBeGreaterThan(20_000);
+    expect(panel.asked.at(-1)).toEqual({ at: expect.any(Number), live: true, nonce: 1, resync: 'fields' });
+    expect(panel.asked.at(-1)!.at - at).toBeGreaterThan(60_000);
     expect(Date.now() - START - panel.asked.at(-1)!.at).toBe(1000 - 125);
   });
 
@@ -438,31 +463,53 @@ describe('guard', () => {
       'unknown data source',
     ],
   ])('treats an answer that %s as a failure', (_, query, text) => {
-    const panel = new Panel(nonce, query);
+    const panel = new Panel(nonces, query);
     expect(panel.last).toMatchObject({ state: LoadingState.Error, error: { message: expect.stringContaining(text) } });
     wait(250);
     expect(panel.resyncs).toEqual(['failure']);
   });
 
   it('asks once for all that is wrong with an answer', () => {
-    const panel = new Panel(nonce, () => of({ data: [] }, { data: [] }));
-    wait(600); // the first wait is 250 ms, the second one 500 ms
+    const panel = new Panel(nonces, () => of({ data: [] }, { data: [] }));
+    wait(300); // the first wait is 125 ms, the second one 250 ms
     expect(panel.asked.length).toBe(2);
   });
 
   it('does not wait for an answer for ever', () => {
-    const panel = new Panel(nonce, () => NEVER);
+    const panel = new Panel(nonces, () => NEVER);
     wait(30_000 + 125);
     expect(panel.last).toMatchObject({ state: LoadingState.Error });
-    expect(panel.resyncs).toEqual(['silence']);
-    expect(nonce.current).toBe(0);
+    expect(panel.resyncs).toEqual(['failure']);
+    expect(nonces.of('query')).toBe(0);
+  });
+
+  it('waits as long as the settings allow, and as long again for the first row', () => {
+    const SLOW = 45_000;
+    const slowly = (nonce: number) =>
+      new Observable<DataQueryResponse>((out) => {
+        const answer = setTimeout(() => sub.add(tab.query(WINDOW, nonce).subscribe(out)), SLOW);
+        const sub = new Subscription(() => clearTimeout(answer));
+        return sub;
+      });
+    server.mute = true;
+    const panel = new Panel(nonces, ({ nonce }) => slowly(nonce), { patience: 65_000 });
+    wait(SLOW + 1000);
+    expectExact(panel, STEP, WINDOW);
+    expect(panel.answers.length).toBeGreaterThan(0);
+    wait(SLOW);
+    expect(panel.asked.length).toBe(1);
   });
 
   it('shows a plain answer as it is and completes', () => {
     const frame = { fields: [], length: 0 };
     const complete = jest.fn();
     const next = jest.fn();
-    guard(() => of({ data: [frame], state: LoadingState.Done }), 'A', nonce).subscribe({ next, complete });
+    guard(() => of({ data: [frame], state: LoadingState.Done }), {
+      refId: 'A',
+      nonces,
+      key: '',
+      patience: 1,
+    }).subscribe({ next, complete });
     expect(next.mock.calls).toEqual([[{ key: 'A', data: [frame], state: LoadingState.Done }]]);
     expect(complete).toHaveBeenCalled();
     expect(jest.getTimerCount()).toBe(0);
@@ -471,7 +518,7 @@ describe('guard', () => {
   it('polls while a notice says why there is no stream, and streams when there is', () => {
     const notices = [{ severity: 'warning' as const, text: 'Too many streams' }];
     let answer: Observable<DataQueryResponse> = of({ data: [{ fields: [], length: 0, meta: { notices } }] });
-    const panel = new Panel(nonce, () => answer);
+    const panel = new Panel(nonces, () => answer);
     wait(40_000);
     expect(panel.asked.map(({ at, resync }) => [at, resync])).toEqual([
       [0, undefined],
@@ -484,13 +531,13 @@ describe('guard', () => {
     answer = tab.query(WINDOW, 0);
     wait(10_000);
     expectUpToDate(panel, STEP, WINDOW);
-    expect(nonce.current).toBe(0);
+    expect(nonces.of('query')).toBe(0);
   });
 
   it('keeps rows without a stream, too, while requests fail', () => {
     const notices = [{ severity: 'warning' as const, text: 'Too many streams' }];
     let answer: Observable<DataQueryResponse> = of({ data: [{ fields: [], length: 0, meta: { notices } }] });
-    const panel = new Panel(nonce, () => answer);
+    const panel = new Panel(nonces, () => answer);
     answer = of({ data: [] });
     wait(16_000);
     expect(panel.last?.state).toBe(LoadingState.Streaming);
@@ -499,7 +546,7 @@ describe('guard', () => {
 
   it('says an error of the stream in a notice', () => {
     const emitted = { error: undefined as { message: string } | undefined };
-    const panel = new Panel(nonce, ({ nonce }) => {
+    const panel = new Panel(nonces, ({ nonce }) => {
       return new Observable((out) =>
         tab
           .query(WINDOW, nonce)
@@ -519,7 +566,7 @@ describe('guard', () => {
   });
 
   it('asks again when the stream ends', () => {
-    const panel = new Panel(nonce, ({ nonce }) =>
+    const panel = new Panel(nonces, ({ nonce }) =>
       nonce > 0
         ? tab.query(WINDOW, nonce)
         : new Observable((out) => {
@@ -545,7 +592,7 @@ describe('guard', () => {
     wait(10_000);
     expect(panel.asked.length).toBe(1);
 
-    const other = new Panel(nonce, () => of({ data: [] }));
+    const other = new Panel(nonces, () => of({ data: [] }));
     other.close(); // in the wait for the next try
     wait(60_000);
     expect(other.asked.length).toBe(1);
@@ -604,12 +651,139 @@ describe('guard', () => {
     wait(40_000);
     panels.forEach((panel) => expectUpToDate(panel, STEP, WINDOW));
   });
-});
 
-describe('nonceOf', () => {
-  it('is one per data source and outlives all else', () => {
-    nonceOf('one').current = 7;
-    expect(nonceOf('one').current).toBe(7);
-    expect(nonceOf('other').current).toBe(0);
+  it('leaves the channels of others alone while one panel churns', () => {
+    let churns = 0;
+    const channels = new Set<string>();
+    const panels = Array.from({ length: 10 }, (_, i) => {
+      const names = () => (i === 0 ? [`series ${churns}`] : [`panel ${i}`]);
+      const ask = ({ live, nonce }: Ask) => {
+        const digest = names()[0]!;
+        channels.add(live ? `${digest}/${nonce}` : '');
+        return live ? tab.query(WINDOW, nonce, { names: names(), digest }) : tab.plain(WINDOW);
+      };
+      return new Panel(nonces, ask, { key: `${i}` });
+    });
+    const churn = setInterval(() => {
+      server.publishTo(`series ${churns++}`, changed);
+    }, 7000);
+    wait(600_000);
+    clearInterval(churn);
+    channels.delete('');
+    expect(channels.size).toBeLessThanOrEqual(12);
+    panels.slice(1).forEach((panel) => {
+      expect(panel.asked.length).toBe(1);
+      expectUpToDate(panel, STEP, WINDOW);
+    });
+  });
+
+  describe('in a hidden tab', () => {
+    const show = (state: 'visible' | 'hidden') => {
+      jest.spyOn(document, 'visibilityState', 'get').mockReturnValue(state);
+      document.dispatchEvent(new Event('visibilitychange'));
+    };
+    const HOUR = 3_600_000;
+
+    it('shows nothing, keeps its stream, and is right at once when it is seen', () => {
+      const panel = live();
+      wait(3000);
+      show('hidden');
+      const { length } = panel.answers;
+      wait(HOUR);
+      expect(panel.answers.length).toBe(length);
+      show('visible');
+      expectUpToDate(panel, STEP, WINDOW);
+      expect(panel.asked.length).toBe(1);
+    });
+
+    it('does not ask when the stream dies, and is right within a second of being seen', () => {
+      const panel = live();
+      wait(3000);
+      show('hidden');
+      tab.disconnect();
+      wait(HOUR);
+      expect(panel.asked.length).toBe(1);
+      tab.reconnect();
+      show('visible');
+      wait(1000);
+      expectUpToDate(panel, STEP, WINDOW);
+      expect(panel.asked.length).toBe(2);
+    });
+
+    it('has no grace for a hole that it did not watch', () => {
+      const panel = live();
+      wait(3000);
+      show('hidden');
+      server.mute = true;
+      wait(STEP);
+      server.mute = false;
+      wait(1000);
+      show('visible');
+      wait(1000);
+      expectUpToDate(panel, STEP, WINDOW);
+      expect(panel.resyncs).toEqual(['hole']);
+    });
+
+    it('does not poll', () => {
+      const notices = [{ severity: 'warning' as const, text: 'Too many streams' }];
+      const polled = new Panel(nonces, () => of({ data: [{ fields: [], length: 0, meta: { notices } }] }));
+      const failing = new Panel(nonces, () => of({ data: [] }));
+      wait(20_000);
+      show('hidden');
+      const asked = [polled.asked.length, failing.asked.length];
+      wait(HOUR);
+      expect([polled.asked.length, failing.asked.length]).toEqual(asked);
+      show('visible');
+      wait(0);
+      expect([polled.asked.length, failing.asked.length]).toEqual(asked.map((n) => n + 1));
+    });
+
+    it('shows its first answer', () => {
+      show('hidden');
+      const panel = live();
+      wait(1000);
+      expectExact(panel, STEP, WINDOW);
+      expect(panel.answers.length).toBe(1);
+    });
+  });
+
+  it('is right within a second after hours of sleep', () => {
+    const panel = live();
+    wait(3000);
+    tab.disconnect();
+    jest.setSystemTime(Date.now() + 8 * 3_600_000); // timers stand still
+    tab.reconnect();
+    panel.answers.length = 0;
+    wait(2000); // the clock is looked at every second
+    expect(panel.asked.length).toBe(2);
+    expectUpToDate(panel, STEP, WINDOW);
+  });
+
+  describe('of a range that grows', () => {
+    const MINUTE = 60_000;
+    const from = () => (Math.floor(Date.now() / MINUTE) - 1) * MINUTE; // now-1m/m
+    /** The window of the back end, with the room that the front end asks for. */
+    const ask = ({ nonce }: Ask) => tab.query(Math.ceil((Date.now() - from() + MINUTE) / 1000) * 1000, nonce);
+    const wanted = () => ({ from: from(), length: Date.now() - from(), reach: Date.now() - from() });
+
+    it('begins where the range does, whenever it is looked at', () => {
+      server = new Server(1000);
+      tab = new Tab(server);
+      const panel = new Panel(nonces, ask, { wanted, grows: true });
+      for (let i = 0; i < 300; i++) {
+        wait(1000);
+        const times = panel.rows!.fields[0]!.values as number[];
+        expect([times[0], times.length]).toEqual([from(), (times.at(-1)! - from()) / 1000 + 1]);
+        expect(Date.now() - times.at(-1)!).toBeLessThan(1500);
+      }
+      expect(panel.asked.length).toBeLessThan(6);
+      expect(nonces.of('query')).toBe(0);
+    });
+
+    it('is asked for until it is long enough for a stream', () => {
+      const panel = new Panel(nonces, () => of({ data: [{ fields: [], length: 0 }] }), { wanted, grows: true });
+      wait(40_000);
+      expect(panel.asked.length).toBe(3);
+    });
   });
 });

@@ -2,180 +2,407 @@ import {
   DataFrame,
   DataQueryError,
   DataQueryResponse,
+  Field,
   LoadingState,
   QueryResultMetaNotice,
   StreamingDataFrame,
 } from '@grafana/data';
 import { isEqual } from 'lodash';
-import { defer, Observable, Subscription } from 'rxjs';
-import { exact, identity } from './exact';
+import { defer, fromEvent, interval, merge, Observable, share, Subscription } from 'rxjs';
+import { exact, identity, Wanted } from './exact';
+import { Nonces } from './nonces';
 import { Ask, Resync } from './types';
 
 /** The overlap is repeated 0.25 s and 1 s after a join, so that a hole which this does not fill stays. */
 const GRACE = 1_500;
-/** Beside a step: how long a stream may bring nothing new. Shorter than this, the browser's reconnect is soon enough. */
+/** How long a stream may be without a packet: it repeats its newest rows while it has no new ones. */
 const SILENCE = 15_000;
-/** How long an answer may take. A request on a dead connection would otherwise hold the panel for minutes. */
-const PATIENCE = 30_000;
-/** An attempt that lasted this long was not part of the same trouble. */
-const CALM = 10_000;
-const LONGEST_WAIT = 10_000;
 /** How often a panel asks that is shown without a stream. */
 const POLL = 15_000;
+/** A panel whose streams were in doubt so often in a row is polled, */
+const DOUBTS = 3;
+/** and after this long it may have a stream again. */
+const RETRY = 600_000;
+/** A deadline that was missed by so much was missed because the tab was hidden or the machine asleep. */
+const OVERSLEPT = 5_000;
+const FIRST_WAIT = 250;
 /** setTimeout fires at once when it is given more. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
-const TROUBLE: Record<Resync, string> = {
-  hole: 'Rows are missing. Asking again.',
-  short: 'The history is incomplete. Asking again.',
-  fields: 'The series have changed. Asking again.',
-  silence: 'No live rows arrive. Asking again every few seconds.',
-  refused: 'Grafana does not let this panel stream. Asking again every few seconds.',
-  failure: 'No answer from the data source. Asking again.',
+/** Why a panel asks again, or ceases to. */
+type Reason = Resync | 'asleep' | 'busy' | 'refusal';
+
+interface Policy {
+  /** What the back end counts. */
+  resync: Resync;
+  notice: string;
+  /** The user is told when it happens so often in a row. */
+  tellAfter: number;
+  /** A stream that comes after so many in a row is trusted when it brings more than its beginning. */
+  proveAfter?: number;
+  /** A stream that lasted longer was not part of the same trouble. In milliseconds, like `longest`. */
+  calm: number;
+  /** The longest wait. Only a refresh asks again where there is none. */
+  longest?: number;
+  /** The rows are in doubt, and `DOUBTS` in a row make the panel poll. */
+  doubt?: boolean;
+  /** The next stream needs a buffer of its own. */
+  renew?: boolean;
+}
+
+const doubt = { tellAfter: 3, calm: 10_000, longest: 10_000, doubt: true, renew: true };
+const dead = { tellAfter: 3, calm: 10_000, longest: 10_000, renew: true };
+const quiet = { tellAfter: Infinity, calm: 10_000, longest: 60_000, notice: '' };
+const failed = { tellAfter: 1, calm: 10_000, longest: 60_000, resync: 'failure' as const };
+
+const POLICY: Record<Reason, Policy> = {
+  hole: { ...doubt, resync: 'hole', notice: 'Rows are missing.' },
+  short: { ...doubt, resync: 'short', notice: 'The history is incomplete.' },
+  // There are queries whose series come and go all the time, and sources whose samples are always late.
+  fields: { ...doubt, resync: 'fields', calm: 60_000, notice: 'The series have changed.' },
+  silence: { ...dead, resync: 'silence', proveAfter: 1, notice: 'No live rows arrive.' },
+  refused: { ...dead, resync: 'refused', proveAfter: 3, notice: 'Grafana does not let this panel stream.' },
+  asleep: { ...quiet, resync: 'silence', renew: true },
+  range: { ...quiet, resync: 'range' },
+  failure: { ...failed, notice: 'No answer from the data source.' },
+  busy: { ...failed, notice: 'The data source is busy.' },
+  refusal: { ...failed, notice: 'The query was refused.', longest: undefined },
 };
 
-/** The nonce that the live queries of a data source carry, as of now. */
-export interface Nonce {
-  current: number;
-}
-
-const nonces = new Map<string, Nonce>();
-
-/**
- * The nonce of a data source in this browser tab. Grafana keeps a buffer as long as a panel of the tab uses its path, so
- * a nonce that was in doubt must not come back when a panel is refreshed or the data source is made anew.
- */
-export function nonceOf(uid: string): Nonce {
-  let nonce = nonces.get(uid);
-  if (!nonce) {
-    nonces.set(uid, (nonce = { current: 0 }));
+/** What kind of failure an error is. There is none when a request failed on its way. */
+function reasonOf(error?: DataQueryError): Reason {
+  const { messageId = '' } = (error?.data ?? {}) as { messageId?: string };
+  const { status = 0 } = error ?? {};
+  if (status === 429 || status === 503) {
+    return 'busy';
   }
-  return nonce;
+  const passes = status === 408 || messageId.startsWith('plugin.'); // the plugin is being restarted
+  return status >= 400 && status <= 500 && !passes ? 'refusal' : 'failure';
+}
+
+/** What a guard is told of its panel. */
+export interface Panel {
+  refId: string;
+  nonces: Nonces;
+  /** The same for queries that may have the same channel. */
+  key: string;
+  /** The rows that the panel's range has now; by default the newest window of them. */
+  wanted?: () => Wanted;
+  /** Whether a range that is too short for a stream will become longer. */
+  grows?: boolean;
+  /** How long an answer may take, in milliseconds. */
+  patience: number;
+}
+
+interface Streaming {
+  name: 'streaming';
+  since: number;
+  /** How long the answer took. The first row may take as long. */
+  took: number;
+  channel: string;
+  nonce: number;
+  buffer: StreamingDataFrame;
+  error?: DataQueryError;
+  /** Of the buffer, as they were first and as they were found to be the same. */
+  identities: Array<ReturnType<typeof identity>>;
+  fields: Field[];
+  packets: number;
+  /** It is dead without a packet until then. */
+  alive: number;
+  /** A hole has until then to be filled. */
+  mended?: number;
+}
+
+type State =
+  | { name: 'asking'; since: number; until: number; nonce: number; live: boolean }
+  | Streaming
+  | { name: 'waiting'; until: number; earliest: number }
+  | { name: 'polling'; until: number }
+  | { name: 'done' };
+
+/** What the state machine can do. */
+interface Actions {
+  ask: (ask: Ask) => void;
+  /** Leaves what was asked for. */
+  leave: () => void;
+  show: (answer: DataQueryResponse) => void;
+  complete: () => void;
 }
 
 /**
- * Runs one live query and passes on only what is exact: what a fresh query of the same window would return. On any
- * doubt it keeps what it has shown and asks again, under a nonce that gives it a new buffer. Where no stream is to be
- * had this amounts to polling.
+ * Decides for one live query what is shown and when to ask again. All times are Date.now(), which goes on while the
+ * machine sleeps.
+ *
+ *            answer                       doubt, silence, end
+ *   asking ---------> streaming ------------------------------> waiting
+ *    ^  | \  answer without a stream                             |
+ *    |  |  -------------------------> polling                    |
+ *    |  |  failure                       |                       |
+ *    |   ------------------------------- | ----> waiting         |
+ *     -----------------------------------+-----------------------
  */
-export function guard(
-  query: (ask: Ask) => Observable<DataQueryResponse>,
-  refId: string,
-  nonce: Nonce,
-): Observable<DataQueryResponse> {
+class Machine {
+  private state: State = { name: 'done' };
+  private reason?: Reason;
+  private tries = 0;
+  private doubts = 0;
+  /** No streams before. */
+  private streamsFrom = 0;
+  private shown?: DataFrame;
+  private hidden = isHidden();
+
+  constructor(
+    private readonly panel: Panel,
+    private readonly actions: Actions,
+  ) {}
+
+  /** When the machine wants to be woken. */
+  get due(): number {
+    const { state } = this;
+    if (state.name === 'done' || (this.hidden && state.name !== 'asking')) {
+      return Infinity;
+    }
+    return state.name === 'streaming' ? Math.min(state.alive, state.mended ?? Infinity) : state.until;
+  }
+
+  ask() {
+    const { nonces, key, patience } = this.panel;
+    const now = Date.now();
+    const live = now >= this.streamsFrom;
+    const nonce = nonces.of(key);
+    this.state = { name: 'asking', since: now, until: now + patience, nonce, live };
+    this.actions.ask({ live, nonce, resync: live && this.reason ? POLICY[this.reason].resync : undefined });
+  }
+
+  /** The time is due, the tab was hidden or is seen again, or the machine may have slept. */
+  wake() {
+    const wasHidden = this.hidden;
+    this.hidden = isHidden();
+    const { state } = this;
+    const now = Date.now();
+    if (wasHidden && !this.hidden) {
+      if (state.name === 'streaming') {
+        if (now < state.alive) {
+          this.read(state, true);
+          return;
+        }
+      } else if (state.name === 'waiting' && now >= state.earliest) {
+        this.ask();
+        return;
+      }
+    }
+    if (now < this.due) {
+      return;
+    }
+    if (state.name === 'asking') {
+      this.trouble('failure');
+    } else if (state.name === 'streaming') {
+      const late = now - state.alive;
+      this.trouble(late < 0 ? 'hole' : wasHidden || late > OVERSLEPT ? 'asleep' : 'silence');
+    } else {
+      this.ask();
+    }
+  }
+
+  answer(answer: DataQueryResponse) {
+    const { state } = this;
+    const frame = answer.data[0] as DataFrame | undefined;
+    if (frame instanceof StreamingDataFrame) {
+      this.packet(frame, answer.error);
+    } else if (answer.error || !frame) {
+      const { retryAfter } = (frame?.meta?.custom ?? {}) as { retryAfter?: number };
+      this.trouble(reasonOf(answer.error), answer.error, (retryAfter ?? 0) * 1000);
+    } else {
+      this.plain(answer, frame, state.name === 'asking' && state.live);
+    }
+  }
+
+  end() {
+    this.trouble(this.state.name === 'streaming' ? 'refused' : 'failure');
+  }
+
+  fail(error: DataQueryError) {
+    this.trouble(reasonOf(error), error);
+  }
+
+  private packet(buffer: StreamingDataFrame, error?: DataQueryError) {
+    const now = Date.now();
+    let { state } = this;
+    if (state.name === 'asking') {
+      const { nonce, since } = state;
+      const channel = buffer.meta?.channel ?? '';
+      this.panel.nonces.met(this.panel.key, channel);
+      const { fields } = buffer;
+      const took = now - since;
+      const identities = fields.map(identity);
+      state = { name: 'streaming', since: now, took, channel, nonce, buffer, identities, fields, packets: 0, alive: 0 };
+      this.state = state;
+      state.alive = now + SILENCE + took;
+    }
+    if (state.name !== 'streaming') {
+      return;
+    }
+    Object.assign(state, { buffer, error });
+    if (!error) {
+      state.packets++;
+      state.alive = now + SILENCE + state.took;
+    }
+    if (!this.hidden || !this.shown) {
+      this.read(state);
+    }
+  }
+
+  /** Shows what the buffer has, if it is exact. A hole is in doubt at once where nobody has watched it. */
+  private read(state: Streaming, unwatched = false) {
+    const { buffer, error, packets } = state;
+    if (buffer.fields !== state.fields) {
+      if (!isEqual(buffer.fields.map(identity), state.identities)) {
+        this.trouble('fields');
+        return;
+      }
+      state.fields = buffer.fields;
+    }
+    const { rows, doubt, mendable, outgrown } = exact(buffer, this.panel.refId, this.panel.wanted?.());
+    if (doubt && !(mendable && !unwatched)) {
+      this.trouble(outgrown ? 'range' : doubt);
+    } else if (rows) {
+      state.mended = undefined;
+      const { notice, proveAfter = Infinity } = this.reason ? POLICY[this.reason] : { notice: undefined };
+      const unproven = packets < 2 && this.tries >= proveAfter;
+      this.show(rows, messageOf(error) ?? (unproven ? `${notice} Asking again.` : undefined));
+      if (outgrown) {
+        this.trouble('range');
+      }
+    } else {
+      state.mended ??= Date.now() + GRACE;
+    }
+  }
+
+  /**
+   * Shows an answer without a stream. Where the user should know, a notice says why, and that may pass. Grafana's axis
+   * goes on with answers that stream, and these come again.
+   */
+  private plain(answer: DataQueryResponse, frame: DataFrame, live: boolean) {
+    const { refId: key, grows } = this.panel;
+    this.tries = 0;
+    if (live && !grows && !frame.meta?.notices?.length) {
+      this.state = { name: 'done' };
+      this.actions.show({ ...answer, key });
+      this.actions.complete();
+      return;
+    }
+    this.actions.leave();
+    this.state = { name: 'polling', until: Date.now() + POLL };
+    if (live) {
+      this.reason = 'refused';
+      this.show(frame);
+    } else {
+      this.show(frame, this.reason && `${POLICY[this.reason].notice} Shown without a live stream for some minutes.`);
+    }
+  }
+
+  /** Leaves what was asked for, and decides what is shown meanwhile and when to ask again. */
+  private trouble(reason: Reason, error?: DataQueryError, retryAfter = 0) {
+    const { state } = this;
+    const now = Date.now();
+    const { tellAfter, calm, longest, doubt, renew, notice } = POLICY[reason];
+    let calmed = false;
+    this.actions.leave();
+    if (state.name === 'streaming') {
+      calmed = now - state.since > calm;
+      if (renew) {
+        this.panel.nonces.renew(this.panel.key, state.channel, state.nonce);
+      }
+    }
+    this.reason = reason;
+    this.tries = calmed ? 1 : this.tries + 1;
+    if (doubt) {
+      this.doubts = calmed ? 1 : this.doubts + 1;
+      if (this.doubts >= DOUBTS) {
+        this.streamsFrom = now + RETRY;
+      }
+    }
+    const wait = Math.random() * Math.min(longest ?? 0, FIRST_WAIT * 2 ** (this.tries - 1));
+    const earliest = now + retryAfter;
+    this.state = longest ? { name: 'waiting', until: earliest + wait, earliest } : { name: 'done' };
+    if (this.tries >= tellAfter) {
+      this.complain(messageOf(error) ?? `${notice} Asking again.`, error);
+    }
+    if (!longest) {
+      this.actions.complete();
+    }
+  }
+
+  // While rows are shown trouble is said in a notice: an error would throw the panel's time axis back to the range of
+  // the first request.
+  private complain(message: string, error?: DataQueryError) {
+    const { refId } = this.panel;
+    if (this.shown) {
+      this.show(this.shown, message);
+    } else {
+      const why = { ...error, message, refId };
+      this.actions.show({ key: refId, state: LoadingState.Error, data: [], error: why });
+    }
+  }
+
+  private show(rows: DataFrame, notice?: string) {
+    this.shown = rows;
+    const data = [notice ? noted(rows, notice) : rows];
+    this.actions.show({ key: this.panel.refId, state: LoadingState.Streaming, data });
+  }
+}
+
+const isHidden = () => document.visibilityState === 'hidden';
+
+/** When guards look at the time beside their own timers: these run late after a sleep, and in a hidden tab. */
+const glances = merge(fromEvent(document, 'visibilitychange'), interval(1000)).pipe(share());
+
+/**
+ * Runs one live query and passes on only what is exact: what a fresh query of the same range would return. On any doubt
+ * it keeps what it has shown and asks again, under a nonce that gives it a new buffer. Where no stream is to be had this
+ * amounts to polling. Nobody sees a hidden tab, so nothing is shown or asked for there; its streams stay.
+ */
+export function guard(query: (ask: Ask) => Observable<DataQueryResponse>, panel: Panel): Observable<DataQueryResponse> {
   return new Observable((out) => {
-    let attempt = new Subscription(); // one inner query with its timers, or the wait for the next
-    let tries = 0;
-    let shown: DataFrame | undefined;
+    let inner = new Subscription();
+    let timer: ReturnType<typeof setTimeout> | undefined;
 
-    const show = (rows: DataFrame, trouble?: string) => {
-      shown = rows;
-      out.next({ key: refId, state: LoadingState.Streaming, data: [trouble ? noted(rows, trouble) : rows] });
+    const machine = new Machine(panel, {
+      ask: (ask) => {
+        const mine = (inner = new Subscription());
+        // What is emitted while it is being left is dropped.
+        const unlessLeft = (does: () => void) => mine.closed || then(does);
+        mine.add(
+          defer(() => query(ask)).subscribe({
+            next: (answer) => unlessLeft(() => machine.answer(answer)),
+            error: (error: DataQueryError) => unlessLeft(() => machine.fail(error)),
+            complete: () => unlessLeft(() => machine.end()),
+          }),
+        );
+      },
+      leave: () => inner.unsubscribe(),
+      show: (answer) => out.next(answer),
+      complete: () => out.complete(),
+    });
+
+    const then = (does: () => void) => {
+      does();
+      clearTimeout(timer);
+      if (machine.due < Infinity && !out.closed) {
+        timer = setTimeout(
+          () => then(() => machine.wake()),
+          Math.min(Math.ceil(machine.due - Date.now()), LONGEST_TIMER),
+        );
+      }
     };
 
-    // While rows are shown trouble is said in a notice: an error would throw the panel's time axis back to the range of
-    // the first request.
-    const complain = (trouble: string, error?: DataQueryError) =>
-      shown
-        ? show(shown, trouble)
-        : out.next({ key: refId, state: LoadingState.Error, data: [], error: { ...error, message: trouble, refId } });
-
-    const ask = (resync?: Resync) => {
-      const used = nonce.current;
-      const asked = Date.now();
-      const mine = (attempt = new Subscription());
-      let fields: Array<ReturnType<typeof identity>> | undefined; // of the buffer, as they were first
-      let packets = 0;
-      let heard: number | undefined; // the newest time
-      let silence: ReturnType<typeof setTimeout> | undefined;
-      let grace: ReturnType<typeof setTimeout> | undefined;
-      mine.add(() => {
-        clearTimeout(silence);
-        clearTimeout(grace);
-      });
-
-      const again = (reason: Resync, error?: DataQueryError) => {
-        mine.unsubscribe();
-        // The first panel in doubt renews the nonce for all that use it. A query that failed has joined no buffer.
-        if (fields && used === nonce.current) {
-          nonce.current++;
-        }
-        tries = Date.now() - asked > CALM ? 0 : tries + 1;
-        const wait = setTimeout(() => ask(reason), Math.random() * Math.min(LONGEST_WAIT, 250 * 2 ** tries));
-        attempt = new Subscription(() => clearTimeout(wait));
-        if (!fields || tries > 2) {
-          complain(messageOf(error) ?? TROUBLE[fields ? reason : 'failure'], error);
-        }
-      };
-
-      const expectMoreWithin = (ms: number) => {
-        clearTimeout(silence);
-        silence = setTimeout(() => again('silence'), Math.min(ms, LONGEST_TIMER));
-      };
-
-      const read = (buffer: StreamingDataFrame, error?: DataQueryError) => {
-        const now = buffer.fields.map(identity);
-        const unchanged = isEqual(now, (fields ??= now));
-        const { rows, doubt, mendable, newest, step } = exact(buffer, refId);
-        if (!unchanged || doubt === 'fields') {
-          again('fields');
-        } else if (doubt && !mendable) {
-          again(doubt);
-        } else {
-          packets += error ? 0 : 1;
-          if (!error && (heard === undefined || newest > heard)) {
-            heard = newest;
-            expectMoreWithin(step + SILENCE);
-          }
-          if (rows) {
-            clearTimeout(grace);
-            grace = undefined;
-            // A stream that has failed before is trusted when it brings more than its beginning.
-            const failing = resync === 'silence' || (resync === 'refused' && tries > 2);
-            show(rows, messageOf(error) ?? (failing && packets < 2 ? TROUBLE[resync] : undefined));
-          } else {
-            grace ??= setTimeout(() => again('hole'), GRACE);
-          }
-        }
-      };
-
-      expectMoreWithin(PATIENCE);
-      const inner = defer(() => query({ live: true, nonce: used, resync })).subscribe({
-        next: (answer) => {
-          const frame: DataFrame | undefined = answer.data[0];
-          if (mine.closed) {
-            return; // emitted while it was being left
-          }
-          if (frame instanceof StreamingDataFrame) {
-            read(frame, answer.error);
-          } else if (answer.error?.status === 400 && !shown) {
-            out.next({ ...answer, key: refId }); // only who wrote the query can mend it, and then Grafana asks anew
-            out.complete();
-          } else if (answer.error || !frame) {
-            again('failure', answer.error); // a request that failed on the way is an answer without anything
-          } else {
-            // No stream is to be had. Where the user should know, a notice says why, and that may pass. Grafana's axis
-            // goes on with answers that stream, and these come again.
-            const polled = frame.meta?.notices?.length;
-            out.next({ ...answer, key: refId, ...(polled && { state: LoadingState.Streaming }) });
-            if (polled) {
-              shown = frame; // what a failure must keep
-              mine.unsubscribe();
-              const wait = setTimeout(() => ask('refused'), POLL);
-              attempt = new Subscription(() => clearTimeout(wait));
-            } else {
-              out.complete();
-            }
-          }
-        },
-        error: (error: DataQueryError) => again('failure', error),
-        complete: () => mine.closed || again('refused'), // nothing more will come on this channel
-      });
-      mine.add(inner);
+    const clock = glances.subscribe(() => then(() => machine.wake()));
+    then(() => machine.ask());
+    return () => {
+      clock.unsubscribe();
+      inner.unsubscribe();
+      clearTimeout(timer);
     };
-
-    ask();
-    return () => attempt.unsubscribe();
   });
 }
 

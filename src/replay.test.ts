@@ -4,6 +4,7 @@ import {
   DataQueryResponse,
   LoadingState,
   StreamingDataFrame,
+  TimeRange,
   toDataFrame,
 } from '@grafana/data';
 import { createHash } from 'crypto';
@@ -11,13 +12,15 @@ import { readdirSync, readFileSync } from 'fs';
 import path from 'path';
 import { Observable, Subscriber, Subscription } from 'rxjs';
 import { guard } from './guard';
+import { Nonces } from './nonces';
+import { LiveRange } from './range';
 import { Ask, Terms } from './types';
 
 /** What a guard gets or does, at a time in ms since the beginning. */
 interface Event {
   at: number;
   guard: number;
-  open?: true;
+  open?: { key: string; range?: string; length: number; patience: number };
   close?: true;
   /** The answer: what the buffer holds that it leads to. */
   buffer?: DataFrameJSON;
@@ -27,12 +30,20 @@ interface Event {
   ends?: true;
   /** An answer without a stream: a column for each field, the time first. */
   plain?: { values: unknown[][]; notices: number };
-  /** There is no answer: the HTTP status. */
-  fails?: number;
+  /** There is no answer. */
+  fails?: { status: number; retryAfter?: number };
+  /** The tab is hidden or shown, and with it all guards. */
+  hidden?: boolean;
   /** The guard asks. */
-  ask?: { nonce: number; resync?: string };
+  ask?: Ask;
   /** The guard shows something: the state, the number of notices, that of rows, and a digest of the rows. */
   show?: string;
+}
+
+interface Recording {
+  /** In Unix milliseconds. */
+  began: number;
+  events: Event[];
 }
 
 const folder = path.join(__dirname, '../pkg/plugin/testdata/guard');
@@ -57,15 +68,20 @@ class Replayed {
 
   constructor(
     private readonly id: number,
-    nonce: { current: number },
+    private readonly began: number,
+    nonces: Nonces,
+    { key, range, length, patience }: NonNullable<Event['open']>,
   ) {
-    const query = ({ nonce, resync }: Ask) => {
-      this.note({ ask: { nonce, ...(resync && { resync }) } });
+    const query = ({ live, nonce, resync }: Ask) => {
+      this.note({ ask: { live, nonce, ...(resync && { resync }) } });
       return new Observable<DataQueryResponse>((out) => {
         this.stream = out;
       });
     };
-    this.panel = guard(query, 'A', nonce).subscribe((answer) => this.note({ show: inShort(answer) }));
+    const raw = { from: range ?? `now-${length / 1000}s`, to: 'now' };
+    const ranges = new LiveRange({ range: { raw } as TimeRange, timezone: 'utc', scopedVars: {} });
+    const panel = { refId: 'A', nonces, key, patience, wanted: () => ranges.wanted(), grows: ranges.grows };
+    this.panel = guard(query, panel).subscribe((answer) => this.note({ show: inShort(answer) }));
   }
 
   close() {
@@ -75,7 +91,9 @@ class Replayed {
   give({ buffer, packet, ends, plain, fails }: Event) {
     const { stream } = this;
     if (fails) {
-      stream?.next({ state: LoadingState.Error, data: [], error: { status: fails, message: 'so it is' } });
+      const { status, retryAfter } = fails;
+      const data = retryAfter ? [toDataFrame({ fields: [], meta: { custom: { retryAfter } } })] : [];
+      stream?.next({ state: LoadingState.Error, data, error: { status, message: 'so it is' } });
     } else if (ends) {
       stream?.complete();
     } else if (plain) {
@@ -96,7 +114,7 @@ class Replayed {
   }
 
   private note(did: Partial<Event>) {
-    this.did.push({ at: Date.now(), guard: this.id, ...did });
+    this.did.push({ at: Date.now() - this.began, guard: this.id, ...did });
   }
 }
 
@@ -112,13 +130,17 @@ describe('recorded schedules', () => {
   });
 
   it.each(recordings)('%s', (name) => {
-    const { events } = JSON.parse(readFileSync(path.join(folder, name), 'utf8')) as { events: Event[] };
-    const nonce = { current: 0 };
+    const { began, events } = JSON.parse(readFileSync(path.join(folder, name), 'utf8')) as Recording;
+    jest.setSystemTime(began);
+    const nonces = new Nonces();
     const guards = new Map<number, Replayed>();
     for (const event of events) {
-      jest.advanceTimersByTime(event.at - Date.now());
+      jest.advanceTimersByTime(began + event.at - Date.now());
       if (event.open) {
-        guards.set(event.guard, new Replayed(event.guard, nonce));
+        guards.set(event.guard, new Replayed(event.guard, began, nonces, event.open));
+      } else if (event.hidden !== undefined) {
+        jest.spyOn(document, 'visibilityState', 'get').mockReturnValue(event.hidden ? 'hidden' : 'visible');
+        document.dispatchEvent(new window.Event('visibilitychange'));
       } else if (event.close) {
         guards.get(event.guard)!.close();
       } else if (!event.ask && !event.show) {

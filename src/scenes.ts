@@ -3,10 +3,28 @@ import { DataQueryRequest } from '@grafana/data';
 /** The little that is used of a scene object of Grafana's dashboards. */
 interface SceneNode {
   parent?: SceneNode;
+  state?: { $timeRange?: { state: TimeRangeState } };
   forEachChild?(visit: (child: SceneNode) => void): void;
   /** Of a time range, or a control, that compares with another time. */
   getExtraQueries?(request: DataQueryRequest): unknown[];
 }
+
+interface TimeRangeState extends TimeSettings {
+  /** Of a panel with a range of its own. */
+  timeFrom?: string;
+  UNSAFE_nowDelay?: string;
+}
+
+/** What a dashboard's time range depends on beside its raw form. */
+export interface TimeSettings {
+  /** How far before now a range ends that says `now`, such as `1m`. */
+  nowDelay?: string;
+  fiscalYearStartMonth?: number;
+}
+
+type Request = Pick<DataQueryRequest, 'scopedVars'>;
+
+const runnerOf = ({ scopedVars }: Request) => scopedVars.__sceneObject?.value?.valueOf() as SceneNode | undefined;
 
 /**
  * Whether the panel compares with another time. The request itself does not tell, so this asks what Grafana's query
@@ -14,9 +32,8 @@ interface SceneNode {
  * only when each has completed.
  */
 export function isCompared(request: DataQueryRequest): boolean {
-  const runner = request.scopedVars.__sceneObject?.value?.valueOf() as SceneNode | undefined;
   const addsQueries = (object: SceneNode) => Boolean(object.getExtraQueries?.(request).length);
-  for (let node = runner?.parent; node; node = node.parent) {
+  for (let node = runnerOf(request)?.parent; node; node = node.parent) {
     const around = [node];
     node.forEachChild?.((child) => around.push(child));
     if (around.some(addsQueries)) {
@@ -24,4 +41,18 @@ export function isCompared(request: DataQueryRequest): boolean {
     }
   }
   return false;
+}
+
+/**
+ * The time settings of the dashboard that a request comes from. They are nowhere in the request. A panel with a range of
+ * its own goes by none of them.
+ */
+export function timeSettingsOf(request: Request): TimeSettings {
+  for (let node = runnerOf(request); node; node = node.parent) {
+    const { timeFrom, UNSAFE_nowDelay, fiscalYearStartMonth }: TimeRangeState = node.state?.$timeRange?.state ?? {};
+    if (timeFrom || UNSAFE_nowDelay || fiscalYearStartMonth !== undefined) {
+      return timeFrom ? {} : { nowDelay: UNSAFE_nowDelay, fiscalYearStartMonth };
+    }
+  }
+  return {};
 }

@@ -45,11 +45,12 @@ export const DEFAULT_QUERY: Fields = {
 export const DEFAULT_METRIC_QUERY: MetricFields = { metricName: '', aggregation: 'last', minStep: 1000 };
 
 /** Why the guard asks again. The back end counts them by these names. */
-export type Resync = 'hole' | 'short' | 'fields' | 'silence' | 'refused' | 'failure';
+export type Resync = 'hole' | 'short' | 'fields' | 'silence' | 'refused' | 'range' | 'failure';
 
 /** What the guard adds to a query on the wire. It is never saved. */
 export interface Ask {
-  live: true;
+  /** Whether a stream is wanted. */
+  live: boolean;
   nonce: number;
   resync?: Resync;
 }

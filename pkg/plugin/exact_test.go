@@ -119,6 +119,7 @@ func (p *panel) final(t *testing.T) {
 	p.tab.mu.Lock()
 	defer p.tab.mu.Unlock()
 	want := pictureOf(fresh)
+	want.times = want.times[max(0, len(want.times)-int(p.length.Milliseconds()/want.step)):] // the window is rounded up
 	got := p.shown
 	if got.step != want.step || len(got.times) != len(want.times) {
 		t.Errorf("shown are %d rows at a step of %d ms, a fresh query has %d rows at a step of %d ms",
@@ -367,13 +368,18 @@ func (s *world) tab() *tab {
 
 // panel opens a panel with a few hundred rows.
 func (s *world) panel(tab *tab) *panel {
+	p := s.newPanel(tab)
+	p.open()
+	return p
+}
+
+func (s *world) newPanel(tab *tab) *panel {
 	interval := time.Duration(s.tick) * time.Millisecond
 	s.opened++
 	p := &panel{
 		id: s.opened, tab: tab, query: s.query, truth: s.truth, behind: s.behind,
 		length: time.Duration(s.rows) * interval, interval: interval, guarded: true, record: s.record,
 	}
-	p.open()
 	s.panels = append(s.panels, p)
 	return p
 }

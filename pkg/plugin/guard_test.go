@@ -1,16 +1,20 @@
 package plugin
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
 	"net/http"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/data"
+
+	"github.com/continuum-live/continuum-datasource/pkg/grid"
 )
 
 // This file is src/guard.ts once more in Go, so that the handlers can be tested
@@ -19,37 +23,146 @@ import (
 // such as an error that comes with a stream's rows, is in src/guard.test.ts alone.
 
 const (
-	guardGrace    = 1500 * time.Millisecond // for the repeats of the overlap to fill a hole
-	guardSilence  = 15 * time.Second        // beside a step
-	guardPatience = 30 * time.Second        // for an answer
-	guardPoll     = 15 * time.Second        // where a notice says why there is no stream
-	guardCalm     = 10 * time.Second
+	guardGrace     = 1500 * time.Millisecond // for the repeats of the overlap to fill a hole
+	guardSilence   = 15 * time.Second        // between packets
+	guardPatience  = 35 * time.Second        // for an answer, under settings without a timeout
+	guardPoll      = 15 * time.Second        // without a stream
+	guardDoubts    = 3                       // in a row: the panel is polled
+	guardRetry     = 10 * time.Minute        // and then may have a stream again
+	guardOverslept = 5 * time.Second
+	guardRoom      = time.Minute // for a range that grows
 )
+
+// guardPolicy is what the guard does for a reason; see src/guard.ts.
+type guardPolicy struct {
+	resync     string
+	tellAfter  int
+	proveAfter int // 0 is never
+	calm       time.Duration
+	longest    time.Duration // 0 is until a refresh
+	doubt      bool
+	renew      bool
+}
+
+const guardNever = math.MaxInt
+
+var guardPolicies = map[string]guardPolicy{
+	"hole":    {"hole", 3, 0, 10 * time.Second, 10 * time.Second, true, true},
+	"short":   {"short", 3, 0, 10 * time.Second, 10 * time.Second, true, true},
+	"fields":  {"fields", 3, 0, time.Minute, 10 * time.Second, true, true},
+	"silence": {"silence", 3, 1, 10 * time.Second, 10 * time.Second, false, true},
+	"refused": {"refused", 3, 3, 10 * time.Second, 10 * time.Second, false, true},
+	"asleep":  {"silence", guardNever, 0, 10 * time.Second, time.Minute, false, true},
+	"range":   {"range", guardNever, 0, 10 * time.Second, time.Minute, false, false},
+	"failure": {"failure", 1, 0, 10 * time.Second, time.Minute, false, false},
+	"busy":    {"failure", 1, 0, 10 * time.Second, time.Minute, false, false},
+	"refusal": {"failure", 1, 0, 10 * time.Second, 0, false, false},
+}
+
+// reasonOf returns what kind of failure a status is; 0 stands for a request that
+// failed on its way.
+func reasonOf(status int) string {
+	switch {
+	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable:
+		return "busy"
+	case status >= 400 && status <= 500 && status != http.StatusRequestTimeout:
+		return "refusal"
+	}
+	return "failure"
+}
+
+// nonces is src/nonces.ts: those of one tab.
+type nonces struct {
+	renewed  map[string]int64  // by the channel without them
+	channels map[string]string // by the key of the query that led there
+}
+
+func newNonces() *nonces { return &nonces{map[string]int64{}, map[string]string{}} }
+
+func (n *nonces) of(key string) int64 { return n.renewed[n.channels[key]] }
+
+func withoutNonce(channel string) string {
+	return strings.Join(strings.SplitN(channel, "/", 7)[:6], "/")
+}
+
+func (n *nonces) met(key, channel string) {
+	rows := withoutNonce(channel)
+	if n.renewed[rows] > 0 {
+		n.channels[key] = rows
+	}
+}
+
+func (n *nonces) renew(key, channel string, used int64) {
+	rows := withoutNonce(channel)
+	if n.renewed[rows] <= used {
+		n.renewed[rows] = used + 1
+	}
+	n.channels[key] = rows
+}
+
+// wanted is what a range has of a stream's rows, in milliseconds: those from a
+// time on, or else the newest of a length.
+type wanted struct {
+	grows               bool
+	from, length, reach int64
+}
+
+// ranges that grow, by what a dashboard calls them, in UTC.
+var ranges = map[string]func(now time.Time) (from time.Time){
+	"now/d":    func(now time.Time) time.Time { return now.Truncate(24 * time.Hour) },
+	"now-1m/m": func(now time.Time) time.Time { return now.Add(-time.Minute).Truncate(time.Minute) },
+}
+
+func wantedOf(name string, length time.Duration) wanted {
+	if begins, ok := ranges[name]; ok {
+		now := time.Now()
+		reach := now.Sub(begins(now)).Milliseconds()
+		return wanted{true, begins(now).UnixMilli(), reach, reach}
+	}
+	return wanted{length: length.Milliseconds(), reach: length.Milliseconds()}
+}
 
 // guard runs one query of a panel and shows only what is exact; on any doubt it
 // asks again under a new nonce. All its methods run under the lock, which is
 // JavaScript's single thread.
 type guard struct {
-	lock   *sync.Mutex
-	latest *int64 // nonce of the tab
-	random func() float64
-	query  query
-	show   func(answer)
-	tries  int
-	closed bool
-	shown  *answer // the last rows, without what was said of trouble
+	lock     *sync.Mutex
+	nonces   *nonces
+	key      string
+	wanted   func() wanted
+	patience time.Duration
+	random   func() float64
+	query    query
+	show     func(answer)
 
-	// The attempt: one inner query with its timers.
-	attempt int // counts them: what an old one calls back is dropped
-	nonce   int64
-	resync  string
-	asked   time.Time
-	fields  []field // of the buffer, as they were first
-	packets int
-	heard   int64  // the newest time
-	leave   func() // the inner query
-	silence *time.Timer
-	grace   *time.Timer
+	state       string // asking, streaming, waiting, polling or done
+	reason      string
+	tries       int
+	doubts      int
+	streamsFrom time.Time
+	hidden      bool
+	shown       *answer // the last rows, without what was said of trouble
+	timer       *time.Timer
+	turns       int // counts attempts: what an old one calls back is dropped
+	leave       func()
+
+	since  time.Time // of asking or streaming
+	until  time.Time // of asking, waiting or polling
+	nonce  int64
+	live   bool
+	stream guardStream
+}
+
+// guardStream is what a guard keeps of a stream.
+type guardStream struct {
+	earliest time.Time // of waiting
+	took     time.Duration
+	channel  string
+	fields   []field
+	buffer   *buffer
+	packets  int
+	alive    time.Time
+	mended   time.Time
 }
 
 // answer is what a guard lets through.
@@ -61,135 +174,212 @@ type answer struct {
 
 // query asks once and calls what fits the answer. The calls come under the lock,
 // and so does query itself.
-type query func(nonce int64, resync string, to receiver) (leave func())
+type query func(ask asked, to receiver) (leave func())
 
 // receiver takes what comes of a query: the buffer of a stream, now and after
 // every message, until the stream ends; or an answer without a stream, or none,
-// with the HTTP status.
+// with the HTTP status and the seconds of Retry-After.
 type receiver struct {
 	read  func(*buffer)
 	ends  func()
 	plain func(p picture, notices int)
-	fail  func(status int)
+	fail  func(status, retryAfter int)
 }
 
-func (g *guard) start() { g.ask("") }
+func (g *guard) start() { g.ask() }
 
 func (g *guard) stop() {
-	g.closed = true
+	g.state = "done"
 	g.drop()
 }
 
-// drop leaves the inner query and its timers.
+// drop leaves the inner query.
 func (g *guard) drop() {
-	g.attempt++
-	for _, t := range []*time.Timer{g.silence, g.grace} {
-		if t != nil {
-			t.Stop()
-		}
-	}
-	g.grace = nil
+	g.turns++
 	if g.leave != nil {
 		g.leave()
 		g.leave = nil
 	}
+	if g.timer != nil {
+		g.timer.Stop()
+	}
 }
 
-func (g *guard) after(d time.Duration, do func()) *time.Timer {
-	attempt := g.attempt
-	return time.AfterFunc(d, func() {
+// plan sets the timer for when the state is due.
+func (g *guard) plan() {
+	if g.timer != nil {
+		g.timer.Stop()
+	}
+	due, ok := g.due()
+	if !ok {
+		return
+	}
+	var mine *time.Timer
+	mine = time.AfterFunc(time.Until(due), func() {
 		g.lock.Lock()
 		defer g.lock.Unlock()
-		if g.attempt == attempt && !g.closed {
-			do()
+		if g.timer == mine {
+			g.wake(g.hidden)
 		}
 	})
+	g.timer = mine
 }
 
-func (g *guard) ask(resync string) {
-	g.nonce, g.resync, g.asked = *g.latest, resync, time.Now()
-	g.fields, g.packets, g.heard = nil, 0, math.MinInt64
-	g.silence = g.after(guardPatience, func() { g.again("silence") })
-	attempt := g.attempt
-	mine := func() bool { return g.attempt == attempt && !g.closed }
-	leave := g.query(g.nonce, resync, receiver{
+func (g *guard) due() (time.Time, bool) {
+	switch {
+	case g.state == "done", g.hidden && g.state != "asking":
+		return time.Time{}, false
+	case g.state != "streaming":
+		return g.until, true
+	case g.stream.mended.IsZero() || g.stream.alive.Before(g.stream.mended):
+		return g.stream.alive, true
+	}
+	return g.stream.mended, true
+}
+
+func (g *guard) ask() {
+	now := time.Now()
+	g.state, g.since, g.until = "asking", now, now.Add(g.patience)
+	g.nonce, g.live = g.nonces.of(g.key), !now.Before(g.streamsFrom)
+	ask := asked{Live: g.live, Nonce: g.nonce}
+	if g.live && g.reason != "" {
+		ask.Resync = guardPolicies[g.reason].resync
+	}
+	g.turns++
+	turn := g.turns
+	mine := func() bool { return g.turns == turn && g.state != "done" }
+	leave := g.query(ask, receiver{
 		read: func(b *buffer) {
 			if mine() {
-				g.read(b)
+				g.packet(b)
+				g.plan()
 			}
 		},
 		ends: func() {
 			if mine() {
-				g.again("refused")
+				g.trouble(map[bool]string{true: "refused", false: "failure"}[g.state == "streaming"], 0)
+				g.plan()
 			}
 		},
 		plain: func(p picture, notices int) {
 			if mine() {
 				g.plain(p, notices)
+				g.plan()
 			}
 		},
-		fail: func(status int) {
-			switch {
-			case !mine():
-			case status == http.StatusBadRequest && g.shown == nil:
-				g.show(answer{state: "Error"})
-				g.stop()
-			default:
-				g.again("failure")
+		fail: func(status, retryAfter int) {
+			if mine() {
+				g.trouble(reasonOf(status), time.Duration(retryAfter)*time.Second)
+				g.plan()
 			}
 		},
 	})
-	if g.attempt != attempt { // what came at once was already in doubt
+	if g.turns != turn { // what came at once was already in doubt
 		leave()
 		return
 	}
 	g.leave = leave
+	g.plan()
+}
+
+// wake looks at the time, or at whether the tab is hidden.
+func (g *guard) wake(hidden bool) {
+	wasHidden := g.hidden
+	g.hidden = hidden
+	now := time.Now()
+	defer g.plan()
+	if wasHidden && !hidden {
+		switch {
+		case g.state == "streaming" && now.Before(g.stream.alive):
+			g.read(true)
+			return
+		case g.state == "waiting" && !now.Before(g.stream.earliest):
+			g.ask()
+			return
+		}
+	}
+	if due, ok := g.due(); !ok || now.Before(due) {
+		return
+	}
+	switch g.state {
+	case "asking":
+		g.trouble("failure", 0)
+	case "streaming":
+		switch late := now.Sub(g.stream.alive); {
+		case late < 0:
+			g.trouble("hole", 0)
+		case wasHidden, late > guardOverslept:
+			g.trouble("asleep", 0)
+		default:
+			g.trouble("silence", 0)
+		}
+	default:
+		g.ask()
+	}
 }
 
 // plain shows an answer without a stream as it is, and asks again later if a
-// notice says why there is none.
+// notice says why there is none, or if it was not asked for one.
 func (g *guard) plain(p picture, notices int) {
-	if notices == 0 {
+	g.tries = 0
+	if g.live && notices == 0 && !g.wanted().grows {
 		g.show(answer{p, "Done", 0})
 		g.stop()
 		return
 	}
-	g.shown = &answer{p, "Streaming", notices}
-	g.show(*g.shown)
 	g.drop()
-	g.silence = g.after(guardPoll, func() { g.ask("refused") })
+	g.state, g.until = "polling", time.Now().Add(guardPoll)
+	g.shown = &answer{p, "Streaming", notices}
+	if g.live {
+		g.reason = "refused"
+	}
+	g.complain(!g.live)
 }
 
-func (g *guard) read(b *buffer) {
-	if g.fields == nil {
-		g.fields = b.schema.Fields
+func (g *guard) packet(b *buffer) {
+	now := time.Now()
+	if g.state == "asking" {
+		channel := b.schema.Meta.Channel
+		g.nonces.met(g.key, channel)
+		g.stream = guardStream{took: now.Sub(g.since), channel: channel, fields: b.schema.Fields}
+		g.state, g.since = "streaming", now
 	}
+	g.stream.buffer = b
+	g.stream.packets++
+	g.stream.alive = now.Add(guardSilence + g.stream.took)
+	if !g.hidden || g.shown == nil {
+		g.read(false)
+	}
+}
+
+func (g *guard) read(unwatched bool) {
+	b := g.stream.buffer
+	want := g.wanted()
 	custom := b.schema.Meta.Custom
-	shown, doubt, mendable := exact(b, custom)
+	shown, doubt, mendable := exact(b, custom, want)
+	most := custom.Window
+	if want.grows {
+		most -= custom.Step
+	}
+	outgrown := want.reach > most
 	switch {
-	case !reflect.DeepEqual(b.schema.Fields, g.fields) || doubt == "fields":
-		g.again("fields")
-		return
-	case doubt != "" && !mendable:
-		g.again(doubt)
-		return
-	}
-	g.packets++
-	if newest := slices.Max(b.times); newest > g.heard {
-		g.heard = newest
-		g.silence.Stop()
-		g.silence = g.after(time.Duration(custom.Step)*time.Millisecond+guardSilence, func() { g.again("silence") })
-	}
-	if doubt == "" {
-		if g.grace != nil {
-			g.grace.Stop()
-			g.grace = nil
+	case !reflect.DeepEqual(b.schema.Fields, g.stream.fields) || doubt == "fields":
+		g.trouble("fields", 0)
+	case doubt != "" && (!mendable || unwatched):
+		if outgrown {
+			doubt = "range"
 		}
+		g.trouble(doubt, 0)
+	case doubt == "":
+		g.stream.mended = time.Time{}
 		g.shown = &answer{shown, "Streaming", 0}
-		failing := g.resync == "silence" || g.resync == "refused" && g.tries > 2
-		g.complain(failing && g.packets < 2)
-	} else if g.grace == nil {
-		g.grace = g.after(guardGrace, func() { g.again("hole") })
+		prove := guardPolicies[g.reason].proveAfter
+		g.complain(prove > 0 && g.stream.packets < 2 && g.tries >= prove)
+		if outgrown {
+			g.trouble("range", 0)
+		}
+	case g.stream.mended.IsZero():
+		g.stream.mended = time.Now().Add(guardGrace)
 	}
 }
 
@@ -207,33 +397,52 @@ func (g *guard) complain(trouble bool) {
 	g.show(now)
 }
 
-// again asks anew after a moment, under a nonce that no panel of this tab has
-// used.
-func (g *guard) again(reason string) {
+// trouble leaves what was asked for, and decides when to ask again.
+func (g *guard) trouble(reason string, retryAfter time.Duration) {
+	policy, now := guardPolicies[reason], time.Now()
 	g.drop()
-	if g.fields != nil && g.nonce == *g.latest {
-		*g.latest++
+	calmed := g.state == "streaming" && now.Sub(g.since) > policy.calm
+	if g.state == "streaming" && policy.renew {
+		g.nonces.renew(g.key, g.stream.channel, g.nonce)
 	}
+	g.reason = reason
 	g.tries++
-	if time.Since(g.asked) > guardCalm {
-		g.tries = 0
+	if calmed {
+		g.tries = 1
 	}
-	most := min(10*time.Second, 250*time.Millisecond<<min(g.tries, 10))
-	g.silence = g.after(time.Duration(g.random()*float64(most)), func() { g.ask(reason) })
-	if g.fields == nil || g.tries > 2 {
+	if policy.doubt {
+		g.doubts++
+		if calmed {
+			g.doubts = 1
+		}
+		if g.doubts >= guardDoubts {
+			g.streamsFrom = now.Add(guardRetry)
+		}
+	}
+	most := min(policy.longest, 250*time.Millisecond<<min(g.tries-1, 10))
+	g.state, g.stream.earliest = "waiting", now.Add(retryAfter)
+	g.until = g.stream.earliest.Add(time.Duration(g.random() * float64(most)))
+	if policy.longest == 0 {
+		g.state = "done"
+	}
+	if g.tries >= policy.tellAfter {
 		g.complain(true)
 	}
 }
 
-// exact returns the newest rows of the window, one per time and in order, or why
+// exact returns the rows that are wanted, one per time and in order, or why
 // they are in doubt, and whether the overlap may still mend that.
-func exact(b *buffer, custom liveAnswer) (shown picture, doubt string, mendable bool) {
+func exact(b *buffer, custom liveAnswer, want wanted) (shown picture, doubt string, mendable bool) {
 	if custom.Step <= 0 {
 		return picture{}, "fields", false
 	}
 	newest := slices.Max(b.times)
-	oldest := max(custom.First, newest-custom.Window+custom.Step)
-	from := slices.Repeat([]int{-1}, int((newest-oldest)/custom.Step+1))
+	start := grid.Floor(newest-want.length, custom.Step) + custom.Step
+	if want.grows {
+		start = grid.Floor(want.from+custom.Step-1, custom.Step)
+	}
+	oldest := max(custom.First, newest-custom.Window+custom.Step, start)
+	from := slices.Repeat([]int{-1}, int(max(0, (newest-oldest)/custom.Step+1)))
 	for i, t := range b.times {
 		if t >= oldest {
 			from[(t-oldest)/custom.Step] = i // the last value wins
@@ -271,22 +480,54 @@ func pictureOf(frame *data.Frame) picture {
 }
 
 // openGuarded is Continuum's front end: the guard around the stock query.
-func (p *panel) openGuarded() (stop func()) {
+func (p *panel) openGuarded() func() {
 	t := p.tab
-	g := &guard{lock: &t.mu, latest: &t.nonce, query: p.ask, show: p.show}
-	g.random = func() float64 { return float64(t.server.between(p.id, 0, time.Second)) / float64(time.Second) }
-	if p.record != nil {
-		return p.record.open(g)
+	g := &guard{
+		lock: &t.mu, nonces: t.nonces, key: fmt.Sprint(p.query, p.interval), query: p.ask, show: p.show,
+		patience: cmp.Or(p.patience, guardPatience), hidden: t.hidden,
+		wanted: func() wanted { return wantedOf(p.rangeName, p.length) },
 	}
-	g.start()
-	return g.stop
+	g.random = func() float64 { return float64(t.server.between(p.id, 0, time.Second)) / float64(time.Second) }
+	start, stop := g.start, g.stop
+	if p.record != nil {
+		start, stop = p.record.open(g, p)
+	}
+	t.guards[g] = true
+	start()
+	return func() {
+		delete(t.guards, g)
+		stop()
+	}
 }
 
-// ask is DataSourceWithBackend.query with a live query. The range is taken anew
-// from what the dashboard says, whatever Grafana has handed over.
-func (p *panel) ask(nonce int64, resync string, to receiver) (leave func()) {
-	raw := fmt.Sprintf(`%s,"live":true,"nonce":%d,"resync":%q}`, p.query[:len(p.query)-1], nonce, resync)
-	return p.request(raw, time.Now(), func(frame *data.Frame) (unwatch func()) {
+// hide hides the tab or shows it again.
+func (s *world) hide(t *tab, hidden bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.hidden = hidden
+	if s.record != nil {
+		s.record.add(0, event{Hidden: &hidden})
+	}
+	for g := range t.guards {
+		g.wake(hidden)
+	}
+}
+
+// ask is DataSourceWithBackend.query with a query of the guard. The range is
+// taken anew from what the dashboard says, whatever Grafana has handed over.
+func (p *panel) ask(ask asked, to receiver) (leave func()) {
+	if f := p.failing; f != nil {
+		return p.after(50*time.Millisecond, func() { to.fail(f.Status, f.RetryAfter) })
+	}
+	raw := fmt.Sprintf(`%s,"live":%t,"nonce":%d,"resync":%q}`, p.query[:len(p.query)-1], ask.Live, ask.Nonce, ask.Resync)
+	length := p.length
+	if want := wantedOf(p.rangeName, p.length); want.grows {
+		length = time.Duration(want.reach) * time.Millisecond
+		if ask.Live {
+			length += guardRoom
+		}
+	}
+	return p.request(raw, length, time.Now(), func(frame *data.Frame) (unwatch func()) {
 		custom, ok := frame.Meta.Custom.(liveAnswer)
 		if !ok {
 			to.plain(pictureOf(frame), len(frame.Meta.Notices))
@@ -294,7 +535,20 @@ func (p *panel) ask(nonce int64, resync string, to receiver) (leave func()) {
 		}
 		rows := int(custom.Window / custom.Step)
 		return p.tab.watch(frame.Meta.Channel, custom.Data, frame, 4*rows+10_000, custom.Window+30_000, to.read, to.ends)
-	}, to.fail)
+	}, func(status int) { to.fail(status, 0) })
+}
+
+// after calls what comes of a query that never reaches the plugin.
+func (p *panel) after(d time.Duration, do func()) (leave func()) {
+	left := false
+	time.AfterFunc(d, func() {
+		p.tab.mu.Lock()
+		defer p.tab.mu.Unlock()
+		if !left {
+			do()
+		}
+	})
+	return func() { left = true }
 }
 
 // openUnguarded is the tutorial's front end: the answer's history and whatever
@@ -304,7 +558,7 @@ func (p *panel) openUnguarded() (stop func()) {
 	if to.IsZero() {
 		to = time.Now()
 	}
-	return p.request(p.query, to, func(frame *data.Frame) (unwatch func()) {
+	return p.request(p.query, p.length, to, func(frame *data.Frame) (unwatch func()) {
 		return p.tab.watch(frame.Meta.Channel, nil, frame, 100_000, p.length.Milliseconds(), func(b *buffer) {
 			p.shown = picture{step: p.interval.Milliseconds(), times: slices.Clone(b.times), values: b.values}
 		}, func() {})
@@ -313,9 +567,9 @@ func (p *panel) openUnguarded() (stop func()) {
 
 // request queries over HTTP and calls answer or fail under the tab's mutex, or
 // neither once it is left. What answer returns is called then, too.
-func (p *panel) request(raw string, to time.Time, answer func(*data.Frame) func(), fail func(status int)) (leave func()) {
+func (p *panel) request(raw string, length time.Duration, to time.Time, answer func(*data.Frame) func(), fail func(status int)) (leave func()) {
 	left, unwatch := false, func() {}
-	length, interval := p.length, p.interval
+	interval := p.interval
 	go func() {
 		frame, err := p.tab.ask(p.id, raw, length, interval, to)
 		p.tab.mu.Lock()

@@ -540,7 +540,9 @@ type tab struct {
 	socket   *socket // nil while it is cut
 	noHTTP   bool
 	channels map[string]*liveChannel
-	nonce    int64 // the guards', of late
+	nonces   *nonces
+	guards   map[*guard]bool
+	hidden   bool
 	watches  int
 }
 
@@ -563,7 +565,8 @@ type watcher struct {
 func newTab(s *server) *tab {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.tabs++
-	t := &tab{id: 100 * s.tabs, server: s, ctx: ctx, close: cancel, channels: map[string]*liveChannel{}}
+	t := &tab{id: 100 * s.tabs, server: s, ctx: ctx, close: cancel, channels: map[string]*liveChannel{},
+		nonces: newNonces(), guards: map[*guard]bool{}}
 	t.mu.Lock()
 	t.connect()
 	t.mu.Unlock()
@@ -825,14 +828,18 @@ func (t *tab) ask(who int, query string, length, interval time.Duration, to time
 
 // panel is one panel of a dashboard with one query.
 type panel struct {
-	id       int
-	tab      *tab
-	query    string // without nonce
-	length   time.Duration
-	interval time.Duration
-	guarded  bool
-	truth    func() source.Source
-	behind   time.Duration
+	id     int
+	tab    *tab
+	query  string // without nonce
+	length time.Duration
+	// rangeName is of a range that grows, which has no length.
+	rangeName string
+	patience  time.Duration // with an answer, by default that of settings without a timeout
+	failing   *failure      // all queries, if any
+	interval  time.Duration
+	guarded   bool
+	truth     func() source.Source
+	behind    time.Duration
 
 	record *recording
 

@@ -215,7 +215,7 @@ func (in *instance) offer(meta *data.FrameMeta, caller caller, w wire, p plan, f
 func countResync(reason string) {
 	switch reason {
 	case "":
-	case "hole", "short", "fields", "silence", "refused", "failure":
+	case "hole", "short", "fields", "silence", "refused", "range", "failure":
 		resyncs.WithLabelValues(reason).Inc()
 	default:
 		resyncs.WithLabelValues("other").Inc()

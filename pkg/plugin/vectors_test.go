@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -32,9 +33,9 @@ import (
 // Run with -update to record them anew.
 type recording struct {
 	Name   string  `json:"name"`
+	Began  int64   `json:"began"` // Unix ms
 	Events []event `json:"events"`
 
-	began  time.Time
 	guards int
 }
 
@@ -47,13 +48,15 @@ type event struct {
 	// It is opened or closed; it gets a buffer with what that holds, or a message
 	// that is appended to that buffer, or the end of the stream; an answer without
 	// a stream; or none, with the HTTP status.
-	Open   bool            `json:"open,omitempty"`
+	Open   *opened         `json:"open,omitempty"`
 	Close  bool            `json:"close,omitempty"`
 	Buffer *frameJSON      `json:"buffer,omitempty"`
 	Packet json.RawMessage `json:"packet,omitempty"`
 	Ends   bool            `json:"ends,omitempty"`
 	Plain  *plainAnswer    `json:"plain,omitempty"`
-	Fails  int             `json:"fails,omitempty"`
+	Fails  *failure        `json:"fails,omitempty"`
+	// The tab is hidden or shown, and with it all guards.
+	Hidden *bool `json:"hidden,omitempty"`
 	// It asks or shows something.
 	Ask  *asked `json:"ask,omitempty"`
 	Show string `json:"show,omitempty"`
@@ -61,7 +64,21 @@ type event struct {
 
 func (e event) does() bool { return e.Ask != nil || e.Show != "" }
 
+// opened is what a guard knows of its panel. Times are in milliseconds.
+type opened struct {
+	Key      string `json:"key"`
+	Range    string `json:"range,omitempty"` // one that grows, or
+	Length   int64  `json:"length"`
+	Patience int64  `json:"patience"`
+}
+
+type failure struct {
+	Status     int `json:"status"`
+	RetryAfter int `json:"retryAfter,omitempty"`
+}
+
 type asked struct {
+	Live   bool   `json:"live"`
 	Nonce  int64  `json:"nonce"`
 	Resync string `json:"resync,omitempty"`
 }
@@ -91,15 +108,18 @@ func (a answer) String() string {
 }
 
 func (r *recording) add(guard int, e event) {
-	e.At, e.Guard = time.Since(r.began).Milliseconds(), guard
+	if r.Began == 0 {
+		r.Began = time.Now().UnixMilli()
+	}
+	e.At, e.Guard = time.Now().UnixMilli()-r.Began, guard
 	r.Events = append(r.Events, e)
 }
 
 // half stands for random, in recordings and their replays.
 func half() float64 { return 0.5 }
 
-// open starts a guard of a tab, and records what it gets and does.
-func (r *recording) open(g *guard) (stop func()) {
+// open makes a guard record what it gets and does, from its start to its stop.
+func (r *recording) open(g *guard, p *panel) (start, stop func()) {
 	r.guards++
 	id := r.guards
 	ask, show := g.query, g.show
@@ -108,10 +128,10 @@ func (r *recording) open(g *guard) (stop func()) {
 		r.add(id, event{Show: a.String()})
 		show(a)
 	}
-	g.query = func(nonce int64, resync string, to receiver) func() {
-		r.add(id, event{Ask: &asked{nonce, resync}})
+	g.query = func(a asked, to receiver) func() {
+		r.add(id, event{Ask: &a})
 		first := true
-		return ask(nonce, resync, receiver{
+		return ask(a, receiver{
 			read: func(b *buffer) {
 				if first {
 					f := &frameJSON{Schema: b.schema}
@@ -131,15 +151,17 @@ func (r *recording) open(g *guard) (stop func()) {
 				r.add(id, event{Plain: &plainAnswer{columns(p.times, p.values), notices}})
 				to.plain(p, notices)
 			},
-			fail: func(status int) {
-				r.add(id, event{Fails: status})
-				to.fail(status)
+			fail: func(status, retryAfter int) {
+				r.add(id, event{Fails: &failure{status, retryAfter}})
+				to.fail(status, retryAfter)
 			},
 		})
 	}
-	r.add(id, event{Open: true})
-	g.start()
-	return func() {
+	start = func() {
+		r.add(id, event{Open: &opened{g.key, p.rangeName, p.length.Milliseconds(), g.patience.Milliseconds()}})
+		g.start()
+	}
+	return start, func() {
 		r.add(id, event{Close: true})
 		g.stop()
 	}
@@ -156,21 +178,42 @@ func columns(times []int64, values [][]*float64) []any {
 
 // shifting is the signal in whole numbers, and others every seven seconds, so
 // that it matters which of two equal times wins.
-type shifting struct{ source.Source }
-
-func (s shifting) Query(raw json.RawMessage) (source.Query, error) {
-	return rebound(s.Source, raw, func(b source.Bound) source.Bound { return shiftingBound{b} })
+type shifting struct {
+	source.Source
+	pace pace
 }
 
-type shiftingBound struct{ source.Bound }
+// pace is how slow a source is.
+type pace struct {
+	settles time.Duration // once in so long
+	takes   time.Duration // to read rows
+}
+
+func (s shifting) Query(raw json.RawMessage) (source.Query, error) {
+	return rebound(s.Source, raw, func(b source.Bound) source.Bound { return shiftingBound{b, s.pace} })
+}
+
+type shiftingBound struct {
+	source.Bound
+	pace pace
+}
 
 func (b shiftingBound) Traits() source.Traits {
 	traits := b.Bound.Traits()
-	traits.Revised = true
+	traits.Revised = b.pace == pace{}
 	return traits
 }
 
+func (b shiftingBound) Settled(ctx context.Context) (int64, error) {
+	settled, err := b.Bound.Settled(ctx)
+	if b.pace.settles > 0 {
+		settled = grid.Floor(settled, b.pace.settles.Milliseconds())
+	}
+	return settled, err
+}
+
 func (b shiftingBound) Rows(ctx context.Context, after, through int64) (grid.Rows, error) {
+	time.Sleep(b.pace.takes)
 	rows, err := b.Bound.Rows(ctx, after, through)
 	shift := float64(time.Now().Unix() / 7 % 10)
 	for i := range rows.Len() {
@@ -180,18 +223,18 @@ func (b shiftingBound) Rows(ctx context.Context, after, through int64) (grid.Row
 }
 
 // record records what do does to one tab, whose panels have few rows.
-func record(t *testing.T, name string, seed uint64, do func(s *world, tab *tab)) {
+func record(t *testing.T, name string, seed uint64, pace pace, do func(s *world, tab *tab)) {
 	t.Run(name, func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			factory := NewFactory(noStores())
 			s := &world{
 				t: t, tick: 1000, rows: 24, query: `{"shape":"sawtooth","tickInterval":1000}`,
-				record: &recording{Name: name, began: time.Now()},
+				record: &recording{Name: name},
 				srv: newServer(t, seed, func() handlers {
 					return managed{datasource.NewInstanceManager(func(ctx context.Context, c backend.DataSourceInstanceSettings) (instancemgmt.Instance, error) {
 						made, err := factory(ctx, c)
 						if in, ok := made.(*instance); ok && in.source != nil {
-							in.source = shifting{in.source}
+							in.source = shifting{in.source, pace}
 						}
 						return made, err
 					})}
@@ -249,16 +292,113 @@ func TestRecordVectors(t *testing.T) {
 			p.open()
 		},
 	} {
-		record(t, name, 1, func(s *world, tab *tab) {
+		record(t, name, 1, pace{}, func(s *world, tab *tab) {
 			p := s.panel(tab)
 			s.wait(5 * time.Second)
 			do(s, p)
 		})
 	}
 	for seed := range uint64(3) {
-		record(t, fmt.Sprintf("random-%d", seed), seed, func(s *world, tab *tab) {
+		record(t, fmt.Sprintf("random-%d", seed), seed, pace{}, func(s *world, tab *tab) {
 			vectorSchedule(s, tab, rand.New(rand.NewPCG(seed, 4)))
 		})
+	}
+}
+
+// TestRecordPolicies records what the policy of the guard is about.
+func TestRecordPolicies(t *testing.T) {
+	if !*update {
+		return
+	}
+	record(t, "growing-over-midnight", 1, pace{}, func(s *world, tab *tab) {
+		s.wait(24*time.Hour - 80*time.Second)
+		p := s.newPanel(tab)
+		p.rangeName = "now-1m/m"
+		p.open()
+		s.wait(150 * time.Second)
+	})
+	record(t, "today-so-far-over-midnight", 1, pace{}, func(s *world, tab *tab) {
+		s.tick = 60_000
+		s.query = `{"shape":"sawtooth","tickInterval":60000}`
+		s.wait(24*time.Hour - 2*time.Minute)
+		p := s.newPanel(tab)
+		p.rangeName = "now/d"
+		p.open()
+		s.wait(5 * time.Minute)
+	})
+	record(t, "rows-once-a-minute", 1, pace{settles: time.Minute}, func(s *world, tab *tab) {
+		s.rows = 180
+		s.panel(tab)
+		s.wait(5 * time.Minute)
+	})
+	record(t, "queries-of-45-s", 1, pace{takes: 45 * time.Second}, func(s *world, tab *tab) {
+		s.rows = 180
+		p := s.newPanel(tab)
+		p.patience = 65 * time.Second
+		p.open()
+		s.wait(5 * time.Minute)
+	})
+	record(t, "churning-beside-nine", 1, pace{}, func(s *world, tab *tab) {
+		s.tick = 10_000
+		for i := range 10 {
+			s.query = fmt.Sprintf(`{"shape":"sawtooth","tickInterval":10000,"upperLimit":%d}`, 100+i)
+			s.panel(tab)
+		}
+		for range 85 {
+			s.wait(7 * time.Second)
+			s.srv.churn(tab, "upperLimit\\\":100,")
+		}
+	})
+	record(t, "every-class-of-failure", 1, pace{}, func(s *world, tab *tab) {
+		for _, f := range []failure{{400, 0}, {401, 0}, {403, 0}, {404, 0}, {408, 0}, {429, 30}, {500, 0}, {502, 0}, {503, 0}, {504, 0}} {
+			p := s.newPanel(tab)
+			p.failing = &f
+			p.open()
+		}
+		s.panel(tab)
+		s.wait(5 * time.Second)
+		s.panels[len(s.panels)-1].failing = &failure{Status: 401}
+		s.srv.churn(tab, "sawtooth")
+		s.wait(3 * time.Minute)
+		tab.mu.Lock()
+		for _, p := range s.panels {
+			p.failing = nil
+		}
+		tab.mu.Unlock()
+		s.wait(time.Minute)
+	})
+	record(t, "hidden-for-an-hour", 1, pace{}, func(s *world, tab *tab) {
+		s.tick = 10_000
+		s.query = `{"shape":"sawtooth","tickInterval":10000}`
+		s.panel(tab)
+		s.wait(time.Minute)
+		s.hide(tab, true)
+		s.wait(time.Hour)
+		s.hide(tab, false)
+		s.wait(time.Minute)
+		s.hide(tab, true)
+		s.wait(time.Minute)
+		tab.disconnect()
+		s.wait(time.Hour)
+		tab.reconnect()
+		s.hide(tab, false)
+		s.wait(time.Minute)
+	})
+}
+
+// churn sends the row that says that the series have changed, to the streams
+// whose data have a text.
+func (s *server) churn(tab *tab, text string) {
+	tab.mu.Lock()
+	var channels []string
+	for channel, c := range tab.channels {
+		if strings.Contains(string(c.data), text) {
+			channels = append(channels, channel)
+		}
+	}
+	tab.mu.Unlock()
+	for _, channel := range channels {
+		s.publish(channel, changed)
 	}
 }
 
@@ -352,31 +492,40 @@ type replayed struct {
 
 func replay(t *testing.T, r recording) {
 	var (
-		lock  sync.Mutex
-		nonce int64
-		all   = map[int]*replayed{}
-		want  = map[int][]event{}
-		began = time.Now()
+		lock   sync.Mutex
+		nonces = newNonces()
+		hidden bool
+		all    = map[int]*replayed{}
+		want   = map[int][]event{}
 	)
 	for _, e := range r.Events {
-		time.Sleep(time.Duration(e.At)*time.Millisecond - time.Since(began))
+		time.Sleep(time.Until(time.UnixMilli(r.Began + e.At)))
 		synctest.Wait()
 		lock.Lock()
 		one := all[e.Guard]
 		switch {
 		case e.does():
 			want[e.Guard] = append(want[e.Guard], e)
-		case e.Open:
+		case e.Hidden != nil:
+			hidden = *e.Hidden
+			for _, one := range all {
+				one.guard.wake(hidden)
+			}
+		case e.Open != nil:
 			one = &replayed{}
 			all[e.Guard] = one
 			add := func(d event) {
-				d.At, d.Guard = time.Since(began).Milliseconds(), e.Guard
+				d.At, d.Guard = time.Now().UnixMilli()-r.Began, e.Guard
 				one.did = append(one.did, d)
 			}
 			one.guard = &guard{
-				lock: &lock, latest: &nonce, random: half,
-				query: func(nonce int64, resync string, to receiver) func() {
-					add(event{Ask: &asked{nonce, resync}})
+				lock: &lock, nonces: nonces, key: e.Open.Key, random: half, hidden: hidden,
+				patience: time.Duration(e.Open.Patience) * time.Millisecond,
+				wanted: func() wanted {
+					return wantedOf(e.Open.Range, time.Duration(e.Open.Length)*time.Millisecond)
+				},
+				query: func(a asked, to receiver) func() {
+					add(event{Ask: &a})
 					one.to = to
 					return func() {}
 				},
@@ -385,8 +534,8 @@ func replay(t *testing.T, r recording) {
 			one.guard.start()
 		case e.Close:
 			one.guard.stop()
-		case e.Fails != 0:
-			one.to.fail(e.Fails)
+		case e.Fails != nil:
+			one.to.fail(e.Fails.Status, e.Fails.RetryAfter)
 		case e.Ends:
 			one.to.ends()
 		case e.Plain != nil:

@@ -47,6 +47,10 @@ const (
 	// and leaves a hole, upon which viewers ask for their history again.
 	catchUp = 10_000
 
+	// idle is how long a stream sends nothing: then the overlap is sent again, so
+	// that viewers can tell a slow source from a dead stream.
+	idle = 5 * time.Second
+
 	backoffMin = 250 * time.Millisecond
 	backoffMax = 10 * time.Second
 )
@@ -81,6 +85,7 @@ type Tail struct {
 	mu     sync.Mutex
 	newest packet
 	err    error  // why the tail has ended
+	away   bool   // the last attempt to read the source failed
 	late   uint64 // samples that the source took late, ever
 	// overlap are the newest rows; encoded is their packet, made at the first
 	// use after each publication.
@@ -129,6 +134,7 @@ func (t *Tail) run(ctx context.Context) {
 			read, pause, err = t.advance(ctx, read)
 			return err
 		})
+		t.noteAway(err != nil)
 		if err != nil {
 			if ctx.Err() != nil {
 				return
@@ -174,6 +180,17 @@ func (t *Tail) noteLate(late uint64) bool {
 	t.late = late
 	t.wake()
 	return true
+}
+
+// noteAway notes whether the source could be read, and wakes the streams when
+// that has changed.
+func (t *Tail) noteAway(away bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.away != away {
+		t.away = away
+		t.wake()
+	}
 }
 
 // end says why there are no more rows.
@@ -305,13 +322,14 @@ type state struct {
 	newest packet
 	late   uint64
 	err    error
+	away   bool
 	next   <-chan struct{} // closed when there is a newer state
 }
 
 func (t *Tail) state() state {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return state{t.newest, t.late, t.err, t.published}
+	return state{t.newest, t.late, t.err, t.away, t.published}
 }
 
 // overlapPacket returns the overlap. Before the first publication it has no
@@ -360,6 +378,9 @@ func mostRows(fields int) int { return 1 + overlapBytes/(14+2*fields) }
 // the history was read. Each receive from joined says that a viewer joined; the
 // call itself is the first join.
 //
+// A stream that has sent nothing for five seconds sends the overlap once more
+// while the source can be read, so that silence means trouble.
+//
 // It is what RunStream does: Grafana starts it before the viewer is in its hub
 // and publishes to whoever is there by then, so the first packets can vanish.
 // That is why the overlap is sent a quarter of a second and one second after
@@ -374,6 +395,7 @@ func (t *Tail) Serve(ctx context.Context, late uint64, joined <-chan struct{}, s
 	// Rows up to the newest that there are now come with the overlap.
 	newest := t.state().newest
 	sent := mark{newest.through, newest.exists()}
+	last := began // when anything was sent
 	for ctx.Err() == nil {
 		s := t.state()
 		now := time.Now()
@@ -383,7 +405,8 @@ func (t *Tail) Serve(ctx context.Context, late uint64, joined <-chan struct{}, s
 		case s.late != late && now.Sub(began) >= lateWait:
 			return ErrLate
 		}
-		due := s.newest.exists() && repeats.due(now)
+		idles := sent.set && s.newest.through <= sent.at && !s.away && now.Sub(last) >= idle
+		due := s.newest.exists() && (idles || repeats.due(now))
 		if due || s.newest.exists() && (!sent.set || s.newest.through > sent.at) {
 			p, err := s.newest, error(nil)
 			if due || !sent.set || s.newest.after != sent.at {
@@ -403,11 +426,14 @@ func (t *Tail) Serve(ctx context.Context, late uint64, joined <-chan struct{}, s
 				before = max(before, sent.at)
 			}
 			rowsSent.Add(float64((p.through - before) / t.step))
-			sent = mark{p.through, true}
+			sent, last = mark{p.through, true}, now
 			continue
 		}
 		var wake <-chan time.Time
 		at, ok := repeats.next()
+		if end := last.Add(idle); !s.away && (!ok || end.Before(at)) {
+			at, ok = end, true
+		}
 		ok = ok && s.newest.exists()
 		if end := began.Add(lateWait); s.late != late && (!ok || end.Before(at)) {
 			at, ok = end, true

@@ -375,6 +375,26 @@ func TestSourcePanics(t *testing.T) {
 	})
 }
 
+// A source without new rows is not dead: its newest rows are sent every five
+// seconds. One that cannot be read is silent.
+func TestRepeatsWhileIdle(t *testing.T) {
+	serve(t, `{"tickInterval":3600000}`, func(t *testing.T, q *scripted, s *stream, _ chan<- struct{}) {
+		wait(2 * time.Second)
+		packets := s.count()
+		wait(10 * time.Minute)
+		if got := s.count() - packets; got != 120 {
+			t.Errorf("%d packets came in ten minutes without a new row, not one every five seconds", got)
+		}
+		q.down.Store(true)
+		wait(time.Hour) // the next row cannot be read
+		packets = s.count()
+		wait(time.Minute)
+		if s.count() != packets {
+			t.Error("packets were sent while the source was away")
+		}
+	})
+}
+
 // Zero is a time like any other.
 func TestBeforeAndAfter1970(t *testing.T) {
 	for name, ahead := range map[string]time.Duration{"before": time.Hour, "across": 30 * time.Second} {
@@ -472,11 +492,11 @@ func TestPacketSize(t *testing.T) {
 func TestClockSetBack(t *testing.T) {
 	serve(t, `{}`, func(t *testing.T, q *scripted, s *stream, _ chan<- struct{}) {
 		wait(5 * time.Second)
-		packets := s.count()
+		packets, rows := s.count(), len(s.times())
 		q.behind.Store(9000)
 		wait(8 * time.Second)
-		if s.ended() != nil || s.count() != packets {
-			t.Errorf("%d packets came while the clock was 9 s behind, error %v", s.count()-packets, s.ended())
+		if s.ended() != nil || len(s.times()) != rows {
+			t.Errorf("%d rows came while the clock was 9 s behind, error %v", len(s.times())-rows, s.ended())
 		}
 		wait(5 * time.Second)
 		times := s.times()

@@ -1,4 +1,5 @@
 import {
+  dataFrameFromJSON,
   DataFrameJSON,
   DataQueryResponse,
   FieldType,
@@ -7,7 +8,7 @@ import {
   StreamingFrameAction,
   StreamingFrameOptions,
 } from '@grafana/data';
-import { Observable, ReplaySubject, Subject } from 'rxjs';
+import { defer, delay, Observable, of, ReplaySubject, Subject } from 'rxjs';
 import { Terms } from '../types';
 
 /**
@@ -74,9 +75,9 @@ export class Server {
     return { data: { values: [t, t] } };
   }
 
-  history(window: number, nonce: number, names = ['value']): DataFrameJSON {
+  history(window: number, nonce: number, names = ['value'], digest = 'd'): DataFrameJSON {
     const through = this.settled;
-    const path = this.backEnd.distinctPaths ? `${this.step}/${window}/d/${nonce}` : 'd';
+    const path = this.backEnd.distinctPaths ? `${this.step}/${window}/${digest}/${nonce}` : 'd';
     const custom: Terms = { data: '{}', step: this.step, window, first: through - window + this.step };
     const t = times(custom.first, through, this.step);
     return {
@@ -106,6 +107,13 @@ export class Server {
   /** Publishes to all streams. */
   publishAll(packet: DataFrameJSON) {
     [...this.streams.keys()].forEach((channel) => this.publish(channel, packet));
+  }
+
+  /** Publishes to the streams of one digest. */
+  publishTo(digest: string, packet: DataFrameJSON) {
+    [...this.streams.keys()]
+      .filter((channel) => channel.includes(`/${digest}/`))
+      .forEach((c) => this.publish(c, packet));
   }
 
   /** The server's half of a join. Rows that are sent before the hub knows the viewer do not reach it. */
@@ -164,7 +172,11 @@ export class Tab {
   constructor(private readonly server: Server) {}
 
   /** What DataSourceWithBackend.query does with a live query. */
-  query(window: number, nonce: number, options?: { rows?: number; names?: string[] }): Observable<DataQueryResponse> {
+  query(
+    window: number,
+    nonce: number,
+    options?: { rows?: number; names?: string[]; digest?: string },
+  ): Observable<DataQueryResponse> {
     const { server } = this;
     return new Observable((out) => {
       server.queries++;
@@ -178,7 +190,7 @@ export class Tab {
           fail();
           return;
         }
-        const history = server.history(window, nonce, options?.names);
+        const history = server.history(window, nonce, options?.names, options?.digest);
         const arrival = after(DELAY.answer, () => {
           const buffer = {
             maxLength: options?.rows ?? (4 * window) / server.step + 10_000,
@@ -195,6 +207,16 @@ export class Tab {
         clearTimeout(request);
         left();
       };
+    });
+  }
+
+  /** The same with a query that wants no stream. */
+  plain(window: number): Observable<DataQueryResponse> {
+    return defer(() => {
+      this.server.queries++;
+      const { schema, data } = this.server.history(window, 0);
+      const frame = dataFrameFromJSON({ schema: { fields: schema!.fields }, data });
+      return of({ state: LoadingState.Done, data: [frame] }).pipe(delay(DELAY.query + DELAY.answer));
     });
   }
 

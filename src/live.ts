@@ -1,0 +1,124 @@
+import {
+  DataFrame,
+  DataQueryRequest,
+  DataQueryResponse,
+  isLiveChannelStatusEvent,
+  LiveChannelAddress,
+  LiveChannelConnectionState,
+  LiveChannelScope,
+  LoadingState,
+  StreamingFrameOptions,
+} from '@grafana/data';
+import { config, getGrafanaLiveSrv, isExpressionReference, StreamingFrameAction } from '@grafana/runtime';
+import {
+  asyncScheduler,
+  combineLatest,
+  connect,
+  EMPTY,
+  filter,
+  map,
+  merge,
+  Observable,
+  switchMap,
+  take,
+  takeWhile,
+  throttleTime,
+} from 'rxjs';
+import { noted } from './guard';
+import { isCompared } from './scenes';
+import { Query, Terms } from './types';
+
+/** Drawing is what costs: a panel gets no more than ten answers a second. */
+const PACE = 100;
+
+export const wantsStream = (target: Query) => target.withStreaming !== false;
+
+/** Whether a stream is wanted and whoever asks can live with an answer that never ends. */
+export function isLive(request: DataQueryRequest<Query>): boolean {
+  return (
+    request.targets.some(wantsStream) &&
+    // The range that Grafana's own axis slides by. In a time comparison it differs from rangeRaw, which stays relative.
+    request.range.raw.to === 'now' &&
+    config.liveEnabled &&
+    !config.publicDashboardAccessToken &&
+    // Mixed panels, time comparisons and expressions wait until every query has completed.
+    !(request.requestId as string | undefined)?.startsWith('mixed-') && // not every caller gives one
+    !isCompared(request) &&
+    !request.targets.some((target) => isExpressionReference(target.datasource))
+  );
+}
+
+/** Opens the channel of an answer with its data, and returns how Grafana is to keep the rows that come. */
+export function openStream(frame: DataFrame): Partial<StreamingFrameOptions> {
+  const { data, step = 1000, window = 0 }: Partial<Terms> = frame.meta?.custom ?? {};
+  try {
+    openChannel(frame.meta?.channel ?? '', data);
+  } catch (error) {
+    console.error('Continuum: the channel could not be opened with its data', error);
+  }
+  return {
+    action: StreamingFrameAction.Append,
+    // Every viewer's join repeats the overlap to all, so that far more rows come in than are shown.
+    maxLength: (4 * window) / step + 10_000,
+    // A little more than is shown, for repeats make the buffer's cut by age inexact.
+    maxDelta: window + 30_000,
+  };
+}
+
+/**
+ * Opens a channel together with its subscription data. Grafana's own subscription, which follows at once, has no way to
+ * pass them and finds the channel open instead: it lives for another 250 ms without a subscriber.
+ */
+function openChannel(channel: string, data?: string) {
+  getGrafanaLiveSrv().getStream(addressOf(channel, data)).subscribe().unsubscribe();
+}
+
+function addressOf(channel: string, data?: string): LiveChannelAddress {
+  const [, stream = '', ...path] = channel.split('/');
+  const address = { scope: LiveChannelScope.DataSource, stream, path: path.join('/'), data };
+  return Object.assign(address, { namespace: stream }); // what versions before 12.4 call it
+}
+
+/**
+ * Ends the answers when Grafana's server refuses the subscription, as it does with one that comes over a connection of
+ * more than ten minutes: then nothing will come, Grafana does not try again, and its data stream does not say so.
+ */
+export const untilRefused = connect((answers: Observable<DataQueryResponse>) =>
+  // The answer itself goes first: who gets it has to know that there was a channel.
+  merge(answers, answers.pipe(take(1), switchMap(refusal))).pipe(takeWhile((answer) => answer !== undefined)),
+);
+
+function refusal({ data }: DataQueryResponse): Observable<undefined> {
+  const { channel, custom } = (data[0] as DataFrame | undefined)?.meta ?? {};
+  if (!channel) {
+    return EMPTY;
+  }
+  return getGrafanaLiveSrv()
+    .getStream(addressOf(channel, (custom as Partial<Terms> | undefined)?.data))
+    .pipe(
+      filter((event) => isLiveChannelStatusEvent(event) && event.state === LiveChannelConnectionState.Disconnected),
+      map(() => undefined),
+    );
+}
+
+/** One answer for all targets, in their order. Packets of several targets come close together and are shown at once. */
+export function combined(answers: Array<Observable<DataQueryResponse>>): Observable<DataQueryResponse> {
+  const pace = throttleTime<DataQueryResponse[]>(PACE, asyncScheduler, {
+    leading: answers.length === 1,
+    trailing: true,
+  });
+  return combineLatest(answers).pipe(pace, map(combine));
+}
+
+function combine(answers: DataQueryResponse[]): DataQueryResponse {
+  const data = answers.flatMap((answer) => answer.data);
+  const errors = answers.flatMap((answer) => answer.errors ?? answer.error ?? []);
+  const streaming = answers.some((answer) => answer.state === LoadingState.Streaming);
+  if (streaming && errors.length) {
+    // An error would stop the time axis of the series that do stream.
+    const text = errors.map((error) => `${error.refId}: ${error.message}`).join('\n');
+    return { key: 'all', state: LoadingState.Streaming, data: [noted(data[0], text), ...data.slice(1)] };
+  }
+  const state = errors.length ? LoadingState.Error : streaming ? LoadingState.Streaming : LoadingState.Done;
+  return { key: 'all', state, data, error: errors[0], errors: errors.length ? errors : undefined };
+}
