@@ -3,6 +3,7 @@ package recorder
 import (
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"sync"
 
@@ -59,11 +60,19 @@ func (r *reserve) ensure(bytes int64) error {
 		return nil
 	}
 	// A file system gives room to what is written alone.
-	if err := write(r.file, make([]byte, bytes)); err != nil {
+	if err := write(r.file, io.LimitReader(zeros{}, bytes)); err != nil {
 		return fmt.Errorf("keep a reserve of the disk: %w", err)
 	}
 	r.bytes = bytes
 	return nil
+}
+
+// zeros has no end.
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) {
+	clear(b)
+	return len(b), nil
 }
 
 // release gives the reserve back.

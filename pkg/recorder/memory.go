@@ -1,11 +1,13 @@
 package recorder
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"path/filepath"
@@ -70,7 +72,7 @@ func (m *memory) keep(c Config, used int64) error {
 	if err != nil {
 		return err
 	}
-	if err := write(m.file, text); err != nil {
+	if err := write(m.file, bytes.NewReader(text)); err != nil {
 		return fmt.Errorf("remember the settings: %w", err)
 	}
 	*m = next
@@ -78,12 +80,12 @@ func (m *memory) keep(c Config, used int64) error {
 }
 
 // write replaces a file, whole or not at all.
-func write(file string, text []byte) error {
+func write(file string, content io.Reader) error {
 	f, err := files.TempFile(filepath.Dir(file), filepath.Base(file)+".*")
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(text)
+	_, err = io.Copy(f, content)
 	if err == nil {
 		err = f.Sync()
 	}

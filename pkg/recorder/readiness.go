@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/clock"
+	"github.com/continuum-live/continuum-datasource/pkg/internal/defence"
 )
 
 // Why nothing is acknowledged now. All of these are ErrNotReady, too.
@@ -67,6 +68,12 @@ func newReadiness(c *clock.Clock, free func() (int64, error)) *readiness {
 func (r *readiness) configure(low, critical int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if defence.Off(defence.LowDisk) {
+		low = 0
+	}
+	if defence.Off(defence.CriticalDisk) {
+		critical = 0
+	}
 	r.low, r.closes, r.looked = low, critical, time.Time{}
 }
 
@@ -135,6 +142,9 @@ func next(before level, free, low, critical int64) level {
 
 // fail notes that a write failed. Nothing is acknowledged until recover.
 func (r *readiness) fail(err error) {
+	if defence.Off(defence.Reopen) {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.failed == nil {

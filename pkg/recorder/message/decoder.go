@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
+	"github.com/continuum-live/continuum-datasource/pkg/internal/defence"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/series"
 )
@@ -425,6 +426,9 @@ func (d *Decoder) take(empty *pending) *pending {
 
 // commit commits what is not yet committed of p. It returns false if it cannot.
 func (d *Decoder) commit(ctx context.Context, p *pending) bool {
+	if defence.Off(defence.AckAfterCommit) {
+		p.acknowledge()
+	}
 	for {
 		n := min(batch, len(p.samples)-p.committed)
 		watermark := int64(math.MinInt64) // not before all is committed
@@ -438,9 +442,7 @@ func (d *Decoder) commit(ctx context.Context, p *pending) bool {
 			break
 		}
 	}
-	for _, done := range p.done {
-		done()
-	}
+	p.acknowledge()
 	if p.messages > 0 {
 		if p.last {
 			p.report.Last = p.message()
@@ -448,6 +450,14 @@ func (d *Decoder) commit(ctx context.Context, p *pending) bool {
 		d.sink.Report(p.report)
 	}
 	return true
+}
+
+func (p *pending) acknowledge() {
+	for _, done := range p.done {
+		done()
+	}
+	clear(p.done)
+	p.done = p.done[:0]
 }
 
 // message is the last message, for people.
