@@ -118,11 +118,11 @@ func TestCompare(t *testing.T) {
 		warm, after reading
 		want        int
 	}{
-		{"the same", reading{100, 50}, reading{100, 50}, 0},
-		{"a tenth more", reading{100, 50}, reading{110, 55}, 0},
-		{"more memory", reading{100, 50}, reading{111, 50}, 1},
-		{"more of both", reading{100, 50}, reading{200, 56}, 2},
-		{"not measured", reading{100, 50}, reading{}, 2},
+		{"the same", reading{memory: 100, goroutines: 50}, reading{memory: 100, goroutines: 50}, 0},
+		{"a tenth more", reading{memory: 100, goroutines: 50}, reading{memory: 110, goroutines: 55}, 0},
+		{"more memory", reading{memory: 100, goroutines: 50}, reading{memory: 111, goroutines: 50}, 1},
+		{"more of both", reading{memory: 100, goroutines: 50}, reading{memory: 200, goroutines: 56}, 2},
+		{"not measured", reading{memory: 100, goroutines: 50}, reading{}, 2},
 	} {
 		if violations := compare(test.warm, test.after); len(violations) != test.want {
 			t.Errorf("%s: %v", test.name, violations)

@@ -3,54 +3,92 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"slices"
-	"strconv"
-	"sync"
 	"time"
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 )
 
-// gauge follows what the process takes.
+// gauge measures what the process takes.
 type gauge struct {
-	process *process
+	profiler string // its address: it can be told to collect garbage
+}
 
-	mu   sync.Mutex
-	last []reading // newest at the end
+// newGauge returns a gauge of the processes that will be started.
+func newGauge() (*gauge, error) {
+	address, err := free()
+	if err != nil {
+		return nil, err
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	return &gauge{address}, errors.Join(os.Setenv("GF_PLUGIN_PROFILING_ENABLED", "true"), os.Setenv("GF_PLUGIN_PROFILING_PORT", port))
 }
 
 // reading is what the process takes at one time.
 type reading struct {
-	memory     float64 // bytes that are its own, without what it maps of files
+	memory     float64 // bytes in use after a garbage collection
 	goroutines float64
+	resident   float64 // bytes, as the system counts them; goes up and down
 }
 
-// over is of how many readings the median counts: memory goes up and down
-// with each garbage collection.
-const over = 9
-
-// run takes a reading every second until ctx ends.
-func (g *gauge) run(ctx context.Context) {
-	tick(ctx, time.Second, func(time.Time) {
+// read returns the median of some readings.
+func (g *gauge) read(ctx context.Context, p *process) (reading, error) {
+	const readings = 9
+	var all []reading
+	var failed error
+	for range readings {
 		asking, cancel := context.WithTimeout(ctx, patience)
-		defer cancel()
-		r, err := g.read(asking)
-		g.mu.Lock()
-		defer g.mu.Unlock()
+		r, err := g.once(asking, p)
+		cancel()
 		if err != nil {
-			g.last = nil // another process comes, or is there
-			return
+			failed = err
+		} else {
+			all = append(all, r)
 		}
-		g.last = append(g.last, r)
-		g.last = g.last[max(0, len(g.last)-over):]
-	})
+		wait(ctx, 300*time.Millisecond)
+	}
+	if len(all) <= readings/2 {
+		return reading{}, fmt.Errorf("memory and goroutines cannot be read: %w", failed)
+	}
+	median := func(of func(reading) float64) float64 {
+		values := make([]float64, len(all))
+		for i, r := range all {
+			values[i] = of(r)
+		}
+		slices.Sort(values)
+		return values[len(values)/2]
+	}
+	return reading{
+		median(func(r reading) float64 { return r.memory }),
+		median(func(r reading) float64 { return r.goroutines }),
+		median(func(r reading) float64 { return r.resident }),
+	}, nil
 }
 
-func (g *gauge) read(ctx context.Context) (r reading, err error) {
-	pid, text, err := g.process.metrics(ctx)
+func (g *gauge) once(ctx context.Context, p *process) (r reading, err error) {
+	// Between collections memory grows as it likes, so that it tells nothing.
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+g.profiler+"/debug/pprof/heap?gc=1", nil)
+	if err != nil {
+		return r, err
+	}
+	req.Close = true // a connection would be two goroutines
+	rsp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return r, err
+	}
+	if err := rsp.Body.Close(); err != nil {
+		return r, err
+	}
+	text, err := p.metrics(ctx)
 	if err != nil {
 		return r, err
 	}
@@ -65,44 +103,10 @@ func (g *gauge) read(ctx context.Context) (r reading, err error) {
 		}
 		return 0
 	}
-	r = reading{value("process_resident_memory_bytes"), value("go_goroutines")}
-	// On Linux without pages of files: these are cache, which anybody may have back.
-	if own, err := anonymous(pid); err == nil {
-		r.memory = own
-	}
-	return r, nil
-}
-
-func anonymous(pid int) (float64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	_, rest, _ := bytes.Cut(status, []byte("RssAnon:"))
-	number, _, _ := bytes.Cut(bytes.TrimSpace(rest), []byte(" "))
-	kb, err := strconv.ParseFloat(string(number), 64)
-	return kb * 1024, err
-}
-
-// now returns the median of the last readings.
-func (g *gauge) now() reading {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	median := func(of func(reading) float64) float64 {
-		if len(g.last) == 0 {
-			return 0
-		}
-		all := make([]float64, len(g.last))
-		for i, r := range g.last {
-			all[i] = of(r)
-		}
-		slices.Sort(all)
-		return all[len(all)/2]
-	}
 	return reading{
-		median(func(r reading) float64 { return r.memory }),
-		median(func(r reading) float64 { return r.goroutines }),
-	}
+		value("go_memstats_heap_alloc_bytes") + value("go_memstats_stack_inuse_bytes"),
+		value("go_goroutines"), value("process_resident_memory_bytes"),
+	}, nil
 }
 
 // compare says what has grown.

@@ -94,8 +94,12 @@ func (t *torture) parts() (warmUp, faults, calm time.Duration) {
 	return warmUp, t.length - warmUp - calm, calm
 }
 
-// diskSize is that of the plugin's disk in bytes.
-const diskSize = 1 << 30
+// The size of the plugin's disk and the two floors, in bytes.
+const (
+	diskSize     = 1280 << 20
+	diskLow      = 500 << 20
+	diskCritical = 200 << 20
+)
 
 func (t *torture) run(ctx context.Context) (err error) {
 	warmUp, faulty, calm := t.parts()
@@ -157,6 +161,10 @@ func (t *torture) run(ctx context.Context) (err error) {
 		os.Setenv("GF_PLUGIN_RECORDER_DIR", filepath.Join(disk.dir, "recorder"))); err != nil {
 		return err
 	}
+	gauge, err := newGauge()
+	if err != nil {
+		return err
+	}
 	process := startProcess(t.binary, settings(mqtt.address, nats.address, 0), logs["plugin"])
 	defer process.stop()
 	if err := connected(ctx, process); err != nil {
@@ -181,16 +189,17 @@ func (t *torture) run(ctx context.Context) (err error) {
 			running.Go(func() { p.run(sending) })
 		}
 	}
-	gauge := &gauge{process: process}
-	running.Go(func() { gauge.run(sending) })
 
 	wait(ctx, warmUp)
-	warm := gauge.now()
+	warm, err := gauge.read(ctx, process)
+	if err != nil {
+		return err
+	}
 	f := &faults{process: process, disk: disk, mqtt: mqtt, nats: nats, js: js, clock: clock, pusher: pushers[write], began: began}
 	f.run(ctx, plan)
 	fmt.Printf("All faults are over, %v are to come.\n", calm)
 	wait(ctx, calm)
-	after := gauge.now()
+	after, failed := gauge.read(ctx, process)
 	stopSending()
 	running.Wait()
 	if ctx.Err() != nil {
@@ -198,11 +207,19 @@ func (t *torture) run(ctx context.Context) (err error) {
 	}
 
 	violations := compare(warm, after)
+	if failed != nil {
+		violations = append(violations, failed)
+	}
 	tallies, more := findings(ctx, process, ledger, js, f, began)
 	violations = append(violations, more...)
 	violations = append(violations, explained(process.failures(), f.events())...)
 	fmt.Println()
-	fmt.Printf("memory %.1f MB after warm-up, %.1f MB at the end; goroutines %.0f and %.0f\n", warm.memory/1e6, after.memory/1e6, warm.goroutines, after.goroutines)
+	for _, r := range []struct {
+		name string
+		reading
+	}{{"after warm-up", warm}, {"at the end", after}} {
+		fmt.Printf("%s: %.2f MB in use, %.1f MB resident, %.0f goroutines\n", r.name, r.memory/1e6, r.resident/1e6, r.goroutines)
+	}
 	fmt.Printf("%-14s %8s %8s %8s %8s %8s %8s %8s\n", "sender", "sent", "acked", "refused", "unknown", "found", "lost", "doubled")
 	for i, s := range senders {
 		c := tallies[i]
@@ -240,13 +257,17 @@ func connected(ctx context.Context, p *process) error {
 	}
 }
 
+// eventually is how long what was acknowledged may take to be found. The plugin
+// believes a clock that was set forward after two minutes.
+const eventually = 150 * time.Second
+
 // findings reads what was recorded until nothing is missing any more, or for long
 // enough, and checks it.
 func findings(ctx context.Context, p *process, l *ledger, js jetstream.JetStream, f *faults, began time.Time) (tallies []tally, violations []error) {
 	if err := readStream(ctx, js, l); err != nil {
 		return make([]tally, len(senders)), []error{fmt.Errorf("the stream cannot be read: %w", err)}
 	}
-	for deadline := time.Now().Add(time.Minute); ; wait(ctx, 3*time.Second) {
+	for deadline := time.Now().Add(eventually); ; wait(ctx, 3*time.Second) {
 		tallies, violations = make([]tally, len(senders)), nil
 		missing := false
 		for i, s := range senders {

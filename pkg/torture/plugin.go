@@ -199,14 +199,13 @@ func (p *process) query(ctx context.Context, expr string, from, to time.Time, st
 	return a.Frames[0], nil
 }
 
-// metrics returns the process id, and the plugin's own metrics.
-func (p *process) metrics(ctx context.Context) (pid int, text []byte, err error) {
+// metrics returns the plugin's own metrics.
+func (p *process) metrics(ctx context.Context) ([]byte, error) {
 	plugin, _, err := p.current()
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
-	text, err = plugin.Metrics(ctx)
-	return plugin.PID(), text, err
+	return plugin.Metrics(ctx)
 }
 
 // tail passes on what is written and keeps the end of it.

@@ -28,18 +28,18 @@ func read(ctx context.Context, ask asker, sender string, from, to time.Time, ste
 			until = to
 		}
 		// A row has what came after the one before it.
-		counts, err := cells(ctx, ask, fmt.Sprintf("count_over_time(%s[%dms])", selector, step.Milliseconds()), from.Add(step), until, step)
+		counts, err := cells(ctx, ask, fmt.Sprintf("count_over_time(%s[%dms])", selector, step.Milliseconds()), from, until, step)
 		if err != nil || len(counts) == 0 {
 			if err != nil {
 				return nil, err
 			}
 			continue
 		}
-		values, err := cells(ctx, ask, fmt.Sprintf("last_over_time(%s[%dms])", selector, step.Milliseconds()), from.Add(step), until, step)
+		values, err := cells(ctx, ask, fmt.Sprintf("last_over_time(%s[%dms])", selector, step.Milliseconds()), from, until, step)
 		if err != nil {
 			return nil, err
 		}
-		times, err := cells(ctx, ask, fmt.Sprintf("timestamp(%s)", selector), from.Add(step), until, step)
+		times, err := cells(ctx, ask, fmt.Sprintf("timestamp(%s)", selector), from, until, step)
 		if err != nil {
 			return nil, err
 		}
@@ -71,7 +71,7 @@ func readFine(ctx context.Context, ask asker, sender string, at cell, step time.
 		if offset == 0 {
 			expr = fmt.Sprintf(`last_over_time(n{sender=%q,series=%q}[1ms])`, sender, at.series)
 		}
-		values, err := cells(ctx, ask, expr, to.Add(-step+fine), to, fine)
+		values, err := cells(ctx, ask, expr, to.Add(-step), to, fine)
 		if err != nil {
 			return nil, err
 		}
@@ -88,9 +88,9 @@ type cell struct {
 	t      int64 // Unix ms
 }
 
-// cells returns the values of an answer.
+// cells returns the values of an answer, for the rows after from and up to to.
 func cells(ctx context.Context, ask asker, expr string, from, to time.Time, step time.Duration) (map[cell]float64, error) {
-	frame, err := ask(ctx, expr, from, to, step)
+	frame, err := ask(ctx, expr, from.Add(time.Millisecond), to, step)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", expr, err)
 	}

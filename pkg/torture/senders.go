@@ -72,6 +72,7 @@ func settings(mqtt, nats string, number int64) []byte {
 		"source": "recorder",
 		"recorder": map[string]any{
 			"hostInterval": 1000 + number, "interval": 10, "lookback": 2000,
+			"diskLow": diskLow, "diskCritical": diskCritical,
 			"inputs": []any{
 				map[string]any{"type": "mqtt", "name": "stamped", "url": "tcp://" + mqtt, "topics": []string{"stamped/#"},
 					"rules": rules(stamped, map[string]any{"pattern": "stamped/+series", "timeKey": "t"})},
@@ -126,17 +127,27 @@ func sendMQTT(ctx context.Context, s sender, address string, l *ledger) {
 		}
 		return err
 	}
-	tick(ctx, s.every, func(at time.Time) {
-		series := func(n int) string { return strconv.Itoa(n % s.series) }
-		n := l.count(s.name) + 1
-		if s.name == arrival {
-			m := l.next(s.name, series(n), 0)
+	defer func() {
+		if client != nil {
+			client.Disconnect(100)
+		}
+	}()
+	series := func() string { return strconv.Itoa((l.count(s.name) + 1) % s.series) }
+	if s.name == arrival {
+		send := func(time.Time) {
+			m := l.next(s.name, series(), 0)
 			if publish("arrival/"+m.series+"/n", strconv.Itoa(m.n)) == nil {
 				l.settle(acknowledged, m)
 			}
-			return
 		}
-		m := l.next(s.name, series(n), at.UnixMilli())
+		for range s.series { // all series are there from the beginning
+			send(time.Now())
+		}
+		tick(ctx, s.every, send)
+		return
+	}
+	tick(ctx, s.every, func(at time.Time) {
+		m := l.next(s.name, series(), at.UnixMilli())
 		for ctx.Err() == nil {
 			l.trying(m)
 			if publish("stamped/"+m.series, fmt.Sprintf(`{"t":%d,"n":%d}`, m.t, m.n)) == nil {
@@ -146,9 +157,6 @@ func sendMQTT(ctx context.Context, s sender, address string, l *ledger) {
 			pause(ctx)
 		}
 	})
-	if client != nil {
-		client.Disconnect(100)
-	}
 }
 
 func done(t paho.Token) error {
