@@ -1,14 +1,11 @@
 import { expect, test } from '@playwright/test';
-import path from 'path';
 
-export const LOGIN_FILE = path.join(__dirname, '../build/login.json');
-
-/** For a Grafana that is not open to everyone, as the one of `go tool mage run` is. */
-test('log in', async ({ request }) => {
+/** For a Grafana that asks for a login; that of `go tool mage run` lets everyone in. */
+test('log in', async ({ request }, { project }) => {
   const { GRAFANA_ADMIN_USER: user, GRAFANA_ADMIN_PASSWORD: password } = process.env;
   const response = await request.post('/login', { data: { user, password } });
   expect(response.ok(), `log in as GRAFANA_ADMIN_USER with GRAFANA_ADMIN_PASSWORD: ${await response.text()}`).toBe(
     true,
   );
-  await request.storageState({ path: LOGIN_FILE });
+  await request.storageState({ path: project.metadata.session });
 });

@@ -1,7 +1,6 @@
 import { defineConfig } from '@playwright/test';
 import { existsSync } from 'fs';
 import path from 'path';
-import { LOGIN_FILE } from './login';
 
 // `go tool mage e2e` and `go tool mage screenshots` set both.
 const { GRAFANA_URL, CHROMIUM, GRAFANA_ADMIN_USER } = process.env;
@@ -13,6 +12,7 @@ if (!CHROMIUM || !existsSync(CHROMIUM)) {
 }
 
 const login = GRAFANA_ADMIN_USER ? ['login'] : [];
+const session = path.join(__dirname, '../build/login.json');
 
 export default defineConfig({
   outputDir: path.join(__dirname, '../build/e2e'),
@@ -24,7 +24,7 @@ export default defineConfig({
   reporter: 'list',
   use: {
     baseURL: GRAFANA_URL,
-    storageState: GRAFANA_ADMIN_USER && LOGIN_FILE,
+    storageState: GRAFANA_ADMIN_USER && session,
     viewport: { width: 1280, height: 900 },
     timezoneId: 'UTC',
     launchOptions: {
@@ -43,7 +43,7 @@ export default defineConfig({
     trace: 'retain-on-failure',
   },
   projects: [
-    { name: 'login', testMatch: 'login.ts', use: { storageState: undefined } },
+    { name: 'login', testMatch: 'login.ts', use: { storageState: undefined }, metadata: { session } },
     { name: 'e2e', testMatch: '*.spec.ts', dependencies: login },
     { name: 'screenshots', testMatch: 'screenshots.ts', dependencies: login },
   ],
