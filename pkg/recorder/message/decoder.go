@@ -214,7 +214,7 @@ func (d *Decoder) add(from string, payload []byte, received time.Time, own bool)
 		}
 	}
 	var at int64
-	arrived := false
+	arrived, stamped := false, false
 	switch {
 	case c.timed:
 		at = c.t
@@ -241,8 +241,7 @@ func (d *Decoder) add(from string, payload []byte, received time.Time, own bool)
 			d.timed = true
 			d.own.Add(stamp, received)
 		case !arrived:
-			d.timed = true
-			d.own.Add(stamp, received)
+			stamped = true
 		case stamp == s.Arrived:
 			var which, value string
 			if _, ok := d.examples[sameTime]; !ok { // there may be very many
@@ -255,6 +254,10 @@ func (d *Decoder) add(from string, payload []byte, received time.Time, own bool)
 		}
 		s.Used = received
 		d.pending.samples = append(d.pending.samples, recorder.Sample{Series: &s.Series, T: stamp, V: v.v})
+	}
+	if stamped {
+		d.timed = true
+		d.own.Add(at, received)
 	}
 }
 
