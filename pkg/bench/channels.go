@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -18,10 +17,10 @@ import (
 // plugin that does nothing else.
 func channels(ctx context.Context, dir string) (table, error) {
 	t := table{
-		title: "Distinct channels",
-		text: "So many streams at once, each of another query of the signal and with one row a second, beside as many streams of a plugin that sends a constant " +
+		Title: "Distinct channels",
+		Text: "So many streams at once, each of another query of the signal and with one row a second, beside as many streams of a plugin that sends a constant " +
 			"row every second. Lag is from a row's time to its arrival; all rows are due at the same moment.",
-		columns: []string{"channels", "plugin", "CPU cores", "memory", "lag p50", "lag p99", "CPU ratio"},
+		Columns: []string{"channels", "plugin", "CPU cores", "memory", "lag p50", "lag p99", "rows that came", "CPU ratio"},
 	}
 	for _, n := range []int{1000, 10_000} {
 		var cpu [2]float64
@@ -50,12 +49,13 @@ func channels(ctx context.Context, dir string) (table, error) {
 			}
 			cpu[i] = r.cores
 			cells := []string{strconv.Itoa(n), s.name, fmt.Sprintf("%.2f", r.cores), fmt.Sprintf("%d MB", r.memory/1e6),
-				milliseconds(median(r.lags)), milliseconds(percentile(r.lags, 99))}
-			t.add(append(cells, "")...)
+				milliseconds(median(r.lags)), milliseconds(percentile(r.lags, 99)),
+				fmt.Sprintf("%.0f %%", 100*float64(len(r.lags))/watched.Seconds()/float64(n)), ""}
+			t.add(cells...)
 		}
-		ours := t.rows[len(t.rows)-2]
+		ours := t.Rows[len(t.Rows)-2]
 		ours[len(ours)-1] = ratio(cpu[0] / cpu[1])
-		t.bars = append(t.bars, bar{fmt.Sprintf("%d channels: CPU", n), cpu[0] / cpu[1]})
+		t.Bars = append(t.Bars, bar{fmt.Sprintf("%d channels: CPU", n), cpu[0] / cpu[1]})
 	}
 	return t, nil
 }
@@ -75,14 +75,18 @@ func (p *plugin) many(ctx context.Context, n int, stream func(*plugin, int) (str
 	var mu sync.Mutex
 	var ended error
 	measured := false
-	for i := range n {
+	all := make([]*backend.RunStreamRequest, n)
+	for i := range all { // all queries first: streams that run would slow them down
 		path, raw, err := stream(p, i)
 		if err != nil {
 			return l, err
 		}
+		all[i] = &backend.RunStreamRequest{PluginContext: p.context, Path: path, Data: raw}
+	}
+	for _, req := range all {
 		wait.Go(func() {
 			newest := time.Now().UnixMilli()
-			err := p.RunStream(ctx, &backend.RunStreamRequest{PluginContext: p.context, Path: path, Data: raw}, func(packet []byte) {
+			err := p.RunStream(ctx, req, func(packet []byte) {
 				at := newestTime(packet)
 				if at <= newest {
 					return
@@ -128,8 +132,5 @@ func (p *plugin) many(ctx context.Context, n int, stream func(*plugin, int) (str
 	defer mu.Unlock()
 	measured = false
 	l.cores, l.memory = (after-before)/time.Since(began).Seconds(), memory.RSS
-	if len(l.lags) < n {
-		ended = errors.Join(ended, fmt.Errorf("only %d rows came from %d streams", len(l.lags), n))
-	}
 	return l, ended
 }

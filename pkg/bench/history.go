@@ -34,11 +34,11 @@ const (
 // and from Prometheus on a copy of the same store.
 func history(ctx context.Context, dir string) (table, error) {
 	t := table{
-		title: "A day of history",
-		text: "A panel that shows a day of samples taken every second in 1,000 rows, " +
+		Title: "A day of history",
+		Text: "A panel that shows a day of samples taken every second in 1,000 rows, " +
 			"from the question to the decoded answer. The plugin answers over gRPC with Arrow frames, Prometheus over HTTP with JSON; " +
 			"both read copies of one TSDB block.",
-		columns: []string{"series", "Continuum", "Prometheus", "ratio"},
+		Columns: []string{"series", "Continuum", "Prometheus", "ratio"},
 	}
 	through := time.Now().Truncate(2 * time.Hour)
 	store := filepath.Join(dir, "1", uid)

@@ -66,18 +66,18 @@ type broker struct {
 // ingest measures how fast each input records.
 func ingest(ctx context.Context, dir string) (table, error) {
 	t := table{
-		title: "Ingest",
-		text: fmt.Sprintf("%d messages of one number for %d series, as fast as they are taken. *Bare client*: what the same broker delivers to a client that only counts. "+
+		Title: "Ingest",
+		Text: fmt.Sprintf("%d messages of one number for %d series, as fast as they are taken. *Bare client*: what the same broker delivers to a client that only counts. "+
 			"*Bare TSDB*: Prometheus' TSDB, filled directly in commits of %d samples. Push has no broker: its requests of %d samples are measured beside the TSDB. "+
 			"Broker and sender share the machine with the plugin.", messages, sensors, batch, batch),
-		columns: []string{"input", "messages/s", "stored", "bare client, messages/s", "ratio", "bare TSDB, samples/s", "ratio"},
+		Columns: []string{"input", "messages/s", "stored", "bare client, messages/s", "ratio", "bare TSDB, samples/s", "ratio"},
 	}
 	type named struct {
 		name string
 		open func(context.Context, string) (*broker, error) // nil for push
 	}
 	run := 0
-	folder := func() string {
+	newFolder := func() string {
 		run++
 		return filepath.Join(dir, strconv.Itoa(run))
 	}
@@ -87,16 +87,16 @@ func ingest(ctx context.Context, dir string) (table, error) {
 	} {
 		var ours, bare, alone, ratios, ratiosAlone, stored []float64
 		for range turns {
-			r := folder()
+			r := newFolder()
 			a, err := appended(ctx, r)
 			if err != nil {
 				return t, err
 			}
 			var b, o, s float64
 			if in.open == nil {
-				o, s, err = pushed(ctx, folder(), in.name)
-			} else if b, err = delivered(ctx, folder(), in.open); err == nil {
-				o, s, err = recorded(ctx, folder(), in.open)
+				o, s, err = pushed(ctx, newFolder(), in.name)
+			} else if b, err = delivered(ctx, newFolder(), in.open); err == nil {
+				o, s, err = recorded(ctx, newFolder(), in.open)
 			}
 			if err != nil {
 				return t, fmt.Errorf("%s: %w", in.name, err)
@@ -107,9 +107,11 @@ func ingest(ctx context.Context, dir string) (table, error) {
 		cells := []string{in.name, thousands(median(ours)), fmt.Sprintf("%.1f %%", 100*median(stored)), "", "", thousands(median(alone)), ratio(median(ratiosAlone))}
 		if in.open != nil {
 			cells[3], cells[4] = thousands(median(bare)), ratio(median(ratios))
+			t.Bars = append(t.Bars, bar{in.name + ": rate beside a bare client", median(ratios)})
+		} else {
+			t.Bars = append(t.Bars, bar{in.name + ": rate beside a bare TSDB", median(ratiosAlone)})
 		}
 		t.add(cells...)
-		t.bars = append(t.bars, bar{in.name + ": samples/s beside the TSDB", median(ratiosAlone)})
 	}
 	return t, nil
 }

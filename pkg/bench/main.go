@@ -4,8 +4,8 @@
 // It calls the plugin over gRPC as Grafana does. Runs of plugin and peer take
 // turns, so that whatever else a machine does is shared fairly between them, and
 // what counts are medians and their ratios. With the names of sections as
-// arguments (history, viewers, ingest, channels) it measures these alone and
-// prints what it finds, without writing anything.
+// arguments (history, viewers, ingest, channels) it measures these alone; the page
+// keeps what build/bench has of the others.
 package main
 
 import (
@@ -58,23 +58,21 @@ func run(ctx context.Context, names []string) error {
 			return err
 		}
 	}
-	began := time.Now()
-	var tables []table
 	for _, s := range sections {
 		if len(names) > 0 && !slices.Contains(names, s.name) {
 			continue
 		}
 		t, err := inFolder(ctx, s)
+		if err == nil {
+			t.Conditions = conditions()
+			err = t.keep(s.name)
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
-		fmt.Printf("%s\n%s\n", s.name, t.markdown())
-		tables = append(tables, t)
+		fmt.Printf("%s\n%s\n", s.name, t.Markdown())
 	}
-	if len(names) > 0 {
-		return nil
-	}
-	return report(tables, time.Since(began))
+	return report()
 }
 
 func inFolder(ctx context.Context, s section) (t table, err error) {

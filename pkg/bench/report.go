@@ -1,9 +1,14 @@
 package main
 
 import (
+	"bytes"
 	_ "embed"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -17,32 +22,70 @@ import (
 
 // table is what a section found.
 type table struct {
-	title, text string
-	columns     []string
-	rows        [][]string
-	bars        []bar
+	Title, Text string
+	Columns     []string
+	Rows        [][]string
+	Bars        []bar
+	Conditions  string // under which it was measured
 }
 
 // bar is a ratio for the picture.
 type bar struct {
-	name  string
-	ratio float64
+	Name  string
+	Ratio float64
 }
 
-func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+// folder keeps the tables of all sections, as JSON.
+const folder = "build/bench"
+
+func (t table) keep(section string) error {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	b, err := json.Marshal(t)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(folder, section+".json"), b, 0o644)
+}
+
+func kept(section string) (t table, err error) {
+	b, err := os.ReadFile(filepath.Join(folder, section+".json"))
+	if err != nil {
+		return t, err
+	}
+	return t, json.Unmarshal(b, &t)
+}
+
+// conditions says when and on what machine something is measured.
+func conditions() string {
+	model := "unknown CPU"
+	if all, err := cpu.Info(); err == nil && len(all) > 0 {
+		model = strings.TrimSpace(all[0].ModelName)
+	}
+	var busy string
+	if l, err := load.Avg(); err == nil {
+		busy = fmt.Sprintf(", load average %.0f", l.Load5)
+	}
+	return fmt.Sprintf("%s, %d cores (%s), %s/%s, %s%s", time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), model,
+		runtime.GOOS, runtime.GOARCH, runtime.Version(), busy)
+}
+
+func (t *table) add(cells ...string) { t.Rows = append(t.Rows, cells) }
 
 // row adds a row that ends with a ratio, which the picture has too.
 func (t *table) row(name string, r float64, cells ...string) {
 	t.add(append(cells, ratio(r))...)
-	t.bars = append(t.bars, bar{name, r})
+	t.Bars = append(t.Bars, bar{name, r})
 }
 
-func (t table) markdown() string {
+// Markdown is the table in Markdown.
+func (t table) Markdown() string {
 	var b strings.Builder
 	line := func(cells []string) { fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | ")) }
-	line(t.columns)
-	b.WriteString(strings.Repeat("|---", len(t.columns)) + "|\n")
-	for _, r := range t.rows {
+	line(t.Columns)
+	b.WriteString(strings.Repeat("|---", len(t.Columns)) + "|\n")
+	for _, r := range t.Rows {
 		line(r)
 	}
 	return b.String()
@@ -75,33 +118,28 @@ func thousands(rate float64) string {
 //go:embed performance.md.tmpl
 var text string
 
-// report writes docs/performance.md and its picture.
-func report(tables []table, took time.Duration) error {
-	model := "unknown CPU"
-	if all, err := cpu.Info(); err == nil && len(all) > 0 {
-		model = all[0].ModelName
-	}
-	var busy float64
-	if l, err := load.Avg(); err == nil {
-		busy = l.Load15
+// report writes docs/performance.md and its picture, of all sections that were
+// measured.
+func report() error {
+	var tables []table
+	var bars []bar
+	for _, s := range sections {
+		t, err := kept(s.name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		tables = append(tables, t)
+		bars = append(bars, t.Bars...)
 	}
 	t, err := template.New("").Parse(text)
 	if err != nil {
 		return err
 	}
-	type part struct{ Title, Text, Table string }
-	var parts []part
-	var bars []bar
-	for _, t := range tables {
-		parts = append(parts, part{t.title, t.text, t.markdown()})
-		bars = append(bars, t.bars...)
-	}
-	var b strings.Builder
-	err = t.Execute(&b, map[string]any{
-		"Parts": parts, "CPU": model, "Cores": runtime.NumCPU(), "System": runtime.GOOS + "/" + runtime.GOARCH, "Go": runtime.Version(),
-		"Load": fmt.Sprintf("%.1f", busy), "Took": took.Round(time.Second), "Date": time.Now().UTC().Format(time.DateOnly),
-	})
-	if err != nil {
+	var b bytes.Buffer
+	if err := t.Execute(&b, tables); err != nil {
 		return err
 	}
 	picture, err := draw(bars)
@@ -111,7 +149,7 @@ func report(tables []table, took time.Duration) error {
 	if err := os.WriteFile("docs/performance.svg", picture, 0o644); err != nil {
 		return err
 	}
-	return os.WriteFile("docs/performance.md", []byte(b.String()), 0o644)
+	return os.WriteFile("docs/performance.md", b.Bytes(), 0o644)
 }
 
 // draw draws the ratios as bars in an SVG. It has no background and colours of
@@ -120,7 +158,7 @@ func draw(bars []bar) ([]byte, error) {
 	names := make([]string, len(bars))
 	ratios := make([]float64, len(bars))
 	for i, b := range bars { // the first is drawn at the bottom
-		names[len(bars)-1-i], ratios[len(bars)-1-i] = b.name, b.ratio
+		names[len(bars)-1-i], ratios[len(bars)-1-i] = b.Name, b.Ratio
 	}
 	grey := charts.Color{R: 128, G: 128, B: 128, A: 255}
 	none := charts.Color{R: 128, G: 128, B: 128, A: 0}

@@ -39,12 +39,12 @@ type watch struct {
 // and by the stream.
 func viewers(ctx context.Context, dir string) (table, error) {
 	t := table{
-		title: "Viewers kept fresh every second",
-		text: fmt.Sprintf("A panel of %d series over the last %d minutes, one row a second. *Polled*: each viewer asks for the whole panel every second. "+
+		Title: "Viewers kept fresh every second",
+		Text: fmt.Sprintf("A panel of %d series over the last %d minutes, one row a second. *Polled*: each viewer asks for the whole panel every second. "+
 			"*Streamed*: all viewers share the panel's stream, as Grafana has it; the query with which each of them begins is left out, for it is the same in both. "+
 			"Bytes are those between Grafana and the plugin, CPU is the plugin's beyond what it takes without viewers, "+
 			"lag is how long after its time a row is with the viewer.", fields, int(panel.Minutes())),
-		columns: []string{"viewers", "", "KB per viewer-minute", "CPU ms per viewer-minute", "lag p50", "lag p99", "CPU ratio"},
+		Columns: []string{"viewers", "", "KB per viewer-minute", "CPU ms per viewer-minute", "lag p50", "lag p99", "CPU ratio"},
 	}
 	p, err := start(programs.Plugin, dir, `{"source":"recorder","recorder":{"noHost":true,"inputs":[{"type":"push","name":"pushed"}]}}`)
 	if err != nil {
@@ -88,20 +88,22 @@ func viewers(ctx context.Context, dir string) (table, error) {
 			return t, err
 		}
 		perViewer := 1 / watched.Minutes() / float64(n)
-		cpu := func(w watch) float64 { return max(w.cpu-idle.cpu, 0.005) * 1000 * perViewer } // a process' CPU is counted in 10 ms
+		// What viewers add, and at least what can be told apart from nothing: a
+		// process' CPU time is counted in steps of 10 ms.
+		cpu := func(w watch) float64 { return max(w.cpu-idle.cpu, 0.02) * 1000 * perViewer }
 		for _, r := range []struct {
 			name string
 			watch
-			ratio float64
-		}{{"polled", polled, 0}, {"streamed", streamed, cpu(streamed) / cpu(polled)}} {
-			cells := []string{strconv.Itoa(n), r.name, fmt.Sprintf("%.1f", float64(r.bytes)/1000*perViewer), fmt.Sprintf("%.1f", cpu(r.watch)),
-				milliseconds(median(r.lags)), milliseconds(percentile(r.lags, 99))}
-			if r.ratio == 0 {
-				t.add(append(cells, "")...)
-			} else {
-				t.row(fmt.Sprintf("%d viewers, streamed: CPU", n), r.ratio, cells...)
-			}
+		}{{"polled", polled}, {"streamed", streamed}} {
+			t.add(strconv.Itoa(n), r.name, fmt.Sprintf("%.1f", float64(r.bytes)/1000*perViewer), fmt.Sprintf("%.1f", cpu(r.watch)),
+				milliseconds(median(r.lags)), milliseconds(percentile(r.lags, 99)), "")
 		}
+		if polled.cpu-idle.cpu <= 0.02 {
+			continue // too little to compare
+		}
+		last := t.Rows[len(t.Rows)-1]
+		last[len(last)-1] = ratio(cpu(streamed) / cpu(polled))
+		t.Bars = append(t.Bars, bar{fmt.Sprintf("viewers, %d: CPU streamed beside polled", n), cpu(streamed) / cpu(polled)})
 	}
 	return t, fed
 }
