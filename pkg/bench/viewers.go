@@ -42,7 +42,7 @@ func viewers(ctx context.Context, dir string) (table, error) {
 		Title: "Viewers kept fresh every second",
 		Text: fmt.Sprintf("A panel of %d series over the last %d minutes, one row a second. *Polled*: each viewer asks for the whole panel every second. "+
 			"*Streamed*: all viewers share the panel's stream, as Grafana has it; the query with which each of them begins is left out, for it is the same in both. "+
-			"Bytes are those between Grafana and the plugin, CPU is the plugin's beyond what it takes without viewers, "+
+			"Bytes are those between Grafana and the plugin, CPU is the plugin's beyond what it takes without viewers (at least 20 ms in all, below which nothing can be told apart), "+
 			"lag is how long after its time a row is with the viewer.", fields, int(panel.Minutes())),
 		Columns: []string{"viewers", "", "KB per viewer-minute", "CPU ms per viewer-minute", "lag p50", "lag p99", "CPU ratio"},
 	}
