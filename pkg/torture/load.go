@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -74,18 +76,33 @@ func (g *gauge) read(ctx context.Context, p *process) (reading, error) {
 	}, nil
 }
 
-func (g *gauge) once(ctx context.Context, p *process) (r reading, err error) {
-	// Between collections memory grows as it likes, so that it tells nothing.
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+g.profiler+"/debug/pprof/heap?gc=1", nil)
+// save writes what takes memory, and what the goroutines are, into files.
+func (g *gauge) save(ctx context.Context, dir string) error {
+	var errs []error
+	for file, profile := range map[string]string{"heap.pprof": "heap?gc=1", "goroutines.txt": "goroutine?debug=1"} {
+		content, err := g.get(ctx, profile)
+		errs = append(errs, err, os.WriteFile(filepath.Join(dir, file), content, 0o600))
+	}
+	return errors.Join(errs...)
+}
+
+func (g *gauge) get(ctx context.Context, profile string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+g.profiler+"/debug/pprof/"+profile, nil)
 	if err != nil {
-		return r, err
+		return nil, err
 	}
 	req.Close = true // a connection would be two goroutines
 	rsp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return r, err
+		return nil, err
 	}
-	if err := rsp.Body.Close(); err != nil {
+	defer func() { _ = rsp.Body.Close() }()
+	return io.ReadAll(rsp.Body)
+}
+
+func (g *gauge) once(ctx context.Context, p *process) (r reading, err error) {
+	// Between collections memory grows as it likes, so that it tells nothing.
+	if _, err := g.get(ctx, "heap?gc=1"); err != nil {
 		return r, err
 	}
 	text, err := p.metrics(ctx)

@@ -200,6 +200,9 @@ func (t *torture) run(ctx context.Context) (err error) {
 	fmt.Printf("All faults are over, %v are to come.\n", calm)
 	wait(ctx, calm)
 	after, failed := gauge.read(ctx, process)
+	if err := gauge.save(ctx, dir); err != nil {
+		fmt.Println("Profiles cannot be saved:", err)
+	}
 	stopSending()
 	running.Wait()
 	if ctx.Err() != nil {
