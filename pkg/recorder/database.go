@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 	"github.com/prometheus/prometheus/util/compression"
 	"github.com/spf13/afero"
@@ -438,6 +439,24 @@ func (o *opened) newest() int64 {
 		newest = max(newest, b.Meta().MaxTime-1)
 	}
 	return newest
+}
+
+// hasAfter reports whether there is a sample after t (Unix ms), as far as can be
+// read. The times of blocks do not tell: one of samples out of order ends with its
+// two hours, which may be well after now.
+func (o *opened) hasAfter(t int64) bool {
+	q, err := o.Querier(t+1, math.MaxInt64)
+	if err != nil {
+		return true
+	}
+	defer func() { _ = q.Close() }() // nothing was written
+	set := q.Select(context.Background(), false, nil, labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, ".*"))
+	for set.Next() {
+		if set.At().Iterator(nil).Next() != chunkenc.ValNone {
+			return true
+		}
+	}
+	return set.Err() != nil
 }
 
 // failures has what the TSDB counts of its failures: of a sample out of order

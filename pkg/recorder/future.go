@@ -109,8 +109,8 @@ func (s *Store) watchFuture() {
 	now, doubt := s.clock.Check()
 	limit := s.limit()
 	newest := db.newest()
+	ahead := newest > limit && db.hasAfter(limit)
 	db.readers.Done()
-	ahead := newest > limit
 	s.ready.setAhead(ahead)
 	if !s.future.waited(ahead) || doubt != nil {
 		return

@@ -176,3 +176,32 @@ func TestClockIsSetForward(t *testing.T) {
 	c.ahead.Store(0)
 	commit(t, sink, start, Sample{series("m"), start, 1})
 }
+
+// A block of samples out of order ends with its two hours, which is after now. It
+// has no sample that is, so nothing waits.
+func TestBlockEndsAfterNow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		m := series("m")
+		r, s, sink, now := reopened(t, dir, 30*time.Minute)
+		commit(t, sink, 0, Sample{m, now(), 1})
+		commit(t, sink, 0, Sample{m, now() - 10*60_000, 2})
+		db, err := s.database.acquire()
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = db.CompactOOOHead(t.Context())
+		if newest := db.newest(); newest < now()+time.Hour.Milliseconds() {
+			t.Errorf("the block ends at %v", time.UnixMilli(newest))
+		}
+		db.readers.Done()
+		if err := errors.Join(err, r.Close()); err != nil {
+			t.Fatal(err)
+		}
+		r, _, sink, now = reopened(t, dir, 30*time.Minute)
+		commit(t, sink, 0, Sample{series("m"), now() + 1, 3})
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

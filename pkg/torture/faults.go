@@ -27,6 +27,8 @@ type faults struct {
 	pusher     *pusher
 	began      time.Time
 
+	filling sync.Mutex // held while the disk is full
+
 	mu       sync.Mutex
 	log      []event
 	lates    int
@@ -92,6 +94,8 @@ func (f *faults) do(ctx context.Context, one fault) error {
 		if !f.disk.mounted {
 			return nil
 		}
+		f.filling.Lock() // on a slow machine the one before may not be over
+		defer f.filling.Unlock()
 		if err := f.disk.fill(one.amount); err != nil {
 			return err
 		}

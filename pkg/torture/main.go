@@ -190,12 +190,16 @@ func (t *torture) run(ctx context.Context) (err error) {
 		}
 	}
 
-	wait(ctx, warmUp)
+	f := &faults{process: process, disk: disk, mqtt: mqtt, nats: nats, js: js, clock: clock, pusher: pushers[write], began: began}
+	// A process that has read full chunks from its log has buffers that one has not
+	// which never had any.
+	warming := []fault{{kind: lateBatch}, {kind: lateBatch}, {kind: lateBatch}, {at: warmUp / 2, kind: termPlugin}}
+	f.run(ctx, warming)
+	wait(ctx, warmUp/2)
 	warm, err := gauge.read(ctx, process)
 	if err != nil {
 		return err
 	}
-	f := &faults{process: process, disk: disk, mqtt: mqtt, nats: nats, js: js, clock: clock, pusher: pushers[write], began: began}
 	f.run(ctx, plan)
 	fmt.Printf("All faults are over, %v are to come.\n", calm)
 	wait(ctx, calm)
