@@ -653,6 +653,9 @@ describe('guard', () => {
   });
 
   it('leaves the channels of others alone while one panel churns', () => {
+    const STEP = 1000;
+    server = new Server(STEP);
+    tab = new Tab(server);
     let churns = 0;
     const channels = new Set<string>();
     const panels = Array.from({ length: 10 }, (_, i) => {
@@ -678,6 +681,12 @@ describe('guard', () => {
   });
 
   describe('in a hidden tab', () => {
+    const STEP = 1000; // for an hour
+    beforeEach(() => {
+      server = new Server(STEP);
+      tab = new Tab(server);
+    });
+
     const show = (state: 'visible' | 'hidden') => {
       jest.spyOn(document, 'visibilityState', 'get').mockReturnValue(state);
       document.dispatchEvent(new Event('visibilitychange'));

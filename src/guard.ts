@@ -230,7 +230,7 @@ class Machine {
     let { state } = this;
     if (state.name === 'asking') {
       const { nonce, since } = state;
-      const channel = buffer.meta?.channel ?? '';
+      const channel = buffer.meta.channel ?? '';
       this.panel.nonces.met(this.panel.key, channel);
       const { fields } = buffer;
       const took = now - since;
