@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"net/http"
 	"regexp"
 	"strings"
 
@@ -19,6 +21,7 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/channel"
 	"github.com/continuum-live/continuum-datasource/pkg/grid"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
+	"github.com/continuum-live/continuum-datasource/pkg/internal/remote"
 	"github.com/continuum-live/continuum-datasource/pkg/limits"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
@@ -93,6 +96,8 @@ type invalid struct{ error }
 func errorResponse(ctx context.Context, err error) backend.DataResponse {
 	status, from := backend.StatusBadGateway, backend.ErrorSourceDownstream
 	var beyond *limits.Error
+	var failure *remote.Failure
+	var frames data.Frames
 	switch {
 	case errors.As(err, &beyond) && beyond.Limit == limits.Bytes:
 		status = backend.StatusTooManyRequests // a moment later there may be room
@@ -105,12 +110,40 @@ func errorResponse(ctx context.Context, err error) backend.DataResponse {
 	case errors.Is(err, context.Canceled):
 	case errors.Is(err, source.ErrDownstream):
 		backend.Logger.FromContext(ctx).Warn("Query failed", "error", err)
+		if errors.As(err, &failure) {
+			status, frames = passedOn(failure)
+		}
 	default:
 		status, from = backend.StatusInternal, backend.ErrorSourcePlugin
 		backend.Logger.FromContext(ctx).Error("Query failed", append(panics.Attrs(err), "error", err)...)
 	}
 	// One text that is not UTF-8 would spoil the answers of the whole request.
-	return backend.ErrDataResponseWithSource(status, from, strings.ToValidUTF8(err.Error(), "\ufffd"))
+	response := backend.ErrDataResponseWithSource(status, from, strings.ToValidUTF8(err.Error(), "\ufffd"))
+	response.Frames = frames
+	return response
+}
+
+// passedOn returns what the guard has to know of a server's failure: whether it
+// can pass by itself, and when to ask again at the earliest.
+func passedOn(f *remote.Failure) (backend.Status, data.Frames) {
+	switch f.Status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
+		return backend.Status(f.Status), nil
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		if f.RetryAfter() == 0 {
+			return backend.Status(f.Status), nil
+		}
+		frame := data.NewFrame("").SetMeta(&data.FrameMeta{Custom: busy{math.Ceil(f.RetryAfter().Seconds())}})
+		return backend.Status(f.Status), data.Frames{frame}
+	}
+	return backend.StatusBadGateway, nil
+}
+
+// busy is meta.custom of the frame that comes with a failure. An error of its own
+// has no place for it, nor have headers a way through Grafana.
+type busy struct {
+	// RetryAfter is in seconds.
+	RetryAfter float64 `json:"retryAfter"`
 }
 
 // query answers one query: settled rows, and a channel where one is wanted and

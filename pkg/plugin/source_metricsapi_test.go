@@ -400,3 +400,30 @@ func TestMetricsAPIAlert(t *testing.T) {
 		t.Errorf("%d rows, %+v", n, frame.Meta)
 	}
 }
+
+// The guard learns from the status whether asking again is of use, and from the
+// frame when.
+func TestMetricsAPIFailureClasses(t *testing.T) {
+	for answer, want := range map[int]backend.Status{
+		401: 401, 403: 403, 404: 404, 429: 429, 503: 503, // as they are
+		400: 502, 500: 502, 502: 502,
+	} {
+		t.Run(fmt.Sprint(answer), func(t *testing.T) {
+			t.Parallel()
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Retry-After", "7")
+				w.WriteHeader(answer)
+			}))
+			defer srv.Close()
+			in, pc := apiInstance(t, fmt.Sprintf(`{"source":"metrics-api","timeout":1,"metricsApi":{"endpoint":%q}}`, srv.URL), nil, nil)
+			a := askOne(t, in, pc, queryFor("A", `{"metricName":"m"}`, time.Minute, time.Second))
+			b, err := json.Marshal(a)
+			if err != nil || a.Status != want || a.Error == nil {
+				t.Errorf("status %d, error %v, %v", a.Status, a.Error, err)
+			}
+			if says := strings.Contains(string(b), `"custom":{"retryAfter":7}`); says != (want == 429 || want == 503) {
+				t.Errorf("the answer is %s", b)
+			}
+		})
+	}
+}

@@ -50,6 +50,10 @@ func (f *Failure) Error() string { return f.text }
 
 func (f *Failure) Unwrap() error { return f.cause }
 
+// RetryAfter returns how long the server asks to be left alone, 0 if it does not
+// say.
+func (f *Failure) RetryAfter() time.Duration { return f.after }
+
 // Is makes it a failure that is not this plugin's own.
 func (*Failure) Is(target error) bool { return target == source.ErrDownstream }
 
