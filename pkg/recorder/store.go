@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/clock"
+	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
 )
 
 // Store has the samples of one data source. It is made of parts, each of which
@@ -136,8 +137,9 @@ func (s *Store) leave(removed []Input) {
 				case <-ctx.Done():
 				}
 			}()
-			if leaver.Leave(ctx, s.inputs.identityOf(in.Name())) != nil { // whose text may have secrets
-				s.logger.Warn("An input that was removed has left its session or consumer at its server", "input", in.Name())
+			err := panics.Catch("input", func() error { return leaver.Leave(ctx, s.inputs.identityOf(in.Name())) })
+			if err != nil { // whose text may have secrets
+				s.logger.Warn("An input that was removed has left its session or consumer at its server", append(panics.Attrs(err), "input", in.Name())...)
 			}
 		})
 	}

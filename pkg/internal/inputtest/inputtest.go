@@ -24,6 +24,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"go.uber.org/goleak"
 
+	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 )
 
@@ -70,6 +71,7 @@ func Run(t *testing.T, s Suite) {
 		{"NeverBlocks", neverBlocks, true},
 		{"Stops", stops, true},
 		{"SaysWhy", saysWhy, true},
+		{"Panics", faults, true},
 	} {
 		if !test.when {
 			continue
@@ -282,6 +284,20 @@ func stops(t *testing.T, s Suite) {
 				t.Errorf("it took %v", took)
 			}
 		})
+	}
+}
+
+// faults runs an input on a sink that panics whenever it is used, by whichever of
+// the input's goroutines: that is a panic of Run, and all of them end.
+func faults(t *testing.T, s Suite) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	err := panics.Catch("test", func() error {
+		s.Input(t, s.Server.Address()).Run(ctx, new(recorder.Sink))
+		return nil
+	})
+	if !errors.As(err, new(*panics.Error)) || ctx.Err() != nil {
+		t.Errorf("Run ended with %v", err)
 	}
 }
 

@@ -4,9 +4,11 @@
 package panics
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
@@ -48,8 +50,64 @@ func Catch(what string, do func() error) (err error) {
 	defer func() {
 		if value := recover(); value != nil {
 			caught.WithLabelValues(what).Inc()
-			err = &Error{value, debug.Stack()}
+			err = errorOf(value)
 		}
 	}()
 	return do()
+}
+
+func errorOf(value any) *Error {
+	if e, ok := value.(*Error); ok { // from a goroutine of a Group
+		return e
+	}
+	return &Error{value, debug.Stack()}
+}
+
+// Group runs goroutines that belong together: a panic of one ends all of them.
+// Make it with [NewGroup].
+type Group struct {
+	stop    context.CancelFunc
+	running sync.WaitGroup
+
+	mu    sync.Mutex
+	first *Error
+}
+
+// NewGroup returns a group without goroutines, and the context under which they
+// are to run. It ends with ctx, at the first panic, and when Wait returns.
+func NewGroup(ctx context.Context) (*Group, context.Context) {
+	ctx, stop := context.WithCancel(ctx)
+	return &Group{stop: stop}, ctx
+}
+
+// Go runs do in a goroutine.
+func (g *Group) Go(do func()) { g.running.Go(func() { g.Do(do) }) }
+
+// Do runs do, which belongs to the group, in the goroutine of the caller.
+func (g *Group) Do(do func()) {
+	defer func() {
+		value := recover()
+		if value == nil {
+			return
+		}
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.first == nil {
+			g.first = errorOf(value)
+		}
+		g.stop()
+	}()
+	do()
+}
+
+// Wait waits for the goroutines. If any of the group has panicked, Wait panics in
+// its stead, so that whoever catches that knows the stack of the first.
+func (g *Group) Wait() {
+	g.running.Wait()
+	g.stop()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.first != nil {
+		panic(g.first)
+	}
 }

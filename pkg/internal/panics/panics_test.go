@@ -42,3 +42,40 @@ func TestCatch(t *testing.T) {
 		})
 	}
 }
+
+// A panic of one goroutine ends the others of its group, and is that of whoever
+// waits for them, with the stack of where it was.
+func TestGroup(t *testing.T) {
+	before := testutil.ToFloat64(caught.WithLabelValues("test"))
+	run := func(own, callback func()) error {
+		return Catch("test", func() error {
+			g, ctx := NewGroup(t.Context())
+			g.Go(func() { <-ctx.Done() })
+			g.Go(own)
+			called := make(chan struct{})
+			go func() { // as a library does
+				defer close(called)
+				g.Do(callback)
+			}()
+			<-called
+			g.Wait()
+			return ctx.Err()
+		})
+	}
+	nothing := func() {}
+	faulty := func() { panic("fault") }
+	for name, err := range map[string]error{"own": run(faulty, nothing), "a callback": run(nothing, faulty), "both": run(faulty, faulty)} {
+		if err == nil || !strings.Contains(err.Error(), "fault") || !strings.Contains(fmt.Sprint(Attrs(err)...), "panics_test.go") {
+			t.Errorf("%s: %v, logged with %v", name, err, Attrs(err))
+		}
+	}
+	if n := testutil.ToFloat64(caught.WithLabelValues("test")) - before; n != 3 {
+		t.Errorf("3 panics were counted as %v", n)
+	}
+	g, ctx := NewGroup(t.Context())
+	g.Go(nothing)
+	g.Wait() // does not panic
+	if ctx.Err() == nil {
+		t.Error("the context goes on")
+	}
+}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/eclipse/paho.golang/paho/session"
 
+	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/endpoint"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/message"
@@ -63,6 +64,7 @@ type run struct {
 
 // Run implements recorder.Input.
 func (in *Input) Run(ctx context.Context, sink *recorder.Sink) {
+	group, ctx := panics.NewGroup(ctx)
 	r := &run{
 		in: in, sink: sink, decoder: message.New(in.rules, "/", sink), clientID: in.clientID,
 		session: newSession(), decoded: make(chan struct{}),
@@ -76,8 +78,7 @@ func (in *Input) Run(ctx context.Context, sink *recorder.Sink) {
 	// whether there is a connection.
 	ready := make(chan struct{})
 	r.ready = sync.OnceFunc(func() { close(ready) })
-	var wg sync.WaitGroup
-	wg.Go(func() {
+	group.Go(func() {
 		defer close(r.decoded)
 		select {
 		case <-ready:
@@ -85,7 +86,7 @@ func (in *Input) Run(ctx context.Context, sink *recorder.Sink) {
 		}
 		r.decoder.Run(ctx)
 	})
-	wg.Go(func() {
+	group.Go(func() {
 		for {
 			select {
 			case <-ctx.Done():
@@ -98,15 +99,17 @@ func (in *Input) Run(ctx context.Context, sink *recorder.Sink) {
 		}
 	})
 	subscribed := false
-	endpoint.Reconnect(ctx, r, func(ctx context.Context) (bool, error) {
-		connected, err := r.connection(ctx, &subscribed)
-		if connected {
-			r.lost.Store(time.Now().UnixNano())
-		}
-		return connected, err
-	}, r.explain)
-	wg.Wait()
-	_ = r.session.Close()
+	group.Do(func() {
+		endpoint.Reconnect(ctx, r, func(ctx context.Context) (bool, error) {
+			connected, err := r.connection(ctx, &subscribed)
+			if connected {
+				r.lost.Store(time.Now().UnixNano())
+			}
+			return connected, err
+		}, r.explain)
+	})
+	defer func() { _ = r.session.Close() }()
+	group.Wait()
 }
 
 // Leave implements recorder.Leaver: it ends the session. One under a client ID that

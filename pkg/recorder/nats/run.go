@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/endpoint"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/message"
@@ -29,6 +30,7 @@ type run struct {
 	in      *Input
 	sink    *recorder.Sink
 	decoder *message.Decoder
+	group   *panics.Group
 	conns   conns
 	// again is sent to when there is a new connection, or none any more.
 	again chan struct{}
@@ -44,33 +46,37 @@ type run struct {
 
 // Run implements recorder.Input.
 func (in *Input) Run(ctx context.Context, sink *recorder.Sink) {
-	r := &run{in: in, sink: sink, decoder: message.New(in.rules, ".", sink), again: make(chan struct{}, 1)}
+	group, ctx := panics.NewGroup(ctx)
+	r := &run{in: in, sink: sink, decoder: message.New(in.rules, ".", sink), group: group, again: make(chan struct{}, 1)}
 	decoded := make(chan struct{})
-	go func() {
+	group.Go(func() {
 		defer close(decoded)
 		r.decoder.Run(ctx)
-	}()
+	})
 	// Nothing that hangs may hold up the end.
 	hurry := context.AfterFunc(ctx, func() {
 		<-decoded
 		time.AfterFunc(goodbye, r.conns.close)
 	})
 	defer hurry()
-	endpoint.Reconnect(ctx, sink, func(ctx context.Context) (bool, error) {
-		nc, err := r.connect(ctx)
-		if err != nil {
-			return false, err
-		}
-		defer nc.Close()
-		if in.stream != "" {
-			r.streams(ctx, nc, decoded)
-		} else {
-			r.subjects(ctx, nc)
-		}
-		return true, nats.ErrConnectionClosed
-	}, func(f endpoint.Failure) (string, endpoint.Cause) { return r.why(f.Err, f.Connected) })
+	group.Do(func() {
+		endpoint.Reconnect(ctx, sink, func(ctx context.Context) (bool, error) {
+			nc, err := r.connect(ctx)
+			if err != nil {
+				return false, err
+			}
+			defer nc.Close()
+			if in.stream != "" {
+				r.streams(ctx, nc, decoded)
+			} else {
+				r.subjects(ctx, nc)
+			}
+			return true, nats.ErrConnectionClosed
+		}, func(f endpoint.Failure) (string, endpoint.Cause) { return r.why(f.Err, f.Connected) })
+	})
 	<-decoded
 	r.conns.close()
+	group.Wait()
 }
 
 // connect makes a connection that connects again by itself when it is lost.
@@ -261,14 +267,16 @@ func (r *run) subjects(ctx context.Context, nc *nats.Conn) {
 	var subs []*nats.Subscription
 	for i, subject := range r.in.subjects {
 		sub, err := nc.Subscribe(subject, func(m *nats.Msg) {
-			for _, other := range r.in.subjects[:i] {
-				if covers(other, m.Subject) {
-					return // it comes there too
+			r.group.Do(func() {
+				for _, other := range r.in.subjects[:i] {
+					if covers(other, m.Subject) {
+						return // it comes there too
+					}
 				}
-			}
-			if !q.Offer(received{m, time.Now()}, len(m.Data)+len(m.Subject)+overhead) {
-				r.decoder.Skip(m.Subject, m.Data, tooFast, nil)
-			}
+				if !q.Offer(received{m, time.Now()}, len(m.Data)+len(m.Subject)+overhead) {
+					r.decoder.Skip(m.Subject, m.Data, tooFast, nil)
+				}
+			})
 		})
 		if err != nil {
 			r.fail(err, true)

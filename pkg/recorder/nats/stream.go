@@ -140,7 +140,7 @@ func (c *consumer) consume(ctx context.Context) error {
 		return err
 	}
 	failed := make(chan error, 1)
-	got, err := cons.Consume(c.received,
+	got, err := cons.Consume(func(m jetstream.Msg) { c.group.Do(func() { c.received(m) }) },
 		jetstream.PullMaxMessagesWithBytesLimit(ahead, aheadBytes), jetstream.PullHeartbeat(patience), jetstream.PullExpiry(3*patience),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
 			if errors.Is(err, jetstream.ErrConsumerLeadershipChanged) {

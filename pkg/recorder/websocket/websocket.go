@@ -21,6 +21,7 @@ import (
 	"github.com/coder/websocket"
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/endpoint"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/message"
@@ -192,19 +193,12 @@ type received struct {
 
 // Run implements recorder.Input.
 func (in *Input) Run(ctx context.Context, sink *recorder.Sink) {
+	group, ctx := panics.NewGroup(ctx)
 	r := &run{Input: in, sink: sink, decoder: message.New(in.rules, "/", sink), queue: endpoint.NewQueue[received](waiting, waitingBytes)}
-	decoded, added := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(decoded)
-		r.decoder.Run(ctx)
-	}()
-	go func() {
-		defer close(added)
-		r.add(ctx)
-	}()
-	endpoint.Reconnect(ctx, sink, r.connection, r.why)
-	<-decoded
-	<-added
+	group.Go(func() { r.decoder.Run(ctx) })
+	group.Go(func() { r.add(ctx) })
+	group.Do(func() { endpoint.Reconnect(ctx, sink, r.connection, r.why) })
+	group.Wait()
 }
 
 // add decodes what is received.
