@@ -37,7 +37,7 @@ var (
 	Overlap = Limit{"Overlap of a stream", "values", 200_000, "ask for fewer series, or a larger minimum interval"}
 	// Series and Cells, rows times series, are of an answer.
 	Series = Limit{"Series of an answer", "series", 1000, narrow}
-	Cells  = Limit{"Cells of an answer", "rows × series", 1_000_000, "choose a shorter time range or a larger minimum interval, or aggregate"}
+	Cells  = Limit{"Cells of an answer", "rows × series", 2_000_000, "choose a shorter time range or a larger minimum interval, or aggregate"}
 	// Steps is how often any part of an expression is evaluated.
 	Steps = Limit{"Steps of a query with its subqueries", "steps", 1_000_000, "choose a shorter range or a larger step for the subquery, or a shorter time range"}
 	// Visits is how many samples of each series are looked at, where ranges overlap
@@ -78,6 +78,10 @@ type Error struct {
 	Limit Limit
 	Got   int64
 }
+
+// Passes says whether the same question may be answered a moment later, when
+// others have given back what they took of the process.
+func (e *Error) Passes() bool { return e.Limit == Bytes }
 
 func (e *Error) Error() string {
 	return fmt.Sprintf("%s: %d %s are more than the limit of %d: %s", e.Limit.Name, e.Got, e.Limit.Unit, e.Limit.Most, e.Limit.Advice)

@@ -53,6 +53,8 @@ func TestPromQL(t *testing.T) {
 		{"in a comment", "x # " + many("(", 1000) + "\n + 1", Limit{}},
 		{"after a comment", "x # \"\n + " + many("(", 1000), Nesting},
 		{"side by side", many("(x) + ", 400) + "x", Limit{}},
+		{"matchers, which are no operators", many(`x{a="b",c!="d",e!~"f"} + `, 900) + "x", Limit{}},
+		{"signs after matchers", `x{a="b"}` + many(" - x", 2000), Operators},
 		{"signs", many("-", 2000) + "x", Operators},
 		{"signs with spaces", many("- ", 2000) + "x", Operators},
 		{"a sum", many("a+", 2000) + "a", Operators},
@@ -134,7 +136,9 @@ func TestAnswers(t *testing.T) {
 	}
 	refused(t, "as much as is allowed", fill(t.Context(), 1000, 1000), Limit{})
 	refused(t, "too many series", fill(t.Context(), 1, 1001), Series)
-	refused(t, "too many cells", fill(t.Context(), 50_000, 21), Cells)
+	// A panel over a day, in steps of a minute, has up to 1,536 rows.
+	refused(t, "as many series as are allowed, over a day", fill(t.Context(), 1536, 1000), Limit{})
+	refused(t, "too many cells", fill(t.Context(), 50_000, 41), Cells)
 
 	// The answers of the process share what there is.
 	one, end := Begin(t.Context())
@@ -149,6 +153,7 @@ func TestAnswers(t *testing.T) {
 	refused(t, "the third, later", fill(three, 1000, 1000), Limit{})
 	endThree()
 	endTwo()
+	refused(t, "what goes on after its end", fill(two, 1000, 1000), Limit{})
 	if n := inFlight.Load(); n != 0 {
 		t.Errorf("%d bytes are never given back", n)
 	}

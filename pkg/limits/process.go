@@ -22,16 +22,26 @@ func Evaluate(ctx context.Context) (done func(), err error) {
 	return sync.OnceFunc(func() { evaluations.Release(1) }), nil
 }
 
-// account is what one answer has taken of [Bytes].
-type account struct{ bytes atomic.Int64 }
+// account is what the answers to one request have taken of [Bytes].
+type account struct {
+	mu    sync.Mutex
+	bytes int64
+	ended bool
+}
 
 type accountKey struct{}
 
-// Begin returns the context of one answer, which [Charge] charges. What it was
-// charged is given back with the function.
+// Begin returns the context of one request, which [Charge] charges. What it was
+// charged is given back with the function, and charges after that count for
+// nothing.
 func Begin(ctx context.Context) (context.Context, func()) {
 	a := &account{}
-	return context.WithValue(ctx, accountKey{}, a), func() { inFlight.Add(-a.bytes.Swap(0)) }
+	return context.WithValue(ctx, accountKey{}, a), func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		inFlight.Add(-a.bytes)
+		a.bytes, a.ended = 0, true
+	}
 }
 
 // Charge notes that the answer of ctx is about to take so many bytes more, or
@@ -42,11 +52,16 @@ func Charge(ctx context.Context, bytes int64) error {
 	if a == nil {
 		return nil
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ended { // nobody waits for the answer
+		return nil
+	}
 	if err := Bytes.Check(inFlight.Add(bytes)); err != nil {
 		inFlight.Add(-bytes)
 		return err
 	}
-	a.bytes.Add(bytes)
+	a.bytes += bytes
 	return nil
 }
 

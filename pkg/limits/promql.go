@@ -10,6 +10,7 @@ func PromQL(expr string) error {
 		return err
 	}
 	var depth, deepest, operators int64
+	braces := false // what is between them are matchers
 	for i := 0; i < len(expr); i++ {
 		switch c := expr[i]; c {
 		case '"', '\'', '`':
@@ -25,13 +26,17 @@ func PromQL(expr string) error {
 		case '(', '[', '{':
 			depth++
 			deepest = max(deepest, depth)
+			braces = c == '{'
 		case ')', ']', '}':
 			depth = max(0, depth-1)
+			braces = false
 			if c == ']' { // a[1m:][1m:] is nested too
 				operators++
 			}
 		case '+', '-', '*', '/', '%', '^', '<', '>', '=', '!', '@':
-			operators++
+			if !braces {
+				operators++
+			}
 		default:
 			if !letter(c) {
 				continue
