@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/continuum-live/continuum-datasource/pkg/grid"
+	"github.com/continuum-live/continuum-datasource/pkg/limits"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
@@ -94,6 +95,8 @@ func (p *Pool) Overlap(ctx context.Context, b source.Bound, fields []string) ([]
 	}
 	ctx, cancel := context.WithTimeout(ctx, overlapWait)
 	defer cancel()
+	ctx, end := limits.Begin(ctx)
+	defer end()
 	rows, err := newest(ctx, b)
 	if err != nil {
 		return nil, err

@@ -116,8 +116,8 @@ type mark struct {
 	set bool
 }
 
-// run reads and publishes rows until ctx ends, there is a new series or the
-// source's clock is set back. It outlives every failure of the source, panics
+// run reads and publishes rows until ctx ends, there is a new series, the
+// source's clock is set back, or the rows have become too many for the limits. It outlives every failure of the source, panics
 // included: while the source is away nothing is sent.
 func (t *Tail) run(ctx context.Context) {
 	var read mark // the newest row that was published
@@ -139,7 +139,8 @@ func (t *Tail) run(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
-			if errors.Is(err, ErrFields) || errors.Is(err, ErrClock) {
+			var beyond *limits.Error
+			if errors.Is(err, ErrFields) || errors.Is(err, ErrClock) || errors.As(err, &beyond) && !beyond.Passes() {
 				t.end(err)
 				return
 			}

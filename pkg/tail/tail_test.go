@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/continuum-live/continuum-datasource/pkg/grid"
+	"github.com/continuum-live/continuum-datasource/pkg/limits"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 	"github.com/continuum-live/continuum-datasource/pkg/source/signal"
 )
@@ -621,6 +622,84 @@ type stuck struct{ *scripted }
 func (stuck) Settled(ctx context.Context) (int64, error) {
 	<-ctx.Done()
 	return 0, ctx.Err()
+}
+
+// A source that does not answer is given up after some time, and asked again.
+func TestReadDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tail := newTail(stuck{newScripted(t, `{}`)}, signalFields)
+		ctx, cancel := context.WithCancel(t.Context())
+		go tail.run(ctx)
+		failed := testutil.ToFloat64(failures)
+		time.Sleep(5 * readTime)
+		synctest.Wait()
+		if got := testutil.ToFloat64(failures) - failed; got != 4 { // with a wait after each
+			t.Errorf("%v failures within five deadlines", got)
+		}
+		if !tail.state().away {
+			t.Error("the source does not count as away")
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
+// beyond has rows that are refused by a limit.
+type beyond struct {
+	*scripted
+	limit limits.Limit
+}
+
+func (b beyond) Rows(context.Context, int64, int64) (grid.Rows, error) {
+	return grid.Rows{}, fmt.Errorf("refused: %w", b.limit.Check(b.limit.Most+1))
+}
+
+// A tail whose rows are too many can never go on, and says so. While others take
+// all of the process, it waits.
+func TestBeyondLimits(t *testing.T) {
+	for _, c := range []struct {
+		limit limits.Limit
+		ends  bool
+	}{{limits.Series, true}, {limits.Samples, true}, {limits.Bytes, false}} {
+		synctest.Test(t, func(t *testing.T) {
+			tail := newTail(beyond{newScripted(t, `{}`), c.limit}, signalFields)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			go tail.run(ctx)
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if tail.ended() != c.ends {
+				t.Errorf("%s: the tail has ended: %v", c.limit.Name, tail.ended())
+			}
+		})
+	}
+}
+
+// The overlap of a viewer who joins is charged, and what it took given back.
+func TestOverlapIsCharged(t *testing.T) {
+	b := charged{newScripted(t, `{}`), limits.Bytes.Most}
+	for range 2 {
+		if _, err := new(Pool).Overlap(t.Context(), b, signalFields); err != nil {
+			t.Error(err)
+		}
+	}
+	b.bytes++
+	if _, err := new(Pool).Overlap(t.Context(), b, signalFields); !errors.As(err, new(*limits.Error)) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// charged has rows that take some bytes of the process.
+type charged struct {
+	*scripted
+	bytes int64
+}
+
+func (c charged) Rows(ctx context.Context, after, through int64) (grid.Rows, error) {
+	if err := limits.Charge(ctx, c.bytes); err != nil {
+		return grid.Rows{}, err
+	}
+	return c.scripted.Rows(ctx, after, through)
 }
 
 // One settled row to 1,000 streams of the same query: one evaluation and one
