@@ -70,11 +70,12 @@ const parallel = 10
 // QueryData answers each query by itself: one that fails never spoils others.
 func (in *instance) QueryData(ctx context.Context, req *backend.QueryDataRequest) (*backend.QueryDataResponse, error) {
 	caller := callerOf(req)
+	// The answers are in memory until they are sent, which is when ctx ends.
+	ctx, end := limits.Begin(ctx)
+	context.AfterFunc(ctx, end)
 	return concurrent.QueryData(ctx, req, func(ctx context.Context, q concurrent.Query) backend.DataResponse {
 		ctx, span := tracing.DefaultTracer().Start(ctx, "continuum query", trace.WithAttributes(attribute.String("refId", q.DataQuery.RefID)))
 		defer span.End()
-		ctx, end := limits.Begin(ctx)
-		defer end()
 		var frames data.Frames
 		err := panics.Catch("query", func() (err error) {
 			frames, err = in.query(ctx, caller, q.DataQuery)
@@ -99,8 +100,8 @@ func errorResponse(ctx context.Context, err error) backend.DataResponse {
 	var failure *remote.Failure
 	var frames data.Frames
 	switch {
-	case errors.As(err, &beyond) && beyond.Limit == limits.Bytes:
-		status = backend.StatusTooManyRequests // a moment later there may be room
+	case errors.As(err, &beyond) && beyond.Passes():
+		status = backend.StatusTooManyRequests
 	case errors.As(err, &beyond):
 		status = backend.StatusBadRequest
 	case errors.As(err, new(invalid)):

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +18,8 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 	"github.com/grafana/grafana-plugin-sdk-go/experimental"
 
+	"github.com/continuum-live/continuum-datasource/pkg/grid"
+	"github.com/continuum-live/continuum-datasource/pkg/limits"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 	"github.com/continuum-live/continuum-datasource/pkg/source/signal"
 )
@@ -180,6 +183,61 @@ func TestErrorSource(t *testing.T) {
 	if a := askOne(t, in, pc, queryFor("A", `{}`, time.Minute, time.Second)); a.ErrorSource != backend.ErrorSourceDownstream {
 		t.Errorf("settings that cannot be used: %+v", a)
 	}
+}
+
+// The answers of a request are in memory until all of it is sent: together they
+// must not take more than there is, and it is given back when the request ends.
+func TestAnswersOfOneRequest(t *testing.T) {
+	in, pc := newInstance(t, `{}`)
+	in.source = large{in.source}
+	for range 2 {
+		ctx, cancel := context.WithCancel(t.Context())
+		req := &backend.QueryDataRequest{PluginContext: pc}
+		for _, id := range []string{"A", "B", "C"} {
+			req.Queries = append(req.Queries, queryFor(id, `{}`, time.Minute, time.Second))
+		}
+		rsp, err := in.QueryData(ctx, req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answered, refused := 0, 0
+		for _, r := range rsp.Responses {
+			switch r.Status {
+			case backend.StatusOK:
+				answered++
+			case backend.StatusTooManyRequests:
+				refused++
+			}
+		}
+		if answered != 2 || refused != 1 {
+			t.Errorf("%d queries are answered, %d refused", answered, refused)
+		}
+		cancel()
+		for { // by the goroutine that sees the end of the request
+			probe, end := limits.Begin(t.Context())
+			err := limits.Charge(probe, limits.Bytes.Most)
+			if end(); err == nil {
+				break
+			}
+			runtime.Gosched()
+		}
+	}
+}
+
+// large is a source whose answers take nearly half of what there is.
+type large struct{ source.Source }
+
+func (l large) Query(raw json.RawMessage) (source.Query, error) {
+	return rebound(l.Source, raw, func(b source.Bound) source.Bound { return largeBound{b} })
+}
+
+type largeBound struct{ source.Bound }
+
+func (b largeBound) Rows(ctx context.Context, after, through int64) (grid.Rows, error) {
+	if err := limits.Charge(ctx, limits.Bytes.Most*2/5); err != nil {
+		return grid.Rows{}, err
+	}
+	return b.Bound.Rows(ctx, after, through)
 }
 
 // failing is a source whose queries fail.

@@ -69,7 +69,7 @@ func (in *instance) open(path string, raw json.RawMessage) (channel.Path, channe
 func (in *instance) SubscribeStream(ctx context.Context, req *backend.SubscribeStreamRequest) (*backend.SubscribeStreamResponse, error) {
 	logger := backend.Logger.FromContext(ctx)
 	refuse := func(status backend.SubscribeStreamStatus, why error) (*backend.SubscribeStreamResponse, error) {
-		logger.Warn("Subscription refused", "path", req.Path, "reason", why)
+		logger.Warn("Subscription refused", "path", brief(req.Path), "reason", brief(why))
 		return &backend.SubscribeStreamResponse{Status: status}, nil
 	}
 	p, d, b, err := in.open(req.Path, req.Data)
@@ -97,7 +97,7 @@ func (in *instance) SubscribeStream(ctx context.Context, req *backend.SubscribeS
 		packet = changed
 	case err != nil:
 		// The source is slow or away. RunStream sends the same rows later.
-		logger.Debug("Joined without the overlap", "path", req.Path, "error", err)
+		logger.Debug("Joined without the overlap", "path", brief(req.Path), "error", brief(err))
 		return ok, nil
 	}
 	if ok.InitialData, err = backend.NewInitialData(packet); err != nil {
@@ -120,7 +120,7 @@ func (in *instance) RunStream(ctx context.Context, req *backend.RunStreamRequest
 	logger := backend.Logger.FromContext(ctx)
 	p, d, b, err := in.open(req.Path, req.Data)
 	if errors.Is(err, errDenied) {
-		logger.Warn("Stream refused", "path", req.Path, "reason", err)
+		logger.Warn("Stream refused", "path", brief(req.Path), "reason", brief(err))
 		<-ctx.Done() // an error would make Grafana call again and again
 		return ctx.Err()
 	}
@@ -132,7 +132,7 @@ func (in *instance) RunStream(ctx context.Context, req *backend.RunStreamRequest
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	logger.Info("Stream cannot go on, viewers are told to ask afresh", "path", req.Path, "reason", err)
+	logger.Info("Stream cannot go on, viewers are told to ask afresh", "path", brief(req.Path), "reason", brief(err))
 	return sayChanged(ctx, run.joined, sender)
 }
 
@@ -197,6 +197,9 @@ func sayChanged(ctx context.Context, joined <-chan struct{}, sender *backend.Str
 		}
 	}
 }
+
+// brief returns what goes into a log of a value that may have a whole query in it.
+func brief(v any) string { return fmt.Sprintf("%.300s", v) }
 
 func userOf(pc backend.PluginContext) string {
 	if pc.User == nil {

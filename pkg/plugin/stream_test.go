@@ -123,6 +123,17 @@ func TestSubscribeOnlyToWhatIsOffered(t *testing.T) {
 	}
 }
 
+// What viewers send does not fill the log, although a refusal says what is wrong
+// with it.
+func TestRefusalsInLogAreShort(t *testing.T) {
+	long := strings.Repeat("x", 40<<10)
+	for _, v := range []any{long, errors.New(long)} {
+		if got := brief(v); len(got) > 300 || !strings.HasPrefix(got, "xxx") {
+			t.Errorf("%T takes %d bytes", v, len(got))
+		}
+	}
+}
+
 // While the settings cannot be used, browsers are to try again.
 func TestSubscribeUnderBrokenSettings(t *testing.T) {
 	good, pc := newInstance(t, `{}`)
