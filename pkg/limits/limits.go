@@ -27,8 +27,8 @@ var (
 	// Nesting is how deep brackets of an expression, or of a server's JSON, are
 	// inside one another. Parsers call themselves for each.
 	Nesting = Limit{"Nesting", "levels", 200, "write the query with fewer brackets"}
-	// Operators is how many operators an expression has. Each is a level of its
-	// tree, which the engine walks more than once.
+	// Operators is how many operators an expression has, those of matchers apart.
+	// Each is a level of its tree, which the engine walks more than once.
 	Operators = Limit{"Operators of a query", "operators", 1000, "use a regular expression, or an aggregation such as sum, instead"}
 	// StreamData is the subscription data of a stream. Grafana hands them to every
 	// viewer.
@@ -58,7 +58,7 @@ var (
 var (
 	// Evaluations is how many expressions are evaluated at once. Others wait.
 	Evaluations = Limit{"Evaluations at once", "evaluations", 4, "wait a moment"}
-	// Bytes is what all answers that are being made take.
+	// Bytes is what all answers take that are being made, or not yet sent.
 	Bytes = Limit{"Answers being made", "bytes", 96 << 20, "wait a moment, ask for fewer series, or choose a shorter time range"}
 )
 
