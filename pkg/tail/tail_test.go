@@ -139,6 +139,13 @@ func (s *stream) count() int {
 	return len(s.packets)
 }
 
+// since returns the packets after the first n.
+func (s *stream) since(n int) []sent {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.packets[n:])
+}
+
 // times returns the times of all rows sent, without repeats.
 func (s *stream) times() []int64 {
 	s.mu.Lock()
@@ -227,7 +234,7 @@ func TestOverlapAfterJoin(t *testing.T) {
 			do()
 			wait(3 * time.Second)
 			var at []time.Duration
-			for _, p := range s.packets[before:] {
+			for _, p := range s.since(before) {
 				if len(p.times) != overlapRows {
 					t.Errorf("an overlap of %d rows", len(p.times))
 				}
