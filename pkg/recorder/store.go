@@ -128,6 +128,9 @@ func (s *Store) leave(removed []Input) {
 			continue
 		}
 		s.running.Go(func() {
+			if s.Sink(in.Name()) != nil {
+				return // it was added again
+			}
 			ctx, cancel := context.WithTimeout(context.Background(), leaveWithin)
 			defer cancel()
 			go func() {

@@ -154,13 +154,14 @@ func TestTopicsTakenAway(t *testing.T) {
 		in := func(topics ...string) recorder.Input {
 			return newInput(t, Config{URL: "tcp://" + m.Address(), Version: version, Topics: topics}, none)
 		}
-		r := Record(t, t.TempDir(), in("a/#", "b/+"))
-		defer r.Close(t)
+		dir := t.TempDir()
+		r := Record(t, dir, in("a/#", "b/+"))
 		r.Connected(t, "plant")
-		r.Configure(t)
+		r.Close(t)
 		m.Send(t, "a/x", "1", false) // the session gets it all the same
 		m.Send(t, "b/x", "2", false)
-		r.Configure(t, in("b/+"))
+		r = Record(t, dir, in("b/+"))
+		defer r.Close(t)
 		expect(t, r, `{__name__="x", topic="b/x"} 2`)
 		st := messages(t, r, 2)
 		if st.Skipped[notWanted].Count != 1 {
