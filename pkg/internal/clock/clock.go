@@ -19,7 +19,9 @@ const (
 	MaxStep = time.Minute
 	// Confirmation is how long the wall clock must go on steadily after a larger
 	// step before it is believed. Time synchronisation corrects a wrong step
-	// sooner than that: it asks again every 32 to 64 seconds after a step.
+	// sooner than that: it asks again every 32 to 64 seconds after a step. A clock
+	// that was set back from a time which it had for this long, and returns to it
+	// within this long, is believed at once.
 	Confirmation = 2 * time.Minute
 )
 
@@ -35,6 +37,12 @@ type Clock struct {
 	mu sync.Mutex
 	// offset is what the believed time is ahead of the time since boot, as a time.
 	offset time.Time
+	// changed is the time since boot when offset last changed by more than MaxStep.
+	changed time.Duration
+	// before is the offset that was believed for at least Confirmation until the
+	// clock was set back at the time since boot left, zero if there is none.
+	before time.Time
+	left   time.Duration
 	// doubted is the offset that waits to be confirmed since the time after boot
 	// since, zero if there is none.
 	doubted time.Time
@@ -46,14 +54,13 @@ type Clock struct {
 // it, says now. boot is the time since any fixed moment, which nobody can set.
 func New(wall func() time.Time, boot func() time.Duration) *Clock {
 	c := &Clock{wall: wall, boot: boot}
-	c.offset = c.sample()
+	c.changed = c.boot()
+	c.offset = c.wall().Round(0).Add(-c.changed)
 	return c
 }
 
 // System returns the clock of this machine.
 func System() *Clock { return New(Wall, sinceStart) }
-
-func (c *Clock) sample() time.Time { return c.wall().Round(0).Add(-c.boot()) }
 
 // Now returns the time that is believed. After a step forward it goes on as
 // before until the new time is confirmed.
@@ -76,13 +83,22 @@ func (c *Clock) Check() (time.Time, error) {
 		// A clock that goes back is believed at once: it was ahead.
 		if step < -MaxStep {
 			c.setBack++
+			if boot-c.changed >= Confirmation {
+				c.before, c.left = c.offset, boot
+			}
+			c.changed = boot
 		}
 		c.offset, c.doubted = offset, time.Time{}
+		return wall, nil
+	case !c.before.IsZero() && boot-c.left < Confirmation && offset.Sub(c.before).Abs() <= MaxStep:
+		// It was right before it was set back. The time before counts as well, so
+		// that it may be set back once more.
+		c.offset, c.doubted, c.changed = offset, time.Time{}, boot-Confirmation
 		return wall, nil
 	case c.doubted.IsZero() || offset.Sub(c.doubted).Abs() > MaxStep:
 		c.doubted, c.since = offset, boot
 	case boot-c.since >= Confirmation:
-		c.offset, c.doubted = offset, time.Time{}
+		c.offset, c.doubted, c.changed = offset, time.Time{}, c.since
 		return wall, nil
 	}
 	return c.offset.Add(boot), fmt.Errorf("%w by %v, to %s: it is believed once it has gone on steadily for %v",

@@ -32,6 +32,13 @@ func TestSteps(t *testing.T) {
 			{0, month, 0, true}, {Confirmation / 2, time.Second, 0, true}, {Confirmation / 2, time.Second, month + 2*time.Second, false},
 		}, 0},
 		{"back is believed at once", []step{{time.Hour, -month, -month, false}, {time.Second, 0, -month, false}}, 1},
+		{"back and forth", []step{
+			{Confirmation, -time.Hour, -time.Hour, false}, {time.Minute, time.Hour, 0, false},
+			{time.Minute, -time.Hour, -time.Hour, false}, {time.Minute, time.Hour + time.Second, time.Second, false},
+		}, 2},
+		{"back for long, and forth", []step{{Confirmation, -time.Hour, -time.Hour, false}, {Confirmation, time.Hour, -time.Hour, true}}, 1},
+		{"back, and forth to another time", []step{{Confirmation, -time.Hour, -time.Hour, false}, {time.Second, month, -time.Hour, true}}, 1},
+		{"back and forth to a time that was new", []step{{time.Second, -time.Hour, -time.Hour, false}, {time.Second, time.Hour, -time.Hour, true}}, 1},
 		{"back after it was confirmed", []step{{0, month, 0, true}, {Confirmation, 0, month, false}, {time.Second, -month, 0, false}}, 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
