@@ -76,10 +76,11 @@ func (g *gauge) read(ctx context.Context, p *process) (reading, error) {
 	}, nil
 }
 
-// save writes what takes memory, and what the goroutines are, into files.
-func (g *gauge) save(ctx context.Context, dir string) error {
+// save writes what takes memory, and what the goroutines are, into files whose
+// names end in when.
+func (g *gauge) save(ctx context.Context, dir, when string) error {
 	var errs []error
-	for file, profile := range map[string]string{"heap.pprof": "heap?gc=1", "goroutines.txt": "goroutine?debug=1"} {
+	for file, profile := range map[string]string{"heap-" + when + ".pprof": "heap?gc=1", "goroutines-" + when + ".txt": "goroutine?debug=1"} {
 		content, err := g.get(ctx, profile)
 		errs = append(errs, err, os.WriteFile(filepath.Join(dir, file), content, 0o600))
 	}

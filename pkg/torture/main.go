@@ -197,14 +197,14 @@ func (t *torture) run(ctx context.Context) (err error) {
 	f.run(ctx, warming)
 	wait(ctx, warmUp/2)
 	warm, err := gauge.read(ctx, process)
-	if err != nil {
+	if err = errors.Join(err, gauge.save(ctx, dir, "warm")); err != nil {
 		return err
 	}
 	f.run(ctx, plan)
 	fmt.Printf("All faults are over, %v are to come.\n", calm)
 	wait(ctx, calm)
 	after, failed := gauge.read(ctx, process)
-	if err := gauge.save(ctx, dir); err != nil {
+	if err := gauge.save(ctx, dir, "end"); err != nil {
 		fmt.Println("Profiles cannot be saved:", err)
 	}
 	stopSending()
