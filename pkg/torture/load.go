@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/prometheus/common/expfmt"
@@ -42,38 +42,25 @@ type reading struct {
 	resident   float64 // bytes, as the system counts them; goes up and down
 }
 
-// read returns the median of some readings.
+// read returns the least of some readings: what is on its way comes on top.
 func (g *gauge) read(ctx context.Context, p *process) (reading, error) {
 	const readings = 9
-	var all []reading
+	least := reading{math.Inf(1), math.Inf(1), math.Inf(1)}
 	var failed error
 	for range readings {
 		asking, cancel := context.WithTimeout(ctx, patience)
 		r, err := g.once(asking, p)
 		cancel()
-		if err != nil {
-			failed = err
-		} else {
-			all = append(all, r)
+		failed = errors.Join(failed, err)
+		if err == nil {
+			least = reading{min(least.memory, r.memory), min(least.goroutines, r.goroutines), min(least.resident, r.resident)}
 		}
 		wait(ctx, 300*time.Millisecond)
 	}
-	if len(all) <= readings/2 {
+	if math.IsInf(least.memory, 1) {
 		return reading{}, fmt.Errorf("memory and goroutines cannot be read: %w", failed)
 	}
-	median := func(of func(reading) float64) float64 {
-		values := make([]float64, len(all))
-		for i, r := range all {
-			values[i] = of(r)
-		}
-		slices.Sort(values)
-		return values[len(values)/2]
-	}
-	return reading{
-		median(func(r reading) float64 { return r.memory }),
-		median(func(r reading) float64 { return r.goroutines }),
-		median(func(r reading) float64 { return r.resident }),
-	}, nil
+	return least, nil
 }
 
 // save writes what takes memory, and what the goroutines are, into files whose

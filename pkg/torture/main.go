@@ -191,11 +191,11 @@ func (t *torture) run(ctx context.Context) (err error) {
 	}
 
 	f := &faults{process: process, disk: disk, mqtt: mqtt, nats: nats, js: js, clock: clock, pusher: pushers[write], began: began}
-	// A process that has read full chunks from its log has buffers that one has not
-	// which never had any.
-	warming := []fault{{kind: lateBatch}, {kind: lateBatch}, {kind: lateBatch}, {at: warmUp / 2, kind: termPlugin}}
-	f.run(ctx, warming)
-	wait(ctx, warmUp/2)
+	// A process that was started again has other buffers than one that never was,
+	// and the first full chunk that a process writes takes a buffer of 4 MiB.
+	late := fault{at: warmUp * 2 / 3, kind: lateBatch}
+	f.run(ctx, []fault{{kind: lateBatch}, {at: warmUp / 3, kind: termPlugin}, late, late, late})
+	wait(ctx, warmUp/3)
 	warm, err := gauge.read(ctx, process)
 	if err = errors.Join(err, gauge.save(ctx, dir, "warm")); err != nil {
 		return err
@@ -278,11 +278,9 @@ func findings(ctx context.Context, p *process, l *ledger, js jetstream.JetStream
 		tallies, violations = make([]tally, len(senders)), nil
 		missing := false
 		for i, s := range senders {
-			from := began
-			if s.name == write {
-				from = began.Add(-lateFrom)
-			}
-			found, err := read(ctx, p.query, s.name, from.Add(-s.step), time.Now(), s.step)
+			// Late samples are from before the run, and so is what arrived while the
+			// clock was behind.
+			found, err := read(ctx, p.query, s.name, began.Add(-lateFrom-s.step), time.Now(), s.step)
 			if err != nil {
 				missing = true
 				violations = append(violations, fmt.Errorf("%s cannot be read: %w", s.name, err))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -308,8 +309,11 @@ func (p *pusher) trouble(status int, answer string, err error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.troubles[text]++
+	p.troubles[varying.ReplaceAllString(text, "$1#")]++
 }
+
+// varying is what differs between troubles of one kind.
+var varying = regexp.MustCompile(`(full: |/plugin)\d+`)
 
 func remoteWrite(batch []message) (path string, body []byte, header http.Header) {
 	bySeries := make(map[string]int)
