@@ -130,5 +130,3 @@ func (s *natsServer) purge(t testing.TB) {
 		t.Fatal(err)
 	}
 }
-
-func message1(payload []byte) *nats.Msg { return &nats.Msg{Subject: "plant.number", Data: payload} }

@@ -66,9 +66,9 @@ type Table struct {
 	key     []byte
 }
 
-// NewTable returns a table with room for max series.
-func NewTable(max int) *Table {
-	return &Table{max: max, all: make(map[string]*Series), topics: make(map[string]*topic), crowded: make(map[*topic]bool)}
+// NewTable returns a table with room for n series.
+func NewTable(n int) *Table {
+	return &Table{max: n, all: make(map[string]*Series), topics: make(map[string]*topic), crowded: make(map[*topic]bool)}
 }
 
 // Max returns how many series there is room for.
