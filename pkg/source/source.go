@@ -2,9 +2,8 @@
 //
 // A query is first bound to a step and to the length of a window. Then a source
 // answers two questions: the rows at the grid times of a range, and up to which
-// time they are settled. It knows nothing of
-// Grafana, of streams or of other sources, and must not import pkg/tail,
-// pkg/plugin or the SDK's backend package.
+// time they are settled. It knows nothing of Grafana, of streams or of other
+// sources, and must not import pkg/tail, pkg/plugin or the SDK's backend package.
 //
 // Every source promises, and package sourcetest checks:
 //

@@ -1,6 +1,6 @@
 // Package tail follows queries past the end of their history: one Tail per
-// (query, step, window, fields) reads each row once, encodes it once and hands the same
-// bytes to every stream that wants it.
+// (query, step, window, fields) reads each row once, encodes it once and hands
+// the same bytes to every stream that wants it.
 //
 // The fields are those that the history had. A series that ends keeps its field,
 // without values, because it is still on screen; a new one ends the tail, and
@@ -50,6 +50,11 @@ const (
 	// idle is how long a stream sends nothing: then the overlap is sent again, so
 	// that viewers can tell a slow source from a dead stream.
 	idle = 5 * time.Second
+
+	// lookAgain is how long the settled time is not asked for at most, however
+	// long the step is: viewers who join a tail whose source's clock was set back
+	// would find its rows to be of the future.
+	lookAgain = 10 * time.Second
 
 	backoffMin = 250 * time.Millisecond
 	backoffMax = 10 * time.Second
@@ -117,8 +122,9 @@ type mark struct {
 }
 
 // run reads and publishes rows until ctx ends, there is a new series, the
-// source's clock is set back, or the rows have become too many for the limits. It outlives every failure of the source, panics
-// included: while the source is away nothing is sent.
+// source's clock is set back, or the rows have become too many for the limits.
+// It outlives every failure of the source, panics included: while the source is
+// away nothing is sent.
 func (t *Tail) run(ctx context.Context) {
 	var read mark // the newest row that was published
 	wait := backoffMin
@@ -252,7 +258,7 @@ func (t *Tail) advance(ctx context.Context, read mark) (mark, time.Duration, err
 		lag.Observe(float64(time.Now().UnixMilli()-last) / 1000)
 	}
 	next := time.Duration(last+t.step-settled) * time.Millisecond
-	return read, max(next, pace), nil
+	return read, min(max(next, pace), lookAgain), nil
 }
 
 // unsent returns rows from the first one on that was not published as it is.
