@@ -8,10 +8,15 @@ import "io"
 func JSON(r io.Reader) io.Reader { return &jsonReader{r: r} }
 
 type jsonReader struct {
-	r            io.Reader
+	r   io.Reader
+	at  place
+	err error
+}
+
+// place is where in its JSON a reader is.
+type place struct {
 	depth, token int64
 	text, escape bool
-	err          error
 }
 
 func (j *jsonReader) Read(p []byte) (int, error) {
@@ -19,39 +24,43 @@ func (j *jsonReader) Read(p []byte) (int, error) {
 		return 0, j.err
 	}
 	n, err := j.r.Read(p)
+	at := j.at // a copy, because every byte changes it
 	for _, c := range p[:n] {
-		if j.see(c); j.token > Token.Most || j.depth > Nesting.Most {
-			if j.err = Token.Check(j.token); j.err == nil {
-				j.err = Nesting.Check(j.depth)
+		if at = at.after(c); at.token > Token.Most || at.depth > Nesting.Most {
+			if j.err = Token.Check(at.token); j.err == nil {
+				j.err = Nesting.Check(at.depth)
 			}
 			return 0, j.err
 		}
 	}
+	j.at = at
 	return n, err
 }
 
-func (j *jsonReader) see(c byte) {
+// after returns the place behind the next byte.
+func (p place) after(c byte) place {
 	switch {
-	case j.text && j.escape:
-		j.escape = false
-	case j.text && c == '\\':
-		j.escape = true
+	case p.text && p.escape:
+		p.escape = false
+	case p.text && c == '\\':
+		p.escape = true
 	case c == '"':
-		j.text = !j.text
-		j.token = 0
-		return
-	case j.text:
+		p.text = !p.text
+		p.token = 0
+		return p
+	case p.text:
 	case c == '[' || c == '{':
-		j.depth++
-		j.token = 0
-		return
+		p.depth++
+		p.token = 0
+		return p
 	case c == ']' || c == '}':
-		j.depth--
-		j.token = 0
-		return
+		p.depth--
+		p.token = 0
+		return p
 	case c == ',' || c == ':' || c == ' ' || c == '\t' || c == '\r' || c == '\n':
-		j.token = 0
-		return
+		p.token = 0
+		return p
 	}
-	j.token++
+	p.token++
+	return p
 }

@@ -252,8 +252,7 @@ func TestOpenedOnAFullDisk(t *testing.T) {
 	r := New(dir, slog.New(slog.DiscardHandler))
 	in := newManual("manual")
 	config.Inputs = []Input{in}
-	s, err := openStore(r, Key{1, "uid"}, config)
-	if err != nil {
+	if _, err := openStore(r, Key{1, "uid"}, config); err != nil {
 		t.Fatal(err)
 	}
 	now := time.Now().UnixMilli()
@@ -265,7 +264,8 @@ func TestOpenedOnAFullDisk(t *testing.T) {
 	config.DiskLow, config.DiskCritical, config.Inputs = 24<<20, 8<<20, nil
 	r = New(dir, slog.New(slog.DiscardHandler))
 	defer func() { _ = r.Close() }()
-	if s, err = openStore(r, Key{1, "uid"}, config); err != nil {
+	s, err := openStore(r, Key{1, "uid"}, config)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Querier(0, 1); !errors.Is(err, ErrDiskLow) || s.Status().NotReady == "" {

@@ -353,7 +353,7 @@ func TestSourcePanics(t *testing.T) {
 		beside := &stream{}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		go other.Serve(ctx, 0, nil, beside.send)
+		go func() { _ = other.Serve(ctx, 0, nil, beside.send) }()
 		wait(5 * time.Second)
 
 		before, failed := len(beside.times()), testutil.ToFloat64(failures)

@@ -1,7 +1,6 @@
 package metricsapi
 
 import (
-	"bufio"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
@@ -14,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,6 +21,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/continuum-live/continuum-datasource/pkg/limits"
 	"github.com/continuum-live/continuum-datasource/pkg/source/metricsapi/metricsapitest"
 )
 
@@ -169,13 +170,8 @@ func TestServiceAway(t *testing.T) {
 
 func TestAnswerTooLarge(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		b := bufio.NewWriter(w)
-		_, _ = b.WriteString(`{"x":[`)
-		for range 70 {
-			_, _ = b.WriteString(strings.Repeat(`"`+strings.Repeat("x", 1<<15-3)+`",`, 1<<5))
-		}
-		_, _ = b.WriteString(`1]}`)
-		_ = b.Flush()
+		w.Header().Set("Content-Length", strconv.FormatInt(limits.Body.Most+1, 10))
+		w.WriteHeader(http.StatusOK)
 	}))
 	defer srv.Close()
 	s, err := New(Config{Endpoint: srv.URL, Client: srv.Client()})
