@@ -62,8 +62,7 @@ func init() {
 }
 
 // Test runs every check: linters, Go tests with the race detector, front end
-// tests, a minute of torture, the build for all platforms and the package made of
-// it.
+// tests, the build for all platforms and the package made of it.
 func Test(ctx context.Context) error {
 	absent, err := missingServers()
 	if err != nil {
@@ -85,13 +84,6 @@ func Test(ctx context.Context) error {
 				return err
 			}
 			return inTurn(ctx, "npm run typecheck", "npm run lint", "npm run test:ci")
-		},
-		func(ctx context.Context) error {
-			command, err := buildTorture(ctx)
-			if err != nil {
-				return err
-			}
-			return inTurn(ctx, strings.Join(command, " "))
 		})
 	if err != nil {
 		return err
