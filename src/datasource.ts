@@ -15,12 +15,12 @@ import { omit } from 'lodash';
 import { defer, Observable } from 'rxjs';
 import { guard } from './guard';
 import { combined, isLive, openStream, untilRefused, wantsStream } from './live';
-import { Names } from './names';
+import { Names } from './promql/names';
 import { nonces } from './nonces';
-import { inPromQL, matcherOf, selector, withFilters } from './promql';
+import { inPromQL, matcherOf, selector, withFilters } from './promql/promql';
 import { LiveRange } from './range';
 import { Ask, DEFAULT_METRIC_QUERY, DEFAULT_QUERY, DEFAULT_SOURCE, Options, Query, SourceName } from './types';
-import { variablesOf } from './variables';
+import { variablesOf } from './promql/variables';
 
 export class DataSource extends DataSourceWithBackend<Query, Options> {
   readonly source: SourceName;

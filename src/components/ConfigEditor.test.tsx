@@ -6,7 +6,7 @@ import React, { useState } from 'react';
 import { NEVER, Observable, of, throwError } from 'rxjs';
 import { Input, Options, Secrets } from '../types';
 import { Settings } from './config/settings';
-import { InputStatus, Status } from './config/status';
+import { InputStatus, Status } from '../sources/recorder/status';
 import { ConfigEditor } from './ConfigEditor';
 
 type Props = DataSourcePluginOptionsEditorProps<Options, Secrets>;

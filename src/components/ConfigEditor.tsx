@@ -4,9 +4,9 @@ import React, { useState } from 'react';
 import { DEFAULT_SOURCE, Options, Secrets, SourceName } from '../types';
 import { ChoiceField } from './config/fields';
 import { LimitsSection } from './config/LimitsSection';
-import { MetricsAPISection } from './config/MetricsAPISection';
-import { PrometheusSection } from './config/PrometheusSection';
-import { RecorderSection } from './config/RecorderSection';
+import { MetricsAPISection } from '../sources/metricsapi/MetricsAPISection';
+import { PrometheusSection } from '../sources/prometheus/PrometheusSection';
+import { RecorderSection } from '../sources/recorder/RecorderSection';
 import { Settings, withOptions } from './config/settings';
 
 const SOURCES: Array<{ value: SourceName; label: string; description: string }> = [

@@ -2,9 +2,9 @@ import { QueryEditorProps } from '@grafana/data';
 import React from 'react';
 import { DataSource } from '../datasource';
 import { Options, Query } from '../types';
-import { PromQLEditor } from './PromQLEditor';
-import { MetricsAPIEditor } from './query/MetricsAPIEditor';
-import { SignalEditor } from './SignalEditor';
+import { PromQLEditor } from '../promql/PromQLEditor';
+import { MetricsAPIEditor } from '../sources/metricsapi/MetricsAPIEditor';
+import { SignalEditor } from '../sources/signal/SignalEditor';
 
 /** The editor of whatever the data source is asked in. */
 export function QueryEditor(props: QueryEditorProps<DataSource, Query, Options>) {

@@ -1,0 +1,124 @@
+import { setTemplateSrv, TemplateSrv } from '@grafana/runtime';
+import { Names } from './names';
+import { contextAt, suggest } from './completion';
+
+/** The place of the cursor is marked by ‸. */
+const cut = (marked: string) => ({ expr: marked.replace('‸', ''), pos: marked.indexOf('‸') });
+
+describe('what may come at', () => {
+  it.each<[string, string, Record<string, unknown>?]>([
+    ['‸', 'expression'],
+    ['no‸', 'expression', { from: 0, to: 2 }],
+    ['no‸de', 'expression', { from: 0, to: 4 }],
+    ['rate(‸', 'expression'],
+    ['rate(‸)', 'expression'],
+    ['rate(no‸)', 'expression', { from: 5, to: 7 }],
+    ['sum by (a) (‸)', 'expression'],
+    ['topk(5, ‸', 'expression'],
+    ['up + ‸', 'expression'],
+    ['up + on (a) ‸', 'expression'],
+    ['up and ‸', 'expression'],
+    ['up{a="b"} / do‸', 'expression'],
+    ['up ‸', 'operator'],
+    ['up o‸', 'operator', { from: 3, to: 4 }],
+    ['sum(up) ‸', 'operator'],
+    ['sum(up) b‸', 'operator'],
+    ['up{a="b"} ‸', 'operator'],
+    ['rate(up[5m]‸', 'operator'],
+    ['up{‸', 'label', { match: 'up' }],
+    ['up{‸}', 'label', { match: 'up' }],
+    ['{‸}', 'label', { match: undefined }],
+    ['up{a="b", ‸}', 'label', { match: 'up{a="b"}' }],
+    ['up{‸, a="b"}', 'label', { match: 'up{a="b"}' }],
+    ['up{ab‸="c", d="e"}', 'label', { match: 'up{d="e"}', from: 3, to: 5 }],
+    ['up{a="b"‸}', 'none'],
+    ['up{a ‸', 'matchOperator'],
+    ['up{a=‸', 'value', { label: 'a', op: '=', match: 'up', quoted: false }],
+    ['up{a="‸', 'value', { label: 'a', match: 'up', quoted: true, closed: false, from: 6, to: 6 }],
+    ['up{a="‸"}', 'value', { label: 'a', quoted: true, closed: true, from: 6, to: 6 }],
+    ['up{a="x‸y"}', 'value', { from: 6, to: 8 }],
+    ['up{a="x‸}', 'value', { from: 6, to: 7 }],
+    ['up{a!~"‸", b="c"}', 'value', { op: '!~', match: 'up{b="c"}' }],
+    ["up{a='‸'}", 'value', { quoted: true, closed: true }],
+    ['sum by (‸) (rate(up{a="b"}[5m]))', 'label', { match: 'up{a="b"}' }],
+    ['sum(rate(up[5m])) by (‸', 'label', { match: 'up' }],
+    ['sum by (a, ‸) (up)', 'label', { match: 'up' }],
+    ['up / on (‸) down', 'label', { match: '{__name__=~"up|down"}' }],
+    ['sum by (‸)', 'label', { match: undefined }],
+    ['rate(up[‸', 'range'],
+    ['rate(up[‸])', 'range'],
+    ['rate(up[5‸m])', 'none'],
+    ['max_over_time(up[1h:‸])', 'range'],
+    ['rate(up[$‸])', 'variable', { from: 8, to: 9, quoted: false }],
+    ['rate(up[$__r‸ate])', 'variable', { from: 8, to: 15 }],
+    ['up{a="$‸"}', 'variable', { from: 6, to: 7, quoted: true }],
+    ['up{a="x-${h‸}"}', 'variable', { from: 8, to: 12, quoted: true }],
+    ['$‸', 'variable', { from: 0, to: 1 }],
+    ['up # co‸', 'none'],
+    ['label_replace(up, "‸"', 'none'],
+    ['topk(5‸', 'none'],
+  ])('%s', (marked, kind, more = {}) => {
+    const { expr, pos } = cut(marked);
+    expect(contextAt(expr, pos)).toMatchObject({ kind, ...more });
+  });
+});
+
+describe('suggestions', () => {
+  const asked: unknown[] = [];
+  const answers: Record<string, unknown> = {
+    metrics: [{ name: 'up', type: 'gauge', unit: '', help: 'Whether it is.' }],
+    labels: ['__name__', 'host', 'job'],
+    'labels/host/values': ['a"b', 'c.d'],
+  };
+  const names = new Names({
+    getResource: (path: string, params: unknown) => {
+      asked.push([path, params]);
+      return Promise.resolve(answers[path]);
+    },
+  } as unknown as ConstructorParameters<typeof Names>[0]);
+
+  beforeEach(() => {
+    asked.length = 0;
+    setTemplateSrv({ replace: (text: string) => text.replaceAll('$host', 'x') } as unknown as TemplateSrv);
+  });
+
+  async function suggested(marked: string) {
+    const { expr, pos } = cut(marked);
+    const { suggestions } = await suggest(expr, pos, names, ['$host']);
+    return new Map(suggestions.map((suggestion) => [suggestion.label, suggestion]));
+  }
+
+  it('are metrics with what they are, functions and variables', async () => {
+    const all = await suggested('u‸');
+    expect(all.get('up')).toMatchObject({ kind: 'metric', detail: 'gauge', help: 'Whether it is.' });
+    expect(all.get('rate')).toMatchObject({ insert: 'rate(|[$__rate_interval])' });
+    expect(all.get('quantile_over_time')).toMatchObject({ insert: 'quantile_over_time(0.95, |[$__interval])' });
+    expect(all.get('round')).toMatchObject({ insert: 'round(|)' });
+    expect(all.get('topk')).toMatchObject({ insert: 'topk(5, |)', kind: 'aggregation' });
+    expect(all.has('$host')).toBe(true);
+    expect(asked).toEqual([['metrics', { limit: 1000, match: '{__name__=~"(?i).*u.*"}' }]]);
+  });
+
+  it('are labels of the series that are meant', async () => {
+    expect([...(await suggested('up{a="$host", ‸}')).keys()]).toEqual(['host', 'job', '$host']);
+    expect(asked).toEqual([['labels', { limit: 1000, match: 'up{a="x"}' }]]);
+  });
+
+  it.each([
+    ['up{host=‸}', ['"a\\"b"', '"c.d"', '"$host"']],
+    ['up{host="‸"}', ['a\\"b', 'c.d', '$host']],
+    ['up{host="‸', ['a\\"b"', 'c.d"', '$host"']],
+    ['up{host=~"‸"}', ['a\\"b', 'c\\\\.d', '$host']],
+  ])('are values for %s, written as they have to be there', async (marked, wanted) => {
+    expect([...(await suggested(marked)).values()].map(({ insert }) => insert)).toEqual(wanted);
+  });
+
+  it('are ranges', async () => {
+    expect([...(await suggested('rate(up[‸])')).keys()].slice(0, 4)).toEqual([
+      '$__rate_interval',
+      '$__interval',
+      '$__range',
+      '1m',
+    ]);
+  });
+});

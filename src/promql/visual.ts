@@ -1,0 +1,207 @@
+import type { SyntaxNode } from '@lezer/common';
+import { childrenOf, isVariable, labelName, nodesOf, parse, selector, unquote } from './promql';
+import { FUNCTIONS } from './functions';
+
+export const MATCH_OPERATORS = ['=', '!=', '=~', '!~'] as const;
+export const CALCULATIONS: readonly string[] = ['+', '-', '*', '/', '%', '^', '>', '>=', '<', '<=', '==', '!='];
+
+/** A filter is left out of the expression while it has no label or no value. */
+export interface Filter {
+  label?: string;
+  op: string;
+  value?: string;
+}
+
+export type Operation =
+  /** A function over a time. It can only be the first. */
+  | { kind: 'range'; name: string; range: string; params: string[] }
+  | { kind: 'instant'; name: string; params: string[] }
+  | { kind: 'aggregation'; name: string; params: string[]; grouping?: 'by' | 'without'; labels: string[] }
+  /** With a number at its right. */
+  | { kind: 'calculation'; name: string; number: string };
+
+/** An expression as the builder shows it: what is selected, and what is done with it, one after the other. */
+export interface Visual {
+  metric: string;
+  filters: Filter[];
+  operations: Operation[];
+}
+
+export const EMPTY: Visual = { metric: '', filters: [], operations: [] };
+
+/** The expression; empty while nothing is selected. */
+export function toExpr({ metric, filters, operations }: Visual): string {
+  const matchers = filters.flatMap(({ label, op, value }) =>
+    label !== undefined && value !== undefined ? [{ label, op, value }] : [],
+  );
+  const selected = selector(metric, matchers);
+  return selected && operations.reduce(apply, selected);
+}
+
+function apply(inner: string, operation: Operation, i: number, operations: Operation[]): string {
+  switch (operation.kind) {
+    case 'range':
+      return call(operation.name, operation.params, `${inner}[${operation.range}]`);
+    case 'instant':
+      return call(operation.name, operation.params, inner);
+    case 'aggregation': {
+      const labels = operation.labels.map(labelName).join(', ');
+      const grouping = operation.grouping ? ` ${operation.grouping} (${labels}) ` : '';
+      return call(operation.name + grouping, operation.params, inner);
+    }
+    case 'calculation': {
+      const first = operations[i - 1]?.kind === 'calculation' ? `(${inner})` : inner;
+      return `${first} ${operation.name} ${operation.number}`;
+    }
+  }
+}
+
+function call(name: string, params: string[], series: string): string {
+  const { before = 0 } = FUNCTIONS[name.split(' ')[0]!] ?? {};
+  const args = [...params.slice(0, before), series, ...params.slice(before)].filter(Boolean);
+  return `${name}(${args.join(', ')})`;
+}
+
+/**
+ * What the builder shows of an expression; undefined if it cannot show all of it, so that nothing is lost by going from
+ * code to builder: the expression that comes out means the same, though parentheses and white space may differ.
+ */
+export function toVisual(expr: string): Visual | undefined {
+  if (!expr.trim()) {
+    return EMPTY;
+  }
+  const [root, ...rest] = childrenOf(parse(expr).topNode);
+  const visual = root && !rest.length ? read(root, expr) : undefined;
+  return visual && isEquivalent(toExpr(visual), expr) ? visual : undefined;
+}
+
+/** Whether two expressions are the same but for parentheses that change nothing, white space and the kind of quotes. */
+export function isEquivalent(a: string, b: string): boolean {
+  const [one, other] = [a, b].map(canonical);
+  return one !== undefined && one === other;
+}
+
+function canonical(expr: string): string | undefined {
+  const tree = parse(expr);
+  const broken = nodesOf(tree).some(({ name, type }) => type.isError || name === 'LineComment');
+  return broken ? undefined : shape(tree.topNode, expr);
+}
+
+function shape(node: SyntaxNode, expr: string): string {
+  const text = expr.slice(node.from, node.to);
+  const parts = childrenOf(node).map((child) => shape(child, expr));
+  switch (node.name) {
+    case 'ParenExpr':
+      return parts.join();
+    case 'StringLiteral':
+      return JSON.stringify(unquote(text) ?? text);
+    case 'LabelMatchers':
+      return parts.length ? `{${parts.join()}}` : '';
+    case 'AggregateExpr': // whose grouping may come before or after
+      return `${node.name}(${parts.sort().join()})`;
+  }
+  if (parts.length) {
+    return `${node.name}(${parts.filter(Boolean).join()})`;
+  }
+  // Keywords and units may be in capitals, names are what they are.
+  const isName = node.name === 'Identifier' || node.name === 'LabelName';
+  return `${node.name} ${isName ? text : text.toLowerCase().replace(/\s/g, '')}`;
+}
+
+function read(node: SyntaxNode, expr: string): Visual | undefined {
+  const children = childrenOf(node);
+  const then = (inner: Visual | undefined, operation: Operation): Visual | undefined =>
+    inner && { ...inner, operations: [...inner.operations, operation] };
+  const textOf = (child?: SyntaxNode | null) => (child ? expr.slice(child.from, child.to) : '');
+
+  switch (node.name) {
+    case 'ParenExpr':
+      return children[0] && read(children[0], expr);
+    case 'VectorSelector':
+      return readSelector(node, expr);
+    case 'FunctionCall': {
+      const name = textOf(node.getChild('FunctionIdentifier'));
+      const takes = FUNCTIONS[name]?.takes;
+      const [series, params] = readArguments(name, node, expr);
+      if (takes === 'instant') {
+        return series && then(read(series, expr), { kind: 'instant', name, params });
+      }
+      const range = textOf(series?.getChild('DurationExpr'));
+      const of = takes === 'range' && series?.name === 'MatrixSelector' ? series.firstChild : undefined;
+      return of ? then(read(of, expr), { kind: 'range', name, range, params }) : undefined;
+    }
+    case 'AggregateExpr': {
+      const name = textOf(node.getChild('AggregateOp')).toLowerCase();
+      const [series, params] = readArguments(name, node, expr);
+      const modifier = node.getChild('AggregateModifier');
+      const labels = childrenOf(modifier?.getChild('GroupingLabels') ?? node)
+        .filter((child) => child.name === 'LabelName' || child.name === 'QuotedLabelName')
+        .map((label) => readLabel(label, expr));
+      const grouping = modifier ? (modifier.getChild('By') ? 'by' : 'without') : undefined;
+      return series && then(read(series, expr), { kind: 'aggregation', name, params, grouping, labels });
+    }
+    case 'BinaryExpr': {
+      const [left, operator, right] = children;
+      if (children.length !== 3 || !isNumber(textOf(right)) || !CALCULATIONS.includes(textOf(operator))) {
+        return undefined;
+      }
+      return then(read(left!, expr), { kind: 'calculation', name: textOf(operator), number: textOf(right) });
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** The series that a function takes, and the numbers beside them; nothing if it takes anything else. */
+function readArguments(
+  name: string,
+  node: SyntaxNode,
+  expr: string,
+): [series: SyntaxNode | undefined, params: string[]] {
+  const { params = [], before = 0 } = FUNCTIONS[name] ?? {};
+  const body = node.getChild('FunctionCallBody');
+  const args = body ? childrenOf(body) : [];
+  const series = args[before];
+  const numbers = args.filter((arg) => arg !== series).map(({ from, to }) => expr.slice(from, to));
+  return numbers.every(isNumber) && numbers.length <= params.length ? [series, numbers] : [undefined, []];
+}
+
+function readSelector(node: SyntaxNode, expr: string): Visual | undefined {
+  const identifier = node.getChild('Identifier');
+  let metric = identifier ? expr.slice(identifier.from, identifier.to) : '';
+  const filters: Filter[] = [];
+  for (const part of childrenOf(node.getChild('LabelMatchers') ?? node)) {
+    if (part.name === 'QuotedLabelName') {
+      metric = readLabel(part, expr);
+    } else if (part.name.endsWith('LabelMatcher')) {
+      const [label, op, literal] = childrenOf(part);
+      const value = literal && unquote(expr.slice(literal.from, literal.to));
+      if (!label || !op || value === undefined) {
+        return undefined;
+      }
+      filters.push({ label: readLabel(label, expr), op: expr.slice(op.from, op.to), value });
+    }
+  }
+  return { metric, filters, operations: [] };
+}
+
+function readLabel({ name, from, to }: SyntaxNode, expr: string): string {
+  const text = expr.slice(from, to);
+  return name === 'QuotedLabelName' ? (unquote(text) ?? text) : text;
+}
+
+/** A number or duration as PromQL has them, or a variable for one. */
+export function isNumber(text: string): boolean {
+  if (isVariable(text)) {
+    return true;
+  }
+  const [root, ...rest] = childrenOf(parse(text).topNode);
+  const number = root?.name === 'UnaryExpr' ? root.getChild('NumberDurationLiteral') : root;
+  return !rest.length && number?.name === 'NumberDurationLiteral' && !number.firstChild;
+}
+
+/** A time to look at: a duration as PromQL has them, or a variable for one. */
+export function isRange(text: string): boolean {
+  const [operation] = toVisual(`rate(x[${text}])`)?.operations ?? [];
+  return operation?.kind === 'range' && operation.range === text.trim();
+}

@@ -1,0 +1,103 @@
+import { Button, Checkbox, Dropdown, Field, FieldSet, Menu, Stack, Text } from '@grafana/ui';
+import { uniqueId } from 'lodash';
+import React, { useState } from 'react';
+import { RecorderOptions } from '../../../types';
+import { DurationField } from '../../../components/config/fields';
+import { InputCard } from './InputCard';
+import { addInput, inputsOf, removeInput, TYPES } from './inputs';
+import { PartProps, withRecorder } from '../../../components/config/settings';
+import { InputStatus } from '../status';
+import { HOUR, SECOND } from '../../../components/config/units';
+
+interface Props extends PartProps {
+  /** How the inputs that run are. */
+  states: InputStatus[];
+}
+
+/** What the recorder records. */
+export function InputsSection({ settings, onChange, states }: Props) {
+  const { noHost, hostInterval } = settings.jsonData.recorder ?? {};
+  const save = (change: RecorderOptions) => onChange(withRecorder(settings, change));
+  const inputs = inputsOf(settings);
+  // Names change while one edits, and what is open or half typed belongs to its input all the same.
+  const [held, setIds] = useState<string[]>([]);
+  const [added, setAdded] = useState<string>();
+  let ids = held;
+  if (held.length !== inputs.length) {
+    ids = inputs.map((_, index) => held[index] ?? uniqueId('input'));
+    setIds(ids); // changed from elsewhere
+  }
+
+  return (
+    <FieldSet label="Inputs">
+      <Field>
+        <Checkbox
+          label="This machine"
+          description="CPU, memory, disks, network and temperatures of the machine that Grafana runs on."
+          value={!noHost}
+          disabled={settings.readOnly}
+          onChange={({ currentTarget }) => save({ noHost: currentTarget.checked ? undefined : true })}
+        />
+      </Field>
+      {!noHost && (
+        <DurationField
+          label="Interval"
+          description="The time between two samples of this machine."
+          value={hostInterval}
+          least={250}
+          most={HOUR}
+          fallback={SECOND}
+          disabled={settings.readOnly}
+          onChange={(value) => save({ hostInterval: value })}
+        />
+      )}
+      {inputs.map((input, index) => (
+        <InputCard
+          key={ids[index]}
+          settings={settings}
+          onChange={onChange}
+          index={index}
+          state={states.find(({ name }) => name === input.name)}
+          isNew={ids[index] === added}
+          onRemove={() => {
+            setIds(ids.filter((_, i) => i !== index));
+            onChange(removeInput(settings, index));
+          }}
+        />
+      ))}
+      {inputs.length === 0 && (
+        <Text element="p" color="secondary">
+          Add what else is to be recorded: messages of a bus, or what others push.
+        </Text>
+      )}
+      <Stack direction="row">
+        <Dropdown
+          placement="bottom-start"
+          overlay={
+            <Menu>
+              {TYPES.map(({ value, label, description }) => (
+                <Menu.Item
+                  key={value}
+                  label={label}
+                  description={description}
+                  // Both of its addresses belong to the data source, not to the input.
+                  disabled={value === 'push' && inputs.some(({ type }) => type === 'push')}
+                  onClick={() => {
+                    const id = uniqueId('input');
+                    setIds([...ids, id]);
+                    setAdded(id);
+                    onChange(addInput(settings, value));
+                  }}
+                />
+              ))}
+            </Menu>
+          }
+        >
+          <Button variant="secondary" icon="plus" disabled={settings.readOnly}>
+            Add input
+          </Button>
+        </Dropdown>
+      </Stack>
+    </FieldSet>
+  );
+}

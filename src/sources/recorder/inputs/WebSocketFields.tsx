@@ -1,0 +1,88 @@
+import { Grid } from '@grafana/ui';
+import React from 'react';
+import { WebSocketInput } from '../../../types';
+import {
+  DurationField,
+  formatPairs,
+  HEADER_NAME,
+  parsePairs,
+  SizeField,
+  TextField,
+} from '../../../components/config/fields';
+import { addressError, InputFieldsProps, secretKey } from './inputs';
+import { RulesFields } from './RulesFields';
+import { SecretField } from '../../../components/config/SecretField';
+import { TLSFields } from './TLSFields';
+import { HOUR, MIB, SECOND } from '../../../components/config/units';
+
+/** The back end takes a JSON object of names to values. */
+const HEADERS = {
+  encode: (text: string) => {
+    const parsed = parsePairs(text, HEADER);
+    return 'error' in parsed ? parsed : { value: JSON.stringify(parsed.value) };
+  },
+  decode: (secret: string) => formatPairs(JSON.parse(secret) as Record<string, string>, HEADER),
+};
+
+const HEADER = { separator: ': ', name: HEADER_NAME, example: 'Name: value' };
+
+export function WebSocketFields({ settings, onChange, input, onInputChange }: InputFieldsProps<WebSocketInput>) {
+  const disabled = settings.readOnly;
+  return (
+    <>
+      <TextField
+        label="URL"
+        description="Of the server. wss:// is encrypted."
+        placeholder="wss://server/stream"
+        required
+        value={input.url}
+        disabled={disabled}
+        check={(text) => addressError([text], ['ws', 'wss'], 'wss://server/stream')}
+        onChange={(url) => onInputChange({ url })}
+      />
+      <SecretField
+        settings={settings}
+        onChange={onChange}
+        secret={secretKey(input.name, 'headers')}
+        label="Headers"
+        description="Sent with the request to connect, one a line."
+        placeholder="Authorization: Bearer …"
+        rows={3}
+        codec={HEADERS}
+      />
+      <TextField
+        label="Message on connect"
+        description="Sent once connected, for servers that wait for a subscription. Others can read it: keep secrets in the headers."
+        placeholder='{"subscribe": "ticks"}'
+        rows={3}
+        value={input.send}
+        disabled={disabled}
+        onChange={(send) => onInputChange({ send })}
+      />
+      <Grid columns={{ xs: 1, md: 2 }} columnGap={4}>
+        <DurationField
+          label="Ping interval"
+          description="A server that does not answer a ping is connected to anew."
+          value={input.pingInterval}
+          least={SECOND}
+          most={HOUR}
+          fallback={30 * SECOND}
+          disabled={disabled}
+          onChange={(pingInterval) => onInputChange({ pingInterval })}
+        />
+        <SizeField
+          label="Maximum size of a message"
+          description="Larger ones are skipped and counted."
+          value={input.maxBytes}
+          least={1024}
+          most={64 * MIB}
+          fallback={MIB}
+          disabled={disabled}
+          onChange={(maxBytes) => onInputChange({ maxBytes })}
+        />
+      </Grid>
+      <RulesFields rules={input.rules} disabled={disabled} onChange={(rules) => onInputChange({ rules })} />
+      <TLSFields settings={settings} onChange={onChange} input={input} onInputChange={onInputChange} named={false} />
+    </>
+  );
+}

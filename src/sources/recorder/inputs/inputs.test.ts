@@ -1,0 +1,95 @@
+import { Input } from '../../../types';
+import { addInput, addressError, inputsOf, nameError, removeInput, renameInput } from './inputs';
+import { Settings } from '../../../components/config/settings';
+
+const plant: Input = { type: 'mqtt', name: 'plant' };
+const plants: Input = { type: 'nats', name: 'plants' };
+
+const settings = (change: Partial<Settings>): Settings =>
+  ({ secureJsonFields: {}, jsonData: { recorder: { inputs: [plant, plants] } }, ...change }) as Settings;
+
+describe('inputs', () => {
+  it('are added under a free name', () => {
+    let changed = settings({ jsonData: {} });
+    changed = addInput(addInput(addInput(changed, 'mqtt'), 'mqtt'), 'push');
+    expect(inputsOf(changed)).toEqual([
+      { type: 'mqtt', name: 'mqtt' },
+      { type: 'mqtt', name: 'mqtt-2' },
+      { type: 'push', name: 'push', formats: ['influx', 'prometheus'] },
+    ]);
+  });
+
+  it('are removed with their secrets, those of others staying', () => {
+    const changed = removeInput(
+      settings({
+        secureJsonFields: { 'input.plant.password': true, 'input.plants.token': true },
+        secureJsonData: { 'input.plant.caCert': 'typed', 'input.plants.caCert': 'typed' },
+      }),
+      0,
+    );
+    expect(inputsOf(changed)).toEqual([plants]);
+    // Grafana forgets a secret when it is given an empty text for it.
+    expect(changed.secureJsonData).toEqual({ 'input.plant.password': '', 'input.plants.caCert': 'typed' });
+    expect(changed.secureJsonFields).toEqual({ 'input.plant.password': false, 'input.plants.token': true });
+  });
+
+  it('are renamed with what was typed, and say what cannot move', () => {
+    const { settings: changed, lost } = renameInput(
+      settings({
+        secureJsonFields: { 'input.plant.password': true, 'input.plant.clientKey': false, 'input.plants.token': true },
+        secureJsonData: { 'input.plant.caCert': 'typed', 'input.plant.clientKey': 'anew' },
+      }),
+      0,
+      'hall',
+    );
+    expect(inputsOf(changed)).toEqual([{ type: 'mqtt', name: 'hall' }, plants]);
+    expect(lost).toEqual(['password']);
+    expect(changed.secureJsonData).toEqual({
+      'input.hall.caCert': 'typed',
+      'input.hall.clientKey': 'anew',
+      'input.plant.password': '',
+      'input.plant.clientKey': '',
+    });
+    expect(changed.secureJsonFields).toEqual({
+      'input.plant.password': false,
+      'input.plant.clientKey': false,
+      'input.plants.token': true,
+    });
+  });
+
+  it('never get secrets that another one of the name has left behind', () => {
+    const left = settings({
+      secureJsonFields: { 'input.nats.token': true },
+      secureJsonData: { 'input.hall.token': 'x' },
+    });
+    const changed = renameInput(addInput(left, 'nats'), 0, 'hall').settings;
+    expect(changed.secureJsonFields).toEqual({ 'input.nats.token': false });
+    expect(changed.secureJsonData).toEqual({ 'input.nats.token': '' });
+  });
+
+  it.each(['', 'Plant', '-a', 'a b', 'ä', 'a.b', 'x'.repeat(33)])('cannot be named %j', (name) => {
+    expect(nameError(name, [])).toMatch(/enter up to 32 lower-case letters/);
+  });
+
+  it('cannot be named as another one or as the host input', () => {
+    expect(nameError('plant', ['plant'])).toMatch(/taken/);
+    expect(nameError('host', [])).toMatch(/taken/);
+    expect(nameError('plant', ['hall'])).toBeUndefined();
+  });
+});
+
+describe('an address', () => {
+  const error = (text: string) => addressError([text], ['tcp', 'wss'], 'tcp://broker:1883');
+
+  it.each(['tcp://broker:1883', 'TCP://broker', 'wss://server/path?mail=a@b'])('may be %s', (text) => {
+    expect(error(text)).toBeUndefined();
+  });
+
+  it.each(['broker:1883', 'http://broker', 'tcp://', 'tcp:///path', 'nonsense'])('must not be %s', (text) => {
+    expect(error(text)).toBe('enter an address such as tcp://broker:1883, beginning with tcp:// or wss://');
+  });
+
+  it.each(['tcp://me:secret@broker', 'wss://token@server/'])('must not hold a password: %s', (text) => {
+    expect(error(text)).toMatch(/enter user and password in the fields below/);
+  });
+});

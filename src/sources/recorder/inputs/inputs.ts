@@ -1,0 +1,105 @@
+import { Input } from '../../../types';
+import { secretsOf, isConfigured, typedSecret, withoutSecret, withSecret } from '../../../components/config/secrets';
+import { PartProps, Settings, withRecorder } from '../../../components/config/settings';
+
+export const TYPES: Array<{ value: Input['type']; label: string; description: string }> = [
+  { value: 'mqtt', label: 'MQTT', description: 'Subscribes to topics of a broker' },
+  { value: 'nats', label: 'NATS', description: 'Subscribes to subjects, or reads a JetStream stream' },
+  { value: 'websocket', label: 'WebSocket', description: 'Reads the messages of a WebSocket server' },
+  { value: 'push', label: 'Push', description: 'Takes what Telegraf or Prometheus send to Grafana' },
+];
+
+/** What the fields of each kind of input get. */
+export interface InputFieldsProps<T extends Input> extends PartProps {
+  input: T;
+  onInputChange: (change: Partial<T>) => void;
+}
+
+export const inputsOf = (settings: Settings): Input[] => settings.jsonData.recorder?.inputs ?? [];
+
+const withInputs = (settings: Settings, inputs: Input[]) => withRecorder(settings, { inputs });
+
+const prefixOf = (name: string) => `input.${name}.`;
+
+/** Forgets all secrets of a name, also those of an input that was removed elsewhere than in this editor. */
+const withoutSecrets = (settings: Settings, name: string): Settings =>
+  secretsOf(settings, prefixOf(name)).reduce(withoutSecret, settings);
+
+/** Where the secret of an input is kept. */
+export const secretKey = (name: string, secret: string): string => prefixOf(name) + secret;
+
+/** The name of the input that records this machine. */
+const HOST = 'host';
+
+/** What is wrong with the name of an input among those of the others, and what to do. */
+export function nameError(name: string, others: string[]): string | undefined {
+  if (!/^[a-z0-9][a-z0-9_-]{0,31}$/.test(name)) {
+    return 'Name: enter up to 32 lower-case letters, digits, - and _, beginning with a letter or digit';
+  }
+  return others.includes(name) || name === HOST ? `Name: “${name}” is taken, enter another one` : undefined;
+}
+
+/** Appends an input of the type, named after it. */
+export function addInput(settings: Settings, type: Input['type']): Settings {
+  const inputs = inputsOf(settings);
+  const taken = inputs.map((input) => input.name);
+  let name: string = type;
+  for (let n = 2; taken.includes(name); n++) {
+    name = `${type}-${n}`;
+  }
+  const input: Input = type === 'push' ? { type, name, formats: ['influx', 'prometheus'] } : { type, name };
+  return withInputs(withoutSecrets(settings, name), [...inputs, input]);
+}
+
+export const changeInput = (settings: Settings, index: number, input: Input): Settings =>
+  withInputs(
+    settings,
+    inputsOf(settings).map((old, i) => (i === index ? input : old)),
+  );
+
+/** Removes an input with its secrets. */
+export function removeInput(settings: Settings, index: number): Settings {
+  const inputs = inputsOf(settings);
+  return withInputs(
+    withoutSecrets(settings, inputs[index]!.name),
+    inputs.filter((_, i) => i !== index),
+  );
+}
+
+/**
+ * Renames an input. What was just typed as its secrets moves along; what Grafana keeps cannot be read, so it is cleared
+ * and named in lost.
+ */
+export function renameInput(settings: Settings, index: number, name: string): { settings: Settings; lost: string[] } {
+  const input = inputsOf(settings)[index]!;
+  let renamed = withoutSecrets(changeInput(settings, index, { ...input, name }), name);
+  const lost: string[] = [];
+  for (const key of secretsOf(settings, prefixOf(input.name))) {
+    const secret = key.slice(prefixOf(input.name).length);
+    const typed = typedSecret(settings, key);
+    if (typed) {
+      renamed = withSecret(renamed, secretKey(name, secret), typed);
+    } else if (isConfigured(settings, key)) {
+      lost.push(secret);
+    }
+    renamed = withoutSecret(renamed, key);
+  }
+  return { settings: renamed, lost };
+}
+
+/**
+ * What is wrong with an address, and what to do. Whoever can see the settings sees the address, so that it must not hold
+ * a password.
+ */
+export function addressError(addresses: string[], schemes: string[], example: string): string | undefined {
+  for (const part of addresses) {
+    const scheme = /^([a-z]+):\/\/[^/\s]/i.exec(part.trim())?.[1]?.toLowerCase();
+    if (!scheme || !schemes.includes(scheme)) {
+      return `enter an address such as ${example}, beginning with ${schemes.map((s) => `${s}://`).join(' or ')}`;
+    }
+    if (/^[a-z]+:\/\/[^/?#]*@/i.test(part.trim())) {
+      return 'enter user and password in the fields below, not in the address';
+    }
+  }
+  return undefined;
+}

@@ -1,0 +1,113 @@
+import { QueryEditorProps } from '@grafana/data';
+import { InlineField, Input, Stack } from '@grafana/ui';
+import { isEqual } from 'lodash';
+import React, { KeyboardEvent, useState } from 'react';
+import { DataSource } from '../../datasource';
+import { DEFAULT_QUERY, Options, Query, SHAPES } from '../../types';
+import { Draft, invalidFields, toDraft, toFields } from './draft';
+import { Choice } from '../../components/Choice';
+import { StreamingSwitch } from '../../components/StreamingSwitch';
+
+const shapes = SHAPES.map((value) => ({ value, label: value.charAt(0).toUpperCase() + value.slice(1) }));
+
+const FIELDS: Array<{
+  name: Exclude<keyof Draft, 'shape'>;
+  label: string;
+  width: number;
+  tooltip: string;
+  placeholder?: string;
+}> = [
+  { name: 'lowerLimit', label: 'Lower limit', width: 14, tooltip: 'The signal never falls below it.' },
+  { name: 'upperLimit', label: 'Upper limit', width: 14, tooltip: 'The signal never rises above it.' },
+  {
+    name: 'tickInterval',
+    label: 'Tick interval (ms)',
+    width: 14,
+    tooltip: 'The signal has one value per tick. From 10 ms to 86400000 ms (one day).',
+  },
+  {
+    name: 'legend',
+    label: 'Legend',
+    width: 28,
+    tooltip: 'The name of the series. {{label}} is replaced by the value of the label.',
+    placeholder: '{{shape}}',
+  },
+];
+
+type Props = QueryEditorProps<DataSource, Query, Options>;
+
+/**
+ * The fields are checked as one types, and saved and run together on blur and Enter, once all of them are valid: who
+ * moves both limits can so enter one after the other.
+ */
+export function SignalEditor(props: Props) {
+  const { onChange, onRunQuery } = props;
+  const query = { ...DEFAULT_QUERY, ...props.query };
+  const saved = toDraft(query);
+  const [draft, setDraft] = useState(saved);
+  const [seen, setSeen] = useState(saved);
+  if (!isEqual(saved, seen)) {
+    setSeen(saved); // changed from elsewhere, or by saving the draft
+    setDraft(saved);
+  }
+
+  const invalid = invalidFields(draft);
+  const save = (change: Partial<Query>) => {
+    onChange({ ...query, ...change });
+    onRunQuery();
+  };
+  const commit = (typed: Draft) => {
+    const fields = toFields(typed);
+    if (Object.keys(invalidFields(typed)).length === 0 && !isEqual(toDraft(fields), saved)) {
+      save(fields);
+    }
+  };
+  const id = (name: string) => `continuum-${query.refId}-${name}`;
+
+  return (
+    <Stack direction="row" wrap="wrap" gap={0.5} alignItems="flex-start">
+      <InlineField
+        label="Shape"
+        htmlFor={id('shape')}
+        tooltip="The form of the signal, or a variable."
+        invalid={'shape' in invalid}
+        error={invalid.shape}
+      >
+        <Choice
+          id={id('shape')}
+          width={18}
+          options={shapes}
+          custom
+          value={draft.shape}
+          onChange={(value) => {
+            // Typed and entered, a shape comes as it is shown.
+            const typed = { ...draft, shape: shapes.find(({ label }) => label === value)?.value ?? value };
+            setDraft(typed);
+            commit(typed);
+          }}
+        />
+      </InlineField>
+      {FIELDS.map(({ name, label, width, tooltip, placeholder }) => (
+        <InlineField
+          key={name}
+          label={label}
+          tooltip={tooltip}
+          htmlFor={id(name)}
+          invalid={name in invalid}
+          error={invalid[name]}
+        >
+          <Input
+            id={id(name)}
+            width={width}
+            placeholder={placeholder}
+            value={draft[name]}
+            onChange={({ currentTarget }) => setDraft({ ...draft, [name]: currentTarget.value })}
+            onBlur={() => commit(draft)}
+            onKeyDown={({ key }: KeyboardEvent) => key === 'Enter' && commit(draft)}
+          />
+        </InlineField>
+      ))}
+      <StreamingSwitch id={id('withStreaming')} value={query.withStreaming} onChange={save} />
+    </Stack>
+  );
+}
