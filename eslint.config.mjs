@@ -1,5 +1,4 @@
-import prettier from 'eslint-config-prettier';
-import reactHooks from 'eslint-plugin-react-hooks';
+import grafana from '@grafana/eslint-config';
 import { defineConfig } from 'eslint/config';
 import typescript from 'typescript-eslint';
 
@@ -7,7 +6,7 @@ export default defineConfig(
   { ignores: ['dist/', 'node_modules/', 'coverage/', '**/*.js', '**/*.mjs'] },
   {
     files: ['**/*.ts', '**/*.tsx'],
-    extends: [typescript.configs.strictTypeChecked, reactHooks.configs.flat.recommended, prettier],
+    extends: [grafana, typescript.configs.strictTypeChecked],
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {
       // Grafana types the values and the custom meta of frames as any.

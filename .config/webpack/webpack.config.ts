@@ -3,6 +3,8 @@ import path from 'path';
 import CopyPlugin from 'copy-webpack-plugin';
 import type { Configuration } from 'webpack';
 
+// The file and what it builds are where @grafana/create-plugin expects them, so
+// that Grafana's tools for plugins find both.
 const root = path.resolve(__dirname, '../..');
 const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string };
 
