@@ -8,8 +8,22 @@ import type { Configuration } from 'webpack';
 const root = path.resolve(__dirname, '../..');
 const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string };
 
+const repository = 'https://github.com/continuum-live/continuum-datasource';
+
 const stamp = (text: Buffer) =>
   text.toString().replaceAll('%VERSION%', version).replaceAll('%TODAY%', new Date().toISOString().slice(0, 10));
+
+// Grafana shows the README on a page of its own, where links within the repository lead nowhere.
+const absolute = (text: Buffer, file: string) =>
+  path.basename(file) === 'README.md'
+    ? text
+        .toString()
+        .replaceAll(
+          /!\[([^\]]*)\]\((?!https?:)/g,
+          `![$1](${repository.replace('github.com', 'raw.githubusercontent.com')}/main/`,
+        )
+        .replaceAll(/(?<!!)\[([^\]]*)\]\((?!https?:)/g, `[$1](${repository}/blob/main/`)
+    : text;
 
 const config = (env: { production?: boolean }): Configuration => ({
   mode: env.production ? 'production' : 'development',
@@ -55,6 +69,7 @@ const config = (env: { production?: boolean }): Configuration => ({
         ...['README.md', 'CHANGELOG.md', 'LICENSE'].map((name) => ({
           from: path.join(root, name),
           noErrorOnMissing: true,
+          transform: absolute,
         })),
       ],
     }),

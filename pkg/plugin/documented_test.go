@@ -33,16 +33,16 @@ func TestSettingsAreDocumented(t *testing.T) {
 	top := read(sourceRecorder)
 	recorder := top["recorder"].(map[string]any)
 	recorder["inputs"] = nil // absent where there are none
-	readme, api := "../../README.md", "../../docs/metrics-api.md"
+	docs := "../../docs/"
 	for _, table := range []struct {
 		file, column string
 		defaults     map[string]any
 		not          []string // is not a setting of this table
 	}{
-		{readme, "`jsonData`", top, []string{"recorder", "prometheus", "metricsApi"}},
-		{readme, "`jsonData.recorder`", recorder, nil},
-		{readme, "`jsonData.prometheus`", read(sourcePrometheus)["prometheus"].(map[string]any), nil},
-		{api, "`jsonData.metricsApi`", read(sourceMetricsAPI)["metricsApi"].(map[string]any), nil},
+		{docs + "settings.md", "`jsonData`", top, []string{"recorder", "prometheus", "metricsApi"}},
+		{docs + "recorder.md", "`jsonData.recorder`", recorder, nil},
+		{docs + "prometheus.md", "`jsonData.prometheus`", read(sourcePrometheus)["prometheus"].(map[string]any), nil},
+		{docs + "metrics-api.md", "`jsonData.metricsApi`", read(sourceMetricsAPI)["metricsApi"].(map[string]any), nil},
 	} {
 		for _, name := range table.not {
 			delete(table.defaults, name)
