@@ -102,7 +102,7 @@ func number(t *testing.T, sink *Sink, first int64) *numbers {
 		for i := first; ctx.Err() == nil; {
 			var batch []Sample
 			for j := range ordered {
-				batch = append(batch, Sample{ordered[j], begin + i, float64(i)}, Sample{late[j], begin - i, float64(i)})
+				batch = append(batch, Sample{Series: ordered[j], T: begin + i, V: float64(i)}, Sample{Series: late[j], T: begin - i, V: float64(i)})
 			}
 			if sink.Commit(ctx, batch, 0) != nil {
 				n.refusals.Add(1)
@@ -257,7 +257,7 @@ func TestOpenedOnAFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := time.Now().UnixMilli()
-	commit(t, <-in.sinks, now, Sample{series("m"), now, 1})
+	commit(t, <-in.sinks, now, Sample{Series: series("m"), T: now, V: 1})
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -42,7 +42,7 @@ func TestClockWasAhead(t *testing.T) {
 				want := make(map[int64]float64)
 				if test.before {
 					r, _, sink, _ := reopened(t, dir, -time.Minute)
-					commit(t, sink, 0, Sample{m, start - 60_000, 1})
+					commit(t, sink, 0, Sample{Series: m, T: start - 60_000, V: 1})
 					want[start-60_000] = 1
 					if err := r.Close(); err != nil {
 						t.Fatal(err)
@@ -51,21 +51,21 @@ func TestClockWasAhead(t *testing.T) {
 				r, _, sink, now := reopened(t, dir, month)
 				m = series("m")
 				from := now()
-				commit(t, sink, 0, Sample{m, from, 2}, Sample{m, from + 1000, 3})
+				commit(t, sink, 0, Sample{Series: m, T: from, V: 2}, Sample{Series: m, T: from + 1000, V: 3})
 				if err := r.Close(); err != nil {
 					t.Fatal(err)
 				}
 
 				r, s, sink, now := reopened(t, dir, 0)
 				m = series("m")
-				if err := sink.Commit(t.Context(), []Sample{{m, now(), 4}}, 0); !errors.Is(err, ErrNotReady) {
+				if err := sink.Commit(t.Context(), []Sample{{Series: m, T: now(), V: 4}}, 0); !errors.Is(err, ErrNotReady) {
 					t.Errorf("a sample that the TSDB refuses gives %v", err)
 				}
 				if s.Status().NotReady == "" {
 					t.Error("the status does not say so")
 				}
 				time.Sleep(clock.Confirmation + time.Second)
-				commit(t, sink, 0, Sample{m, now(), 4})
+				commit(t, sink, 0, Sample{Series: m, T: now(), V: 4})
 				want[now()] = 4
 				removed := s.Status().Removed
 				if removed == nil || removed.Samples != 2 || removed.From != from || removed.To != from+1000 {
@@ -80,7 +80,7 @@ func TestClockWasAhead(t *testing.T) {
 
 				r, s, sink, now = reopened(t, dir, time.Hour)
 				m = series("m")
-				commit(t, sink, 0, Sample{m, now(), 5})
+				commit(t, sink, 0, Sample{Series: m, T: now(), V: 5})
 				want[now()] = 5
 				if got := read(t, s, "m")[m.Labels.String()]; fmt.Sprint(got) != fmt.Sprint(want) {
 					t.Errorf("after a restart stored are %v, not %v", got, want)
@@ -103,7 +103,7 @@ func TestClockIsBehind(t *testing.T) {
 				r, _, sink, _ := reopened(t, dir, 0)
 				m := series("m")
 				for i := range int64(3600) {
-					commit(t, sink, 0, Sample{m, start - 1000*i, float64(i)})
+					commit(t, sink, 0, Sample{Series: m, T: start - 1000*i, V: float64(i)})
 				}
 				if err := r.Close(); err != nil {
 					t.Fatal(err)
@@ -134,7 +134,7 @@ func TestFutureDeletedByHand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		r, _, sink, now := reopened(t, dir, month)
-		commit(t, sink, 0, Sample{series("m"), now(), 1})
+		commit(t, sink, 0, Sample{Series: series("m"), T: now(), V: 1})
 		if err := r.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -145,7 +145,7 @@ func TestFutureDeletedByHand(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Second)
-			commit(t, sink, 0, Sample{series("m"), now(), 2})
+			commit(t, sink, 0, Sample{Series: series("m"), T: now(), V: 2})
 			if got := read(t, s, "m"); len(got[series("m").Labels.String()]) != 1 || sinkStatus(s).Samples != 1 {
 				t.Errorf("stored are %v, %+v", got, sinkStatus(s))
 			}
@@ -167,14 +167,14 @@ func TestClockIsSetForward(t *testing.T) {
 	if now := sink.Now().UnixMilli(); now != start {
 		t.Errorf("what arrives is stamped %d ms ahead", now-start)
 	}
-	if err := sink.Commit(t.Context(), []Sample{{series("m"), start, 1}}, start); !errors.Is(err, ErrNotReady) || !errors.Is(err, clock.ErrDoubt) {
+	if err := sink.Commit(t.Context(), []Sample{{Series: series("m"), T: start, V: 1}}, start); !errors.Is(err, ErrNotReady) || !errors.Is(err, clock.ErrDoubt) {
 		t.Errorf("a commit gives %v", err)
 	}
 	if settled := s.Settled(); settled > start {
 		t.Errorf("settled is %d ms ahead", settled-start)
 	}
 	c.ahead.Store(0)
-	commit(t, sink, start, Sample{series("m"), start, 1})
+	commit(t, sink, start, Sample{Series: series("m"), T: start, V: 1})
 }
 
 // A block of samples out of order ends with its two hours, which is after now. It
@@ -184,8 +184,8 @@ func TestBlockEndsAfterNow(t *testing.T) {
 		dir := t.TempDir()
 		m := series("m")
 		r, s, sink, now := reopened(t, dir, 30*time.Minute)
-		commit(t, sink, 0, Sample{m, now(), 1})
-		commit(t, sink, 0, Sample{m, now() - 10*60_000, 2})
+		commit(t, sink, 0, Sample{Series: m, T: now(), V: 1})
+		commit(t, sink, 0, Sample{Series: m, T: now() - 10*60_000, V: 2})
 		db, err := s.database.acquire()
 		if err != nil {
 			t.Fatal(err)
@@ -199,7 +199,7 @@ func TestBlockEndsAfterNow(t *testing.T) {
 			t.Fatal(err)
 		}
 		r, _, sink, now = reopened(t, dir, 30*time.Minute)
-		commit(t, sink, 0, Sample{series("m"), now() + 1, 3})
+		commit(t, sink, 0, Sample{Series: series("m"), T: now() + 1, V: 3})
 		if err := r.Close(); err != nil {
 			t.Fatal(err)
 		}

@@ -12,9 +12,19 @@ import (
 	"github.com/prometheus/prometheus/storage"
 )
 
-// DefaultMaxAhead is how far ahead of this clock a sample may be, unless the
-// settings say otherwise.
-const DefaultMaxAhead = 10 * time.Minute
+const (
+	// DefaultMaxAhead is how far ahead of this clock a sample may be, unless the
+	// settings say otherwise.
+	DefaultMaxAhead = 10 * time.Minute
+	// maxSpread is how far ahead of its arrival a sample may be stored, in ms,
+	// because the milliseconds before have samples already. So many of one series
+	// may come at once.
+	maxSpread = 5000
+	// maxBehind is how far behind the newest sample of its series an arrival may
+	// be, in ms, to be stored after it. If it is further behind, the clock was set
+	// back since.
+	maxBehind = maxSpread + 1000
+)
 
 // Why a sample is refused.
 var (
@@ -25,17 +35,24 @@ var (
 
 // ingester is the way of samples into the TSDB, for one batch at a time: of two
 // samples of one time the first wins, so the second has to know the first.
+//
+// What is newer than all that its series has is stored at once. For the rest it has
+// to be looked up what there is, which takes long. Others go on meanwhile: what they
+// store is newer than what is looked up, unless they have to look, too.
 type ingester struct {
 	database *database
 	horizon  *horizon
 	ready    *readiness
 	now      func() time.Time
 
+	// looking is held from before a batch looks up what there is until it is
+	// stored. It is locked before mu.
+	looking sync.Mutex
+
 	mu       sync.Mutex
-	maxAhead int64                       // ms
-	of       *opened                     // what the next two are about
-	last     map[storage.SeriesRef]int64 // the newest time of series, where known
-	failed   float64                     // writes
+	maxAhead int64 // ms
+	newest   newest
+	failed   float64 // writes of the logs of newest.of
 }
 
 // outcome is what came of a batch.
@@ -51,90 +68,128 @@ func (g *ingester) configure(maxAhead time.Duration) {
 }
 
 // commit stores the samples of an input, see Sink.CommitEach.
-func (g *ingester) commit(ctx context.Context, input string, samples []Sample, watermark int64, refuse func(int, error)) (out outcome, err error) {
+func (g *ingester) commit(ctx context.Context, input string, samples []Sample, watermark int64, refuse func(int, error)) (outcome, error) {
+	b := &batch{samples: samples, refuse: refuse}
+	out, unknown, err := g.try(ctx, input, b, watermark)
+	if unknown == nil {
+		return out, err
+	}
+	g.looking.Lock()
+	defer g.looking.Unlock()
+	for {
+		if err := b.look(ctx, unknown); err != nil {
+			return outcome{}, err
+		}
+		// Others have stored samples meanwhile, so that there may be more to know.
+		if out, unknown, err = g.try(ctx, input, b, watermark); unknown == nil {
+			return out, err
+		}
+	}
+}
+
+// try stores a batch, unless more has to be known for that: then it returns what,
+// to be looked up. Until its readers are done the TSDB stays open.
+func (g *ingester) try(ctx context.Context, input string, b *batch, watermark int64) (out outcome, need *unknown, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	db, err := g.database.acquire()
 	if err != nil {
-		return out, err
+		return out, nil, err
 	}
-	defer db.readers.Done()
-	if len(samples) > 0 {
+	defer func() {
+		if need == nil {
+			db.readers.Done()
+		}
+	}()
+	if len(b.samples) > 0 {
 		if err := g.ready.check(); err != nil {
-			return out, err
+			return out, nil, err
 		}
 	}
-	if g.of != db {
-		g.of, g.last, g.failed = db, make(map[storage.SeriesRef]int64), db.failures.failedWrites()
+	if g.newest.of != db {
+		g.newest, g.failed = newest{of: db, times: make(map[storage.SeriesRef]int64)}, db.failures.failedWrites()
+	}
+	g.newest.learn(b)
+	if len(b.samples) == 0 {
+		g.horizon.hold()
+		g.horizon.release(input, watermark, 0)
+		return out, nil, nil
+	}
+	app := db.Appender(ctx)
+	var wanted *unknown
+	err = recovered("look for series", func() error {
+		wanted = b.plan(&g.newest, app)
+		return nil
+	})
+	if err != nil || wanted != nil {
+		if err = errors.Join(err, app.Rollback()); err == nil {
+			need = wanted
+		}
+		return out, need, err
 	}
 	oldest, settled := g.horizon.hold()
-	if len(samples) > 0 {
-		committing := false
-		err = recovered("store samples", func() (err error) {
-			committing, err = g.append(ctx, samples, oldest, settled, refuse, &out)
-			return err
-		})
-		failed := db.failures.failedWrites()
-		if err == nil && failed > g.failed {
-			err = errors.New("a log of the TSDB could not be written")
-		}
-		if err != nil && (committing || failed > g.failed || errors.As(err, new(panicked))) {
-			g.ready.fail(err)
-			err = fmt.Errorf("%w: %w", errWrite, err)
-		}
-		g.failed = failed
+	committing := false
+	err = recovered("store samples", func() (err error) {
+		committing, err = g.append(app, b, oldest, settled, &out)
+		return err
+	})
+	failed := db.failures.failedWrites()
+	if err == nil && failed > g.failed {
+		err = errors.New("a log of the TSDB could not be written")
 	}
+	if err != nil && (committing || failed > g.failed || errors.As(err, new(panicked))) {
+		g.ready.fail(err)
+		err = fmt.Errorf("%w: %w", errWrite, err)
+	}
+	g.failed = failed
 	if err != nil {
 		out, watermark = outcome{}, math.MinInt64
+	} else {
+		b.stamp()
 	}
 	g.horizon.release(input, watermark, out.late)
-	return out, err
+	return out, nil, err
 }
 
 // append needs g.mu. It reports whether an error is one of writing.
-func (g *ingester) append(ctx context.Context, samples []Sample, oldest, settled int64, refuse func(int, error), out *outcome) (committing bool, err error) {
-	newest := g.now().UnixMilli() + g.maxAhead
-	app := g.of.Appender(ctx)
-	seen := g.seenBy(ctx, app, samples)
-	for i := range samples {
-		p := &samples[i]
-		if p.T > newest {
+func (g *ingester) append(app storage.Appender, b *batch, oldest, settled int64, out *outcome) (committing bool, err error) {
+	latest := g.now().UnixMilli() + g.maxAhead
+	for i := range b.samples {
+		p := &b.samples[i]
+		if p.T > latest {
 			out.refused.Future++
-			refuse(i, ErrFuture)
+			b.refuse(i, ErrFuture)
 			continue
 		}
 		if p.T < oldest {
 			out.refused.TooOld++
-			refuse(i, ErrTooOld)
+			b.refuse(i, ErrTooOld)
 			continue
 		}
-		is, v, err := seen.before(i)
-		if err != nil {
-			return false, errors.Join(err, app.Rollback())
-		}
+		t, is, v := b.before(&g.newest, app, i)
 		if is {
 			if math.Float64bits(v) == math.Float64bits(p.V) {
 				out.repeated++
 			} else {
 				out.refused.Duplicate++
-				refuse(i, ErrDuplicate)
+				b.refuse(i, ErrDuplicate)
 			}
 			continue
 		}
-		ref, err := app.Append(p.Series.ref, p.Series.Labels, p.T, p.V)
+		ref, err := app.Append(p.Series.ref, p.Series.Labels, t, p.V)
 		switch {
 		case err == nil:
-			seen.add(p, ref)
+			b.add(&g.newest, i, t, ref)
 			out.stored++
-			if p.T <= settled {
+			if t <= settled {
 				out.late++
 			}
 		case errors.Is(err, storage.ErrTooOldSample), errors.Is(err, storage.ErrOutOfBounds), errors.Is(err, storage.ErrOutOfOrderSample):
 			out.refused.TooOld++
-			refuse(i, ErrTooOld)
+			b.refuse(i, ErrTooOld)
 		case errors.Is(err, storage.ErrDuplicateSampleForTimestamp):
 			out.refused.Duplicate++
-			refuse(i, ErrDuplicate)
+			b.refuse(i, ErrDuplicate)
 		default:
 			return false, errors.Join(err, app.Rollback())
 		}

@@ -46,6 +46,10 @@ type Sample struct {
 	Series *Series
 	T      int64
 	V      float64
+	// Arrived: T is when the sample came, and not a stamp of its own. Such a sample is
+	// stored after all that its series has, at the next millisecond that is free, up
+	// to five seconds after T. Of more than fit there in a batch the last one counts.
+	Arrived bool
 }
 
 // Metadata describes a metric.

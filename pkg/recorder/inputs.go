@@ -190,7 +190,8 @@ func (k *Sink) begin() {
 // watermark (Unix ms). When it returns nil, what was not refused is found again
 // even if the process is killed. Refused are samples that are too far ahead of
 // this clock, too old, or another value for a time that the series has one for:
-// the first wins. After an error nothing counts as stored, and all should be
+// the first wins. Those that have Arrived get the time that they are stored at as
+// their T. After an error nothing counts as stored, and all should be
 // committed again: after an ErrNotReady it succeeds when there is room on the
 // disk again, or whatever else kept it from succeeding is over.
 func (k *Sink) Commit(ctx context.Context, samples []Sample, watermark int64) error {

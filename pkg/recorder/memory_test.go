@@ -169,7 +169,7 @@ func TestDeleteStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	sink := <-in.sinks
-	commit(t, sink, start, Sample{series("secret"), start, 1})
+	commit(t, sink, start, Sample{Series: series("secret"), T: start, V: 1})
 	late, moved := s.Watch()
 	q, err := s.Querier(0, start)
 	if err != nil {
@@ -181,7 +181,7 @@ func TestDeleteStore(t *testing.T) {
 	if _, err := s.Querier(0, start); !errors.Is(err, ErrClosed) {
 		t.Errorf("the old store gives %v", err)
 	}
-	if err := sink.Commit(t.Context(), []Sample{{series("m"), start, 1}}, start); !errors.Is(err, ErrClosed) {
+	if err := sink.Commit(t.Context(), []Sample{{Series: series("m"), T: start, V: 1}}, start); !errors.Is(err, ErrClosed) {
 		t.Errorf("the old sink gives %v", err)
 	}
 	select {
@@ -201,7 +201,7 @@ func TestDeleteStore(t *testing.T) {
 	}
 	sink = <-in.sinks
 	c.ms.Store(start + 1000)
-	commit(t, sink, start+1000, Sample{series("m"), start + 1000, 1})
+	commit(t, sink, start+1000, Sample{Series: series("m"), T: start + 1000, V: 1})
 	if len(read(t, anew, "secret")) != 0 || len(read(t, anew, "m")) != 1 {
 		t.Error("the new store is wrong")
 	}
@@ -257,8 +257,8 @@ func TestDeleteLateSamples(t *testing.T) {
 	s, sink := openManual(t, r, Key{1, "uid"})
 	c.ms.Store(start + 100_000)
 	m := series("m")
-	commit(t, sink, start, Sample{m, start + 100_000, 1})
-	commit(t, sink, start, Sample{m, start, 2}, Sample{m, start + 1000, 3})
+	commit(t, sink, start, Sample{Series: m, T: start + 100_000, V: 1})
+	commit(t, sink, start, Sample{Series: m, T: start, V: 2}, Sample{Series: m, T: start + 1000, V: 3})
 	if err := s.Delete(t.Context(), start, start+100_000, labels.MustNewMatcher(labels.MatchEqual, "__name__", "m")); err != nil {
 		t.Fatal(err)
 	}

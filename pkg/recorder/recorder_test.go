@@ -147,7 +147,7 @@ func TestOpenedOnce(t *testing.T) {
 	if len(again.sinks) != 0 || a.ended.Load() {
 		t.Error("an input that stays was started anew")
 	}
-	commit(t, kept, start, Sample{series("m"), start, 1})
+	commit(t, kept, start, Sample{Series: series("m"), T: start, V: 1})
 
 	if _, err := openStore(r, key, testConfig(b)); err != nil {
 		t.Fatal(err)
@@ -223,7 +223,7 @@ func TestOrganisations(t *testing.T) {
 	r, _ := newRecorder(t, t.TempDir())
 	one, sink := openManual(t, r, Key{1, "uid"})
 	two, _ := openManual(t, r, Key{2, "uid"})
-	commit(t, sink, start, Sample{series("m", "secret", "of one"), start, 1})
+	commit(t, sink, start, Sample{Series: series("m", "secret", "of one"), T: start, V: 1})
 	sink.Describe(map[string]Metadata{"m": {Help: "of one"}})
 	if one == two || one.database.dir == two.database.dir {
 		t.Fatal("the organisations share a store")
@@ -299,7 +299,7 @@ func TestLateAndRefused(t *testing.T) {
 	r, c := newRecorder(t, t.TempDir())
 	s, sink := openManual(t, r, Key{1, "uid"})
 	m := series("m")
-	at := func(d time.Duration, v float64) Sample { return Sample{m, start + d.Milliseconds(), v} }
+	at := func(d time.Duration, v float64) Sample { return Sample{Series: m, T: start + d.Milliseconds(), V: v} }
 
 	// One true sample after one from the future: the future must not harm.
 	commit(t, sink, 0, at(1000*time.Hour, 1), at(DefaultMaxAhead+time.Millisecond, 1))
@@ -336,7 +336,7 @@ func TestDelete(t *testing.T) {
 	r, _ := newRecorder(t, t.TempDir())
 	s, sink := openManual(t, r, Key{1, "uid"})
 	a, b := series("m", "i", "a"), series("m", "i", "b")
-	commit(t, sink, start, Sample{a, start - 1000, 1}, Sample{a, start, 2}, Sample{b, start, 3})
+	commit(t, sink, start, Sample{Series: a, T: start - 1000, V: 1}, Sample{Series: a, T: start, V: 2}, Sample{Series: b, T: start, V: 3})
 	before, changed := s.Watch()
 	if err := s.Delete(t.Context(), start, start, labels.MustNewMatcher(labels.MatchEqual, "i", "a")); err != nil {
 		t.Fatal(err)
@@ -362,20 +362,20 @@ func TestDeleteThenWrite(t *testing.T) {
 	m, other := series("m"), series("other")
 	for i := range int64(100) {
 		c.ms.Store(start + 1000*i)
-		commit(t, sink, 0, Sample{m, start + 1000*i, 1}, Sample{other, start + 1000*i, 1})
+		commit(t, sink, 0, Sample{Series: m, T: start + 1000*i, V: 1}, Sample{Series: other, T: start + 1000*i, V: 1})
 	}
-	commit(t, sink, 0, Sample{m, start + 500, 1}) // out of order
+	commit(t, sink, 0, Sample{Series: m, T: start + 500, V: 1}) // out of order
 	if err := s.Delete(t.Context(), start, start+200_000, labels.MustNewMatcher(labels.MatchEqual, "__name__", "m")); err != nil {
 		t.Fatal(err)
 	}
 	want := make(map[int64]float64)
 	for i := range int64(3) {
 		at := start + 10_000*i
-		commit(t, sink, 0, Sample{m, at, 2}, Sample{m, at, 3})
+		commit(t, sink, 0, Sample{Series: m, T: at, V: 2}, Sample{Series: m, T: at, V: 3})
 		want[at] = 2
 	}
 	c.ms.Add(1000)
-	commit(t, sink, 0, Sample{m, c.ms.Load(), 2})
+	commit(t, sink, 0, Sample{Series: m, T: c.ms.Load(), V: 2})
 	want[c.ms.Load()] = 2
 	check := func(when string) {
 		t.Helper()
@@ -407,7 +407,7 @@ func TestOlderThanRetention(t *testing.T) {
 	m := series("m")
 	day := 24 * time.Hour.Milliseconds()
 	var why []error
-	err := sink.CommitEach(t.Context(), []Sample{{m, start - day - 2, 1}, {m, start - day, 2}, {m, 0, 3}}, start, func(_ int, err error) { why = append(why, err) })
+	err := sink.CommitEach(t.Context(), []Sample{{Series: m, T: start - day - 2, V: 1}, {Series: m, T: start - day, V: 2}, {Series: m, T: 0, V: 3}}, start, func(_ int, err error) { why = append(why, err) })
 	if err != nil || len(why) != 2 || !errors.Is(why[0], ErrTooOld) || !errors.Is(why[1], ErrTooOld) {
 		t.Errorf("the refusals are %v, %v", why, err)
 	}
@@ -422,9 +422,9 @@ func TestRetention(t *testing.T) {
 	r, c := newRecorder(t, t.TempDir())
 	s, sink := openManual(t, r, Key{1, "uid"})
 	m := series("m")
-	commit(t, sink, start, Sample{m, start, 1})
+	commit(t, sink, start, Sample{Series: m, T: start, V: 1})
 	c.ms.Store(start + time.Hour.Milliseconds())
-	commit(t, sink, start+time.Hour.Milliseconds(), Sample{m, start + time.Hour.Milliseconds(), 2})
+	commit(t, sink, start+time.Hour.Milliseconds(), Sample{Series: m, T: start + time.Hour.Milliseconds(), V: 2})
 	if got := read(t, s, "m")[m.Labels.String()]; len(got) != 2 {
 		t.Fatalf("stored are %v", got)
 	}

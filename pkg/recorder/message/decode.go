@@ -29,7 +29,6 @@ const (
 	noTime        = "no valid time stamp"
 	notInPattern  = "does not fit the pattern"
 	tooMany       = "too many series"
-	sameTime      = "same millisecond"
 	sameName      = "same series twice in a message"
 )
 

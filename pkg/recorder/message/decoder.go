@@ -7,7 +7,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -242,18 +241,9 @@ func (d *Decoder) add(from string, payload []byte, received time.Time, own bool)
 			d.own.Add(stamp, received)
 		case !arrived:
 			stamped = true
-		case stamp == s.Arrived:
-			var which, value string
-			if _, ok := d.examples[sameTime]; !ok { // there may be very many
-				which, value = series.Text(s.Labels), strconv.FormatFloat(v.v, 'g', -1, 64)
-			}
-			d.skip(sameTime, 1, from, which, value)
-			continue
-		default:
-			s.Arrived = stamp
 		}
 		s.Used = received
-		d.pending.samples = append(d.pending.samples, recorder.Sample{Series: &s.Series, T: stamp, V: v.v})
+		d.pending.samples = append(d.pending.samples, recorder.Sample{Series: &s.Series, T: stamp, V: v.v, Arrived: arrived && !v.timed})
 	}
 	if stamped {
 		d.timed = true

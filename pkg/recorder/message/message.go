@@ -17,9 +17,9 @@
 // of its message or of the stream.
 //
 // Messages without a time of their own are stamped on arrival. Such stamps never
-// go back while the clock is set back by less than [maxSlew]. Of two messages for
-// one series within one millisecond the first is recorded, as a store has room
-// for one.
+// go back while the clock is set back by less than [maxSlew]. Where several of a
+// series come within one millisecond, the store gives them the next ones that are
+// free: see recorder.Sample.
 //
 // The package knows nothing of servers and connections.
 package message

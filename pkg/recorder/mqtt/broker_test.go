@@ -116,6 +116,32 @@ func TestRetained(t *testing.T) {
 	})
 }
 
+// What a broker has kept comes at once. All of it is recorded, in order, so that a
+// switch which was turned on and off again ends as off.
+func TestKeptWhileDown(t *testing.T) {
+	each(t, func(t *testing.T, version string) {
+		m := broker.StartMosquitto(t)
+		dir := t.TempDir()
+		in := func() recorder.Input {
+			return newInput(t, Config{URL: "tcp://" + m.Address(), Version: version, Topics: []string{"plant/#"}}, none)
+		}
+		r := Record(t, dir, in())
+		r.Connected(t, "plant")
+		r.Close(t)
+		want := []string{`{__name__="n", topic="plant/n"}`, `{__name__="switch", topic="plant/switch"} 1 0`}
+		for n := range 1000 {
+			m.Send(t, "plant/n", fmt.Sprint(n), false)
+			want[0] += fmt.Sprint(" ", n)
+		}
+		m.Send(t, "plant/switch", "ON", false)
+		m.Send(t, "plant/switch", "OFF", false)
+		r = Record(t, dir, in())
+		defer r.Close(t)
+		messages(t, r, 1002)
+		expect(t, r, want...)
+	})
+}
+
 // Record is inputtest.Record.
 func Record(t testing.TB, dir string, in ...recorder.Input) *inputtest.Recording {
 	t.Helper()

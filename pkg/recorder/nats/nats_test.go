@@ -263,8 +263,10 @@ func TestOverlapping(t *testing.T) {
 		}
 		return nil
 	})
-	if in := r.Input("plant"); in.Skipped["same millisecond"].Count > 0 {
-		t.Errorf("%+v", in)
+	for series, samples := range r.Samples(t) {
+		if in := r.Input("plant"); uint64(len(samples)) > in.Messages/4+1 {
+			t.Errorf("%s has %d samples of %d messages", series, len(samples), in.Messages)
+		}
 	}
 }
 

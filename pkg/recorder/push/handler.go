@@ -290,15 +290,14 @@ func check(lbls labels.Labels) error {
 var errLabels = fmt.Errorf("labels have more than %d bytes", maxLabels)
 
 // add adds a sample.
-func (q *request) add(s *series.Series, t int64, v float64, line int) {
+func (q *request) add(sample recorder.Sample, line int) {
 	if q.err != nil {
 		return
 	}
-	sample := recorder.Sample{Series: &s.Series, T: t, V: v}
 	if len(q.shown) < maxShown {
 		q.shown = append(q.shown, series.Sample(sample))
 	}
-	q.newest.Add(t, q.now)
+	q.newest.Add(sample.T, q.now)
 	q.all++
 	q.samples, q.lines = append(q.samples, sample), append(q.lines, line)
 	if len(q.samples) == batch {

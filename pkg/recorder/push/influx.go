@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/lineprotocol"
 )
 
@@ -79,7 +80,7 @@ func (q *request) point(p lineprotocol.Point) {
 			continue
 		}
 		if s := q.find(lbls, p.Line); s != nil {
-			q.add(s, t, f.Value, p.Line)
+			q.add(recorder.Sample{Series: &s.Series, T: t, V: f.Value, Arrived: !p.Timed}, p.Line)
 		}
 	}
 }

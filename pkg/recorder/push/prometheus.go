@@ -246,7 +246,7 @@ func (q *request) timeSeries(message []byte, at schema, symbols []string) error 
 		if err := s.Unmarshal(b); err != nil {
 			return unreadable(err)
 		}
-		q.add(series, s.Timestamp, s.Value, 0)
+		q.add(recorder.Sample{Series: &series.Series, T: s.Timestamp, V: s.Value}, 0)
 		return nil
 	})
 }

@@ -34,9 +34,7 @@ type Series struct {
 	recorder.Series
 	// Used is when it was last written to.
 	Used time.Time
-	// Arrived is the last stamp of arrival, and Message the number of the last
-	// message that had it, for inputs of messages.
-	Arrived int64
+	// Message is the number of the last message that had it, for inputs of messages.
 	Message uint64
 
 	topic *topic // nil once it was forgotten

@@ -1,0 +1,410 @@
+package recorder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/chunks"
+	"github.com/prometheus/prometheus/tsdb/index"
+)
+
+// batch is samples on their way into the TSDB. It tells which of them have come
+// before. The TSDB tells so of a series' newest sample alone: of two older ones of
+// the same time it would keep both, and show now the one and now the other.
+type batch struct {
+	samples []Sample
+	refuse  func(int, error)
+
+	of    *opened
+	known map[seriesKey]*known
+	// newest are the times that were read of all series, to be learned.
+	newest map[storage.SeriesRef]int64
+	// times are where samples were stored, nil if none has arrived, and series the
+	// indexes of their samples by the series' labels, once they were needed.
+	times  []int64
+	series map[string][]int
+}
+
+// seriesKey is how the TSDB refers to a series or, where it is not in the head, the
+// series' labels: inputs may have several of the same.
+type seriesKey struct {
+	ref    storage.SeriesRef
+	labels string
+}
+
+func keyOf(s *Series) seriesKey {
+	if s.ref != 0 {
+		return seriesKey{ref: s.ref}
+	}
+	return seriesKey{labels: string(s.Labels.Bytes(nil))}
+}
+
+// known are samples of a series: all from one time to another that were there when
+// it was looked, and those of the batch that were added since.
+type known struct {
+	series        *Series
+	from, through int64
+	samples       map[int64]float64 // by time
+	newest        int64
+}
+
+func (k *known) add(t int64, v float64) {
+	k.samples[t] = v
+	k.newest = max(k.newest, t)
+}
+
+// unknown is what has to be looked up.
+type unknown struct {
+	newest bool // the newest times of all series
+	series map[seriesKey]*known
+}
+
+// plan returns what has to be looked up before the batch can be stored, nil if all
+// is known. It needs the ingester's lock.
+func (b *batch) plan(n *newest, app storage.Appender) *unknown {
+	if b.of != n.of {
+		b.of, b.known = n.of, nil
+	}
+	need := &unknown{}
+	bound := n.bound()
+	for i := range b.samples {
+		p := &b.samples[i]
+		b.resolve(p.Series, app)
+		newest, sure := bound.of(n, p.Series.ref)
+		if p.T > newest || sure && p.Arrived && newest-p.T <= maxBehind {
+			continue
+		}
+		if !sure && p.Series.ref != 0 && !n.all {
+			need.newest = true
+			continue
+		}
+		key := keyOf(p.Series)
+		k := b.known[key]
+		if k != nil && k.from <= p.T && (p.T <= k.through && !p.Arrived || newest <= k.through) {
+			continue
+		}
+		next := need.series[key]
+		if next == nil {
+			next = &known{series: p.Series, from: p.T, through: newest, samples: make(map[int64]float64), newest: math.MinInt64}
+			if k != nil {
+				next.from, next.through = min(next.from, k.from), max(next.through, k.through)
+			}
+			if need.series == nil {
+				need.series = make(map[seriesKey]*known)
+			}
+			need.series[key] = next
+		}
+		next.from = min(next.from, p.T)
+	}
+	if !need.newest && need.series == nil {
+		return nil
+	}
+	return need
+}
+
+// resolve has the series know how the opened TSDB refers to it.
+func (b *batch) resolve(s *Series, app storage.Appender) {
+	if s.of != b.of.number {
+		s.of, s.ref = b.of.number, 0
+	}
+	if refs, ok := app.(storage.GetRef); ok && s.ref == 0 {
+		s.ref, _ = refs.GetRef(s.Labels, s.Labels.Hash())
+	}
+}
+
+// look looks up what is unknown, and lets the TSDB go. Others store samples
+// meanwhile.
+func (b *batch) look(ctx context.Context, need *unknown) (err error) {
+	defer b.of.readers.Done()
+	return recovered("look for samples that came before", func() (err error) {
+		if need.newest {
+			if b.newest, err = readNewest(ctx, b.of.Head()); err != nil {
+				return err
+			}
+		}
+		if len(need.series) == 0 {
+			return nil
+		}
+		from, through := int64(math.MaxInt64), int64(math.MinInt64)
+		for _, k := range need.series {
+			from, through = min(from, k.from), max(through, k.through)
+		}
+		q, err := b.of.Querier(from, through)
+		if err != nil {
+			return fmt.Errorf("look for samples that came before: %w", err)
+		}
+		defer func() { _ = q.Close() }() // nothing was written
+		if b.known == nil {
+			b.known = make(map[seriesKey]*known)
+		}
+		var it chunkenc.Iterator
+		for key, k := range need.series {
+			if it, err = k.read(ctx, q, it); err != nil {
+				return err
+			}
+			b.known[key] = k
+		}
+		return nil
+	})
+}
+
+func (k *known) read(ctx context.Context, q storage.Querier, it chunkenc.Iterator) (chunkenc.Iterator, error) {
+	var matchers []*labels.Matcher
+	k.series.Labels.Range(func(l labels.Label) {
+		matchers = append(matchers, labels.MustNewMatcher(labels.MatchEqual, l.Name, l.Value))
+	})
+	set := q.Select(ctx, false, &storage.SelectHints{Start: k.from, End: k.through}, matchers...)
+	for set.Next() {
+		if !labels.Equal(set.At().Labels(), k.series.Labels) {
+			continue // it has more labels
+		}
+		it = set.At().Iterator(it)
+		if it.Seek(k.from) == chunkenc.ValNone {
+			if it.Err() != nil {
+				return it, it.Err()
+			}
+			continue
+		}
+		for ok := true; ok && it.AtT() <= k.through; ok = it.Next() != chunkenc.ValNone {
+			k.add(it.At())
+		}
+		if err := it.Err(); err != nil {
+			return it, err
+		}
+	}
+	return it, set.Err()
+}
+
+// before returns where sample i is to be stored, or reports that it has come before,
+// with the value that it had then. What plan asks for must be known.
+func (b *batch) before(n *newest, app storage.Appender, i int) (t int64, is bool, v float64) {
+	p := &b.samples[i]
+	b.resolve(p.Series, app) // an equal one may have been added since
+	var k *known
+	if len(b.known) > 0 {
+		k = b.known[keyOf(p.Series)]
+	}
+	newest, sure := n.times[p.Series.ref]
+	if k == nil && sure && p.T <= newest && !p.Arrived {
+		k = b.within(i)
+	}
+	if k != nil && !sure {
+		newest, sure = k.newest, true
+	}
+	if p.Arrived && sure && p.T <= newest {
+		return b.spread(i, k, newest)
+	}
+	if k != nil {
+		v, is = k.samples[p.T]
+	}
+	return p.T, is, v
+}
+
+// spread returns the time that a sample gets that has arrived at or before the
+// newest of its series. Of more than can be spread the last one counts: for the
+// others it reports so, with the value of that.
+func (b *batch) spread(i int, k *known, newest int64) (t int64, full bool, v float64) {
+	p := &b.samples[i]
+	switch ahead := newest - p.T; {
+	case ahead < maxSpread:
+		return newest + 1, false, 0
+	case ahead <= maxBehind || k == nil:
+		last := b.lastOf(p.Series)
+		return newest + 1, last != i, b.samples[last].V
+	}
+	// The clock was set back.
+	for t = p.T; t < p.T+maxSpread; t++ {
+		if _, full = k.samples[t]; !full {
+			break
+		}
+	}
+	return t, full, k.samples[t-1]
+}
+
+// lastOf returns the index of the last sample of a series.
+func (b *batch) lastOf(s *Series) int {
+	all := b.indexes(s)
+	return all[len(all)-1]
+}
+
+// indexes returns the indexes of all samples of a series.
+func (b *batch) indexes(s *Series) []int {
+	var key []byte
+	if b.series == nil {
+		b.series = make(map[string][]int)
+		for i := range b.samples {
+			key = b.samples[i].Series.Labels.Bytes(key)
+			b.series[string(key)] = append(b.series[string(key)], i)
+		}
+	}
+	return b.series[string(s.Labels.Bytes(key))]
+}
+
+// within returns what the samples of the batch before i tell of the series of i.
+func (b *batch) within(i int) *known {
+	s := b.samples[i].Series
+	k := &known{series: s, samples: make(map[int64]float64), newest: math.MinInt64}
+	for _, j := range b.indexes(s) {
+		if j == i {
+			break
+		}
+		t := b.timeOf(j)
+		if _, twice := k.samples[t]; !twice {
+			k.add(t, b.samples[j].V)
+		}
+	}
+	if b.known == nil {
+		b.known = make(map[seriesKey]*known)
+	}
+	b.known[keyOf(s)] = k
+	return k
+}
+
+// timeOf returns where sample j was stored, or is to be.
+func (b *batch) timeOf(j int) int64 {
+	if b.times != nil {
+		return b.times[j]
+	}
+	return b.samples[j].T
+}
+
+// add notes that sample i was given to the TSDB, which refers to its series as ref,
+// for the time t.
+func (b *batch) add(n *newest, i int, t int64, ref storage.SeriesRef) {
+	p := &b.samples[i]
+	latest := t
+	if len(b.known) > 0 {
+		if k := b.known[keyOf(p.Series)]; k != nil {
+			k.add(t, p.V)
+			latest = k.newest
+			b.known[seriesKey{ref: ref}] = k // the head has it from now on
+		}
+	}
+	p.Series.ref = ref
+	if old, ok := n.times[ref]; ok {
+		latest = max(latest, old)
+	}
+	n.times[ref] = latest
+	if !p.Arrived {
+		return
+	}
+	if b.times == nil {
+		b.times = make([]int64, len(b.samples))
+		for j := range b.samples {
+			b.times[j] = b.samples[j].T
+		}
+	}
+	b.times[i] = t
+}
+
+// stamp writes down where samples that have arrived were stored.
+func (b *batch) stamp() {
+	for i := range b.times {
+		if b.samples[i].Arrived {
+			b.samples[i].T = b.times[i]
+		}
+	}
+}
+
+// newest has the times of the newest samples of series.
+type newest struct {
+	of    *opened
+	times map[storage.SeriesRef]int64
+	// all: what is not in times has no sample in order in the head.
+	all bool
+}
+
+// learn takes over what a batch has read.
+func (n *newest) learn(b *batch) {
+	// Series come and go: forget those that the TSDB has forgotten.
+	if series := n.of.Head().NumSeries(); uint64(len(n.times)) > 2*series+1<<16 {
+		clear(n.times)
+		n.all = false
+	}
+	if b.newest == nil {
+		return
+	}
+	if b.of == n.of {
+		for ref, t := range b.newest {
+			if old, ok := n.times[ref]; !ok || t > old {
+				n.times[ref] = t
+			}
+		}
+		n.all = true
+	}
+	b.newest = nil
+}
+
+// bound is up to which times series may have samples whose newest is not known, in
+// the head and elsewhere.
+type bound struct{ head, elsewhere int64 }
+
+func (n *newest) bound() bound {
+	b := bound{head: n.of.Head().MaxTime(), elsewhere: n.of.Head().MaxOOOTime()}
+	for _, block := range n.of.Blocks() {
+		b.elsewhere = max(b.elsewhere, block.Meta().MaxTime)
+	}
+	return b
+}
+
+// of returns the time of the newest sample of a series, or up to when it may have
+// any. It reports whether it is sure.
+func (b bound) of(n *newest, ref storage.SeriesRef) (newest int64, sure bool) {
+	if t, ok := n.times[ref]; ok && ref != 0 {
+		return t, true
+	}
+	if ref == 0 || n.all {
+		return b.elsewhere, false
+	}
+	return max(b.head, b.elsewhere), false
+}
+
+// readNewest reads the times of the newest samples of all series that are in order
+// in the head.
+func readNewest(ctx context.Context, head *tsdb.Head) (_ map[storage.SeriesRef]int64, err error) {
+	ir, err := head.Index()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, ir.Close()) }()
+	cr, err := head.Chunks()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, cr.Close()) }()
+	name, value := index.AllPostingsKey()
+	all, err := ir.Postings(ctx, name, value)
+	if err != nil {
+		return nil, err
+	}
+	times := make(map[storage.SeriesRef]int64, head.NumSeries())
+	var builder labels.ScratchBuilder
+	var metas []chunks.Meta
+	for all.Next() {
+		err := ir.Series(all.At(), &builder, &metas)
+		if errors.Is(err, storage.ErrNotFound) || err == nil && len(metas) == 0 {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		last := metas[len(metas)-1]
+		// The chunk that is written to has no end yet, but knows.
+		if reader, ok := cr.(tsdb.ChunkReaderWithCopy); ok && last.MaxTime == math.MaxInt64 {
+			if _, _, last.MaxTime, err = reader.ChunkOrIterableWithCopy(last); err != nil {
+				if errors.Is(err, storage.ErrNotFound) {
+					continue
+				}
+				return nil, err
+			}
+		}
+		times[all.At()] = last.MaxTime
+	}
+	return times, all.Err()
+}
