@@ -21,6 +21,7 @@ COPY package.json package-lock.json .npmrc ./
 RUN npm ci --no-audit --no-fund
 COPY .config .config
 COPY src src
+COPY provisioning/dashboards provisioning/dashboards
 COPY tsconfig.json README.md CHANGELOG.md LICENSE ./
 RUN npm run build
 

@@ -24,6 +24,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -330,9 +331,11 @@ func checkZip(name, version string) error {
 	var plugin struct {
 		ID, Executable string
 		Info           struct {
-			Version string
-			Logos   map[string]string
+			Version     string
+			Logos       map[string]string
+			Screenshots []struct{ Path string }
 		}
+		Includes []struct{ Path string }
 	}
 	root, err := fs.Sub(z, pluginID)
 	if err != nil {
@@ -348,6 +351,12 @@ func checkZip(name, version string) error {
 	want := []string{"module.js", "README.md", "CHANGELOG.md", "LICENSE", "go_plugin_build_manifest"}
 	for _, logo := range plugin.Info.Logos {
 		want = append(want, logo)
+	}
+	for _, picture := range plugin.Info.Screenshots {
+		want = append(want, picture.Path)
+	}
+	for _, dashboard := range plugin.Includes {
+		want = append(want, dashboard.Path)
 	}
 	for _, platform := range platforms {
 		binary := executable + "_" + platform
@@ -366,18 +375,20 @@ func checkZip(name, version string) error {
 
 // Run starts a Grafana that is installed on this machine, on loopback alone,
 // with the plugin as it is in this folder. GRAFANA_HOME says where Grafana is,
-// PORT where it listens (3000), GRAFANA_DATA where it keeps its data (a temporary
-// folder). Ctrl-C ends it.
+// PORT where it listens (3000, or the next port that is free), GRAFANA_DATA where
+// it keeps its data (a temporary folder). Ctrl-C ends it.
 func Run(ctx context.Context) error {
-	port := os.Getenv("PORT")
-	if port == "" {
-		port = "3000"
-	}
-	address := net.JoinHostPort("127.0.0.1", port)
-	if l, err := net.Listen("tcp", address); err != nil {
-		return fmt.Errorf("%w: set PORT to a port that is free", err)
-	} else if err := l.Close(); err != nil {
-		return err
+	var address string
+	if port := os.Getenv("PORT"); port != "" {
+		address = net.JoinHostPort("127.0.0.1", port)
+		if err := listensNot(address); err != nil {
+			return fmt.Errorf("%w: set PORT to a port that is free", err)
+		}
+	} else {
+		var err error
+		if address, err = freeAddress(3000); err != nil {
+			return err
+		}
 	}
 	return withGrafana(ctx, address, func(ctx context.Context, _ []string) error {
 		fmt.Printf("\n  Continuum is at http://%s/d/continuum-live\n", address)
@@ -497,7 +508,7 @@ func inBrowser(ctx context.Context, project string) error {
 	if err != nil {
 		return err
 	}
-	address, err := freeAddress()
+	address, err := freeAddress(13000)
 	if err != nil {
 		return err
 	}
@@ -543,7 +554,7 @@ func findChromium() (string, error) {
 // startPrometheus starts a Prometheus that scrapes itself every second until ctx
 // ends, and returns its address. It keeps its data in dir.
 func startPrometheus(ctx context.Context, running *sync.WaitGroup, binary, dir string) (url string, err error) {
-	address, err := freeAddress()
+	address, err := freeAddress(19090)
 	if err != nil {
 		return "", err
 	}
@@ -569,12 +580,12 @@ func startExamples(ctx context.Context) (env []string, wait func(), err error) {
 	var running sync.WaitGroup
 	for _, example := range []struct {
 		name, variable, scheme string
-		listen                 string // flag
+		port                   int
 	}{
-		{"plant", "CONTINUUM_MQTT", "tcp", "-listen"},
-		{"metrics-api", "CONTINUUM_METRICS_API", "http", "-listen"},
+		{"plant", "CONTINUUM_MQTT", "tcp", 18830},
+		{"metrics-api", "CONTINUUM_METRICS_API", "http", 18090},
 	} {
-		address, err := freeAddress()
+		address, err := freeAddress(example.port)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -582,7 +593,7 @@ func startExamples(ctx context.Context) (env []string, wait func(), err error) {
 		if err := sh.Run("go", "build", "-o", binary, "./examples/"+example.name); err != nil {
 			return nil, nil, err
 		}
-		if err := startProcess(ctx, &running, binary, example.listen, address); err != nil {
+		if err := startProcess(ctx, &running, binary, "-listen", address); err != nil {
 			return nil, nil, err
 		}
 		env = append(env, example.variable+"="+example.scheme+"://"+address)
@@ -607,13 +618,27 @@ func startProcess(ctx context.Context, running *sync.WaitGroup, binary string, a
 	return nil
 }
 
-// freeAddress returns an address on loopback that nothing listens on.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+// freeAddress returns the first address on loopback, from a port on, that nothing
+// listens on.
+func freeAddress(port int) (string, error) {
+	var err error
+	for range 100 {
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		if err = listensNot(address); err == nil {
+			return address, nil
+		}
+		port++
 	}
-	return l.Addr().String(), l.Close()
+	return "", err
+}
+
+// listensNot returns an error if something listens on the address.
+func listensNot(address string) error {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	return l.Close()
 }
 
 // findGrafana returns the home folder and the executable of an installed Grafana.

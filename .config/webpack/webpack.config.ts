@@ -8,10 +8,25 @@ import type { Configuration } from 'webpack';
 const root = path.resolve(__dirname, '../..');
 const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string };
 
+const { id, name, includes } = JSON.parse(readFileSync(path.join(root, 'src/plugin.json'), 'utf8')) as {
+  id: string;
+  name: string;
+  includes: Array<{ path: string }>;
+};
 const repository = 'https://github.com/continuum-live/continuum-datasource';
 
 const stamp = (text: Buffer) =>
   text.toString().replaceAll('%VERSION%', version).replaceAll('%TODAY%', new Date().toISOString().slice(0, 10));
+
+// A dashboard of the package is one of the provisioned ones, whose data source is chosen when it is imported.
+const importable = (text: Buffer) => {
+  const input = 'DS_CONTINUUM';
+  const dashboard = JSON.parse(text.toString(), (_, value: { type?: string; uid?: string } | undefined) =>
+    value?.type === id && value.uid ? { ...value, uid: `\${${input}}` } : value,
+  ) as object;
+  const inputs = [{ name: input, label: 'Continuum', type: 'datasource', pluginId: id, pluginName: name }];
+  return JSON.stringify({ __inputs: inputs, ...dashboard }, null, 2);
+};
 
 // Grafana shows the README on a page of its own, where links within the repository lead nowhere.
 const absolute = (text: Buffer, file: string) =>
@@ -65,6 +80,7 @@ const config = (env: { production?: boolean }): Configuration => ({
       patterns: [
         { from: 'plugin.json', transform: stamp },
         { from: 'img', to: 'img' },
+        ...includes.map(({ path: to }) => ({ from: path.join(root, 'provisioning', to), to, transform: importable })),
         // Shown by Grafana on the plugin's page, and part of the package.
         ...['README.md', 'CHANGELOG.md', 'LICENSE'].map((name) => ({
           from: path.join(root, name),
