@@ -46,6 +46,7 @@ func evaluate(ctx context.Context, store *recorder.Store, expr string, lookback 
 	if err != nil {
 		return nil, e.free, err
 	}
+	resolveStartEnd(parsed, at)
 	changed, err := e.calculate(ctx, parsed, at)
 	if err != nil {
 		return nil, e.free, err
@@ -55,6 +56,29 @@ func evaluate(ctx context.Context, store *recorder.Store, expr string, lookback 
 	}
 	m, err = e.run(ctx, expr, at)
 	return m, e.free, err
+}
+
+// resolveStartEnd replaces @ start() and @ end() by the times of the whole query.
+// A part that is evaluated by itself has another start and end.
+func resolveStartEnd(n parser.Node, whole span) {
+	resolve := func(timestamp **int64, startOrEnd *parser.ItemType) {
+		switch *startOrEnd {
+		case parser.START:
+			*timestamp = &whole.first
+		case parser.END:
+			*timestamp = &whole.last
+		}
+		*startOrEnd = 0
+	}
+	switch n := n.(type) {
+	case *parser.VectorSelector:
+		resolve(&n.Timestamp, &n.StartOrEnd)
+	case *parser.SubqueryExpr:
+		resolve(&n.Timestamp, &n.StartOrEnd)
+	}
+	for child := range parser.ChildrenIter(n) {
+		resolveStartEnd(child, whole)
+	}
 }
 
 func (e *evaluation) free() {
@@ -89,8 +113,8 @@ func (e *evaluation) keep(samples int64) error {
 const calculatedLabel = "__calculated__"
 
 // calculate evaluates what the aggregations in n take, the innermost first, if
-// its order would not be that of labels. It puts selectors of it into n instead,
-// and says whether there are any.
+// its order would not be that of labels, and their parameters. It puts selectors of
+// the results into n instead, and says whether there are any.
 func (e *evaluation) calculate(ctx context.Context, n parser.Node, at span) (changed bool, err error) {
 	if s, ok := n.(*parser.SubqueryExpr); ok {
 		if at = within(s, at, e.whole); at.last < at.first {
@@ -105,26 +129,49 @@ func (e *evaluation) calculate(ctx context.Context, n parser.Node, at span) (cha
 		changed = changed || c
 	}
 	a, ok := n.(*parser.AggregateExpr)
-	if !ok || !dependsOnOrder(a.Op) || ordered(a.Expr) {
+	if !ok {
 		return changed, nil
 	}
-	matrix, err := e.run(ctx, a.Expr.String(), at)
+	// Upstream takes @ in a parameter for the first time of the range alone, and
+	// goes on from there.
+	if _, literal := a.Param.(*parser.NumberLiteral); a.Param != nil && !literal && a.Param.Type() == parser.ValueTypeScalar {
+		selector, err := e.precalculate(ctx, a.Param, at)
+		if err != nil {
+			return false, err
+		}
+		a.Param = &parser.Call{Func: parser.Functions["scalar"], Args: parser.Expressions{selector}}
+		changed = true
+	}
+	if dependsOnOrder(a.Op) && !ordered(a.Expr) {
+		selector, err := e.precalculate(ctx, a.Expr, at)
+		if err != nil {
+			return false, err
+		}
+		a.Expr = selector
+		changed = true
+	}
+	return changed, nil
+}
+
+// precalculate evaluates a part of the expression by itself, and returns a
+// selector of the result.
+func (e *evaluation) precalculate(ctx context.Context, part parser.Expr, at span) (*parser.VectorSelector, error) {
+	matrix, err := e.run(ctx, part.String(), at)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	if err := e.keep(int64(len(matrix) * at.len())); err != nil { // that is what dense makes of them
-		return false, err
+		return nil, err
 	}
 	series := make([]storage.Series, len(matrix))
 	for i, s := range matrix {
 		s.Floats = dense(s.Floats, at)
 		series[i] = upstream.NewStorageSeries(s)
 	}
-	a.Expr = &parser.VectorSelector{LabelMatchers: []*labels.Matcher{
-		labels.MustNewMatcher(labels.MatchEqual, calculatedLabel, strconv.Itoa(len(e.calculated))),
-	}}
 	e.calculated = append(e.calculated, series)
-	return true, nil
+	return &parser.VectorSelector{LabelMatchers: []*labels.Matcher{
+		labels.MustNewMatcher(labels.MatchEqual, calculatedLabel, strconv.Itoa(len(e.calculated)-1)),
+	}}, nil
 }
 
 // within returns when the inside of a subquery is evaluated that is itself
