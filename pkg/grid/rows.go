@@ -30,6 +30,9 @@ type Series struct {
 type Rows struct {
 	Step, After, Through int64
 	Series               []Series
+	// Notices are what people should know of the rows. They are shown with a
+	// query's answer, not with what is streamed.
+	Notices []data.Notice
 }
 
 // Len returns the number of rows. The zero Rows have none.

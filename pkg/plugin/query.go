@@ -211,6 +211,7 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 	if notice != nil {
 		frames[0].AppendNotices(data.Notice{Severity: data.NoticeSeverityWarning, Text: notice.Error()})
 	}
+	frames[0].AppendNotices(rows.Notices...)
 	return frames, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/golang/snappy"
+	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/prompb"
 )
 
@@ -20,6 +21,8 @@ type Sample struct {
 	Labels map[string]string // with __name__
 	T      int64
 	V      float64
+	// H is the sample where it is a native histogram.
+	H *histogram.Histogram
 }
 
 // Send stores samples on the server at url, all of them or, with an error,
@@ -28,6 +31,9 @@ func Send(ctx context.Context, url string, samples []Sample) error {
 	var w prompb.WriteRequest
 	for _, s := range samples {
 		series := prompb.TimeSeries{Samples: []prompb.Sample{{Timestamp: s.T, Value: s.V}}}
+		if s.H != nil {
+			series.Samples, series.Histograms = nil, []prompb.Histogram{prompb.FromIntHistogram(s.T, s.H)}
+		}
 		for name, value := range s.Labels {
 			series.Labels = append(series.Labels, prompb.Label{Name: name, Value: value})
 		}

@@ -134,49 +134,53 @@ func (e Embedded) Watch() (uint64, <-chan struct{}) {
 
 // Range implements Engine. What it gives for a time does not depend on first and
 // last, to the last bit, unless the expression itself does.
-func (e Embedded) Range(ctx context.Context, expr string, lookback time.Duration, first, last, step int64) ([]Series, error) {
+func (e Embedded) Range(ctx context.Context, expr string, lookback time.Duration, first, last, step int64) (Answer, error) {
 	s, err := e.Store(ctx)
 	if err != nil {
-		return nil, err
+		return Answer{}, err
 	}
 	done, err := limits.Evaluate(ctx)
 	if err != nil {
-		return nil, err
+		return Answer{}, err
 	}
 	defer done()
-	matrix, free, err := evaluate(ctx, s, expr, lookback, span{first, last, step})
+	result, free, err := evaluate(ctx, s, expr, lookback, span{first, last, step})
 	defer free()
 	if err != nil {
 		if errors.As(err, new(upstream.ErrTooManySamples)) {
-			return nil, limits.Samples.Check(limits.Samples.Most + 1)
+			return Answer{}, limits.Samples.Check(limits.Samples.Most + 1)
 		}
 		if errors.As(err, new(*limits.Error)) {
-			return nil, err
+			return Answer{}, err
 		}
 		err = fmt.Errorf("PromQL: %w", err)
 		// A query is at fault, or a store that cannot be read now.
 		if stored := (upstream.ErrStorage{}); !errors.As(err, &stored) || errors.Is(stored.Err, recorder.ErrNotReady) {
 			err = source.Downstream(err)
 		}
-		return nil, err
+		return Answer{}, err
 	}
-	series := make([]Series, 0, min(len(matrix), int(limits.Series.Most)))
+	answer := Answer{Series: make([]Series, 0, min(len(result.matrix), int(limits.Series.Most)))}
+	answer.Notices = noticesOf(result.annotations.AsStrings("", 0, 0)) // their positions are those of a part
 	at := span{first, last, step}
 	room := limits.NewAnswer(ctx, at.len())
-	for _, m := range matrix {
+	for _, m := range result.matrix {
+		if len(m.Histograms) > 0 {
+			return Answer{}, source.Downstream(errHistograms)
+		}
 		if !slices.ContainsFunc(m.Floats, func(p upstream.FPoint) bool { return !math.IsNaN(p.F) }) {
 			continue
 		}
 		if err := room.Add(); err != nil {
-			return nil, err
+			return Answer{}, err
 		}
 		values := none(at.len())
 		for _, p := range m.Floats {
 			values[(p.T-first)/step] = p.F
 		}
-		series = append(series, Series{m.Metric, values})
+		answer.Series = append(answer.Series, Series{m.Metric, values})
 	}
-	return series, nil
+	return answer, nil
 }
 
 // LabelNames implements Browser.

@@ -36,26 +36,34 @@ type evaluation struct {
 	calculated [][]storage.Series
 	queries    []upstream.Query // their points belong to the engine, which wants them back
 	samples    int64            // that are kept: the engine counts those of one query alone
+	annotated  annotations.Annotations
+}
+
+// result is the answer of an evaluation, and what the engine says of the expression.
+type result struct {
+	matrix      upstream.Matrix
+	annotations annotations.Annotations
 }
 
 // evaluate evaluates expr at the times at. The answer is valid until free, which
 // is never nil, is called.
-func evaluate(ctx context.Context, store *recorder.Store, expr string, lookback time.Duration, at span) (m upstream.Matrix, free func(), err error) {
+func evaluate(ctx context.Context, store *recorder.Store, expr string, lookback time.Duration, at span) (r result, free func(), err error) {
 	e := &evaluation{store: store, lookback: lookback, whole: at}
 	parsed, err := promParser.ParseExpr(expr)
 	if err != nil {
-		return nil, e.free, err
+		return r, e.free, err
 	}
 	resolveStartEnd(parsed, at)
 	changed, err := e.calculate(ctx, parsed, at)
 	if err != nil {
-		return nil, e.free, err
+		return r, e.free, err
 	}
 	if changed {
 		expr = parsed.String()
 	}
-	m, err = e.run(ctx, expr, at)
-	return m, e.free, err
+	r.matrix, err = e.run(ctx, expr, at)
+	r.annotations = e.annotated
+	return r, e.free, err
 }
 
 // resolveStartEnd replaces @ start() and @ end() by the times of the whole query.
@@ -95,7 +103,9 @@ func (e *evaluation) run(ctx context.Context, expr string, at span) (upstream.Ma
 		return nil, err
 	}
 	e.queries = append(e.queries, q)
-	matrix, err := q.Exec(ctx).Matrix()
+	answer := q.Exec(ctx)
+	e.annotated.Merge(answer.Warnings)
+	matrix, err := answer.Matrix()
 	if err != nil {
 		return nil, err
 	}
@@ -165,8 +175,7 @@ func (e *evaluation) precalculate(ctx context.Context, part parser.Expr, at span
 	}
 	series := make([]storage.Series, len(matrix))
 	for i, s := range matrix {
-		s.Floats = dense(s.Floats, at)
-		series[i] = upstream.NewStorageSeries(s)
+		series[i] = upstream.NewStorageSeries(dense(s, at))
 	}
 	e.calculated = append(e.calculated, series)
 	return &parser.VectorSelector{LabelMatchers: []*labels.Matcher{
@@ -198,22 +207,32 @@ func within(s *parser.SubqueryExpr, at, whole span) span {
 	return span{first, at.last - offset, step}
 }
 
-// dense returns points with a stale marker at each time that has none, so that
-// the selector of a time cannot find what was calculated for an earlier one.
-func dense(points []upstream.FPoint, at span) []upstream.FPoint {
-	n := int((at.last-at.first)/at.step) + 1
-	if len(points) == n {
-		return points
+// dense returns a series with a stale marker at each time that has no value, so
+// that the selector of a time cannot find what was calculated for an earlier one.
+func dense(s upstream.Series, at span) upstream.Series {
+	n := at.len()
+	if len(s.Floats)+len(s.Histograms) == n {
+		return s
 	}
-	all := make([]upstream.FPoint, n)
+	values := make([]float64, n)
 	stale := math.Float64frombits(value.StaleNaN)
-	for i := range all {
-		all[i] = upstream.FPoint{T: at.first + int64(i)*at.step, F: stale}
+	for i := range values {
+		values[i] = stale
 	}
-	for _, p := range points {
-		all[(p.T-at.first)/at.step].F = p.F
+	for _, p := range s.Floats {
+		values[(p.T-at.first)/at.step] = p.F
 	}
-	return all
+	floats, histograms := make([]upstream.FPoint, 0, n), s.Histograms
+	for i, v := range values {
+		t := at.first + int64(i)*at.step
+		if len(histograms) > 0 && histograms[0].T == t {
+			histograms = histograms[1:]
+			continue
+		}
+		floats = append(floats, upstream.FPoint{T: t, F: v})
+	}
+	s.Floats = floats
+	return s
 }
 
 // Querier implements storage.Queryable: it has what is already calculated, and

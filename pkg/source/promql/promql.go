@@ -16,6 +16,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/grafana/grafana-plugin-sdk-go/data"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
@@ -30,7 +31,7 @@ type Engine interface {
 	Watch() (late uint64, changed <-chan struct{})
 	// Range evaluates expr at first, first + step and so on until last. Series
 	// without any value are left out, the others come in any order.
-	Range(ctx context.Context, expr string, lookback time.Duration, first, last, step int64) ([]Series, error)
+	Range(ctx context.Context, expr string, lookback time.Duration, first, last, step int64) (Answer, error)
 	// Exact says whether the same question always has the same answer, to the
 	// last bit: settled samples do not change, and series are added up in one
 	// order.
@@ -49,6 +50,14 @@ type Browser interface {
 	LabelValues(ctx context.Context, from, to int64, limit int, name string, matchers ...*labels.Matcher) ([]string, error)
 	// Metadata returns what is known of metrics, by name.
 	Metadata(ctx context.Context) (map[string]recorder.Metadata, error)
+}
+
+// Answer is what an engine answers.
+type Answer struct {
+	Series []Series
+	// Notices are what people should know of the expression or of the answer,
+	// which is whole all the same.
+	Notices []data.Notice
 }
 
 // Series is one series of an answer, with a value for each time; NaN is none.

@@ -17,6 +17,8 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 
 	"github.com/continuum-live/continuum-datasource/pkg/limits"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
@@ -46,7 +48,11 @@ func (m manual) Run(ctx context.Context, sink *recorder.Sink) {
 
 func newFixture(t testing.TB) (*fixture, *recorder.Recorder) {
 	t.Helper()
-	root := t.TempDir()
+	return newFixtureIn(t, t.TempDir())
+}
+
+func newFixtureIn(t testing.TB, root string) (*fixture, *recorder.Recorder) {
+	t.Helper()
 	r := recorder.New(root, slog.New(slog.DiscardHandler))
 	in := make(manual, 1)
 	key := recorder.Key{Org: 1, UID: "uid"}
@@ -197,7 +203,7 @@ func TestRowsAreInstantQueries(t *testing.T) {
 					t.Fatal(err)
 				}
 				want := make(map[string]float64)
-				for _, s := range row {
+				for _, s := range row.Series {
 					want[s.Labels.String()] = s.Values[0]
 				}
 				for _, s := range rows.Series {
@@ -210,6 +216,74 @@ func TestRowsAreInstantQueries(t *testing.T) {
 				if len(want) > 0 {
 					t.Errorf("%s: row %d lacks %v", expr, at, want)
 				}
+			}
+		}
+	})
+}
+
+// Native histograms are no numbers. They are not left out, but refused with what to
+// ask for instead.
+func TestHistograms(t *testing.T) {
+	root := t.TempDir()
+	through := time.Now().Add(-time.Minute).Truncate(time.Minute).UnixMilli()
+	db, err := tsdb.Open(filepath.Join(root, "1", "uid"), nil, nil, tsdb.DefaultOptions(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := db.Appender(t.Context())
+	for i := range int64(61) {
+		at := through - (60-i)*10_000
+		_, errNumber := app.Append(0, labels.FromStrings(model.MetricNameLabel, "level"), at, float64(i))
+		_, errHistogram := app.AppendHistogram(0, labels.FromStrings(model.MetricNameLabel, "request_seconds"), at, tsdbutil.GenerateTestHistogram(i), nil)
+		mixed, errMixed := labels.FromStrings(model.MetricNameLabel, "mixed"), error(nil)
+		if i < 30 {
+			_, errMixed = app.Append(0, mixed, at, float64(i))
+		} else {
+			_, errMixed = app.AppendHistogram(0, mixed, at, tsdbutil.GenerateTestHistogram(i), nil)
+		}
+		if err := errors.Join(errNumber, errHistogram, errMixed); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(app.Commit(), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	f, r := newFixtureIn(t, root)
+	defer r.Close()
+	if err := f.Commit(t.Context(), nil, through); err != nil {
+		t.Fatal(err)
+	}
+	for expr, number := range map[string]bool{
+		"level": true, "histogram_count(request_seconds)": true, "histogram_quantile(0.9, rate(request_seconds[1m]))": true,
+		"sum(level + 1)": true, "request_seconds": false, "rate(request_seconds[1m])": false, "mixed": false,
+		`{__name__=~"level|request_seconds"}`: false, "sum(request_seconds * 2)": false,
+		"histogram_count(sum(request_seconds * 2))": true, "histogram_quantile(0.9, sum(rate(mixed[1m]) * 2))": true,
+	} {
+		rows, err := f.bind(t, expr, 10_000).Rows(t.Context(), through-600_000, through)
+		switch {
+		case number && (err != nil || len(rows.Series) != 1):
+			t.Errorf("%s has %d series and the error %v", expr, len(rows.Series), err)
+		case !number && (!errors.Is(err, source.ErrDownstream) || !strings.Contains(err.Error(), "histogram_quantile(0.9, …)")):
+			t.Errorf("%s has %d series and the error %v", expr, len(rows.Series), err)
+		}
+	}
+}
+
+// What the engine says of an expression is a notice, also of its parts.
+func TestNotices(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		now := time.Now().UnixMilli()
+		f.fill(t, now-60_000, now)
+		for expr, want := range map[string]string{
+			"level_bytes":                          "[]",
+			"rate(level_bytes[10s])":               `[{info PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "level_bytes"`,
+			"sum(rate(level_bytes[10s]) * 2)":      `[{info PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "level_bytes"`,
+			"quantile(1.5, level_bytes)":           "[{warning PromQL warning: quantile value should be between 0 and 1, got 1.5",
+			"stddev(quantile(1.5, level_bytes)*1)": "[{warning PromQL warning: quantile value should be between 0 and 1, got 1.5",
+		} {
+			rows, err := f.bind(t, expr, 1000).Rows(t.Context(), now-10_000, now)
+			if got := fmt.Sprint(rows.Notices); err != nil || !strings.HasPrefix(got, want) {
+				t.Errorf("%s: %s, %v", expr, got, err)
 			}
 		}
 	})

@@ -150,15 +150,16 @@ func (b bound) Rows(ctx context.Context, after, through int64) (grid.Rows, error
 	if err := affordable(b.parsed, span{first, through, step}, b.source.Interval); err != nil {
 		return grid.Rows{}, err
 	}
-	series, err := b.source.Engine.Range(ctx, b.expr, b.source.Lookback, first, through, step)
+	answer, err := b.source.Engine.Range(ctx, b.expr, b.source.Lookback, first, through, step)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
 		return grid.Rows{}, err
 	}
-	slices.SortFunc(series, func(a, b Series) int { return labels.Compare(a.Labels, b.Labels) })
-	for _, s := range series {
+	slices.SortFunc(answer.Series, func(a, b Series) int { return labels.Compare(a.Labels, b.Labels) })
+	rows.Notices = answer.Notices
+	for _, s := range answer.Series {
 		rows.Series = append(rows.Series, grid.Series{
 			Name: s.Labels.String(), Labels: data.Labels(s.Labels.Map()), Display: b.display(s.Labels), Unit: b.unit,
 			Values: s.Values[:rows.Len()],

@@ -91,9 +91,9 @@ func TestRandomExpressions(t *testing.T) {
 	remote := remoteOf(t, RemoteConfig{URL: server.URL, Client: http.DefaultClient, Timeout: time.Minute})
 	for _, x := range tried {
 		_, err := x.compare(func() (rowsByName, error) {
-			series, err := remote.Range(t.Context(), x.expr, f.Lookback, x.at.first, x.at.last, x.at.step)
+			answer, err := remote.Range(t.Context(), x.expr, f.Lookback, x.at.first, x.at.last, x.at.step)
 			a := make(rowsByName)
-			for _, s := range series {
+			for _, s := range answer.Series {
 				a[s.Labels.String()] = s.Values
 			}
 			return a, err

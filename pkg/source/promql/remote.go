@@ -205,10 +205,11 @@ func (r *Remote) explain(ctx context.Context, err error) error {
 }
 
 // Range implements Engine. Answers that may lack something are errors.
-func (r *Remote) Range(ctx context.Context, expr string, lookback time.Duration, first, last, step int64) ([]Series, error) {
+func (r *Remote) Range(ctx context.Context, expr string, lookback time.Duration, first, last, step int64) (Answer, error) {
 	ctx, cancel := r.bound(ctx)
 	defer cancel()
 	m := newMatrix(ctx, span{first, last, step})
+	var warnings, infos []string
 	for begin := first; begin <= last; begin += maxPoints * step {
 		part := span{begin, min(begin+(maxPoints-1)*step, last), step}
 		var a answer
@@ -216,31 +217,46 @@ func (r *Remote) Range(ctx context.Context, expr string, lookback time.Duration,
 			a = answer{matrix: m, part: part}
 			return a.decode(body)
 		})
-		switch {
-		case err != nil:
-			return nil, r.explain(ctx, err)
-		case a.failed:
-			return nil, r.client.Fail(remote.Query, "%s refuses the query: %s", r.host, r.client.Text(a.why))
-		case a.kind != "matrix":
-			return nil, r.client.Fail(remote.Answer, "%s answers a range with %q", r.host, r.client.Text(a.kind))
+		if err != nil {
+			return Answer{}, r.explain(ctx, err)
 		}
-		if err := r.incomplete(a.warnings); err != nil {
-			return nil, err
+		if err := r.whole(a); err != nil {
+			return Answer{}, err
 		}
+		warnings, infos = append(warnings, a.warnings...), append(infos, a.infos...)
 	}
-	return m.found(), nil
+	return Answer{m.found(), noticesOf(r.texts(warnings), r.texts(infos))}, nil
 }
 
-// incomplete returns an error if the server says that parts of its answer may be
-// missing, as it does when a store behind it is away. What it says about the
-// expression itself changes no row.
-func (r *Remote) incomplete(warnings []string) error {
-	for _, w := range warnings {
-		if !strings.HasPrefix(w, "PromQL ") {
+// whole returns an error unless an answer has all that was asked for. Parts of it
+// may be missing when a store behind the server is away, as the server then says.
+func (r *Remote) whole(a answer) error {
+	switch {
+	case a.failed:
+		return r.client.Fail(remote.Query, "%s refuses the query: %s", r.host, r.client.Text(a.why))
+	case a.kind != "matrix":
+		return r.client.Fail(remote.Answer, "%s answers a range with %q", r.host, r.client.Text(a.kind))
+	case a.partial:
+		return r.client.Fail(remote.Server, "%s answers with a part of what it has, because a storage node is away (isPartial)", r.host)
+	}
+	for _, w := range a.warnings {
+		if !harmless(w) {
 			return r.client.Fail(remote.Server, "%s may have left something out: %s", r.host, r.client.Text(w))
 		}
 	}
+	if a.histograms {
+		return r.client.Fail(remote.Query, "%s answers, but %v", r.host, errHistograms)
+	}
 	return nil
+}
+
+// texts returns what the server says in a form that can be shown.
+func (r *Remote) texts(said []string) []string {
+	texts := make([]string, len(said))
+	for i, s := range said {
+		texts[i] = r.client.Text(s)
+	}
+	return texts
 }
 
 // Check implements Engine. Its error begins with the step that fails, as package

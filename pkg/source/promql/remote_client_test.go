@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -188,6 +189,12 @@ func TestRemoteTriesAgain(t *testing.T) {
 		{"not what is wrong", script{says(400, "", `{"status":"error","errorType":"bad_data","error":"parse"}`)}, "answers 400 Bad Request to /api/v1/query_range: parse", 1, 0},
 		{"not what is incomplete", script{says(200, "", `{"status":"success","warnings":["store away"],"data":{"resultType":"matrix","result":[]}}`)}, "may have left something out: store away", 1, 0},
 		{"advice is no hole", script{says(200, "", `{"status":"success","warnings":["PromQL warning: bad bucket"],"infos":["x"],"data":{"resultType":"matrix","result":[]}}`)}, "", 1, 0},
+		{"advice that is left out is no hole", script{says(200, "", `{"status":"success","warnings":["PromQL warning: bad bucket","30 more warning annotations omitted"],"data":{"resultType":"matrix","result":[]}}`)}, "", 1, 0},
+		{"no store", script{says(200, "", `{"status":"success","warnings":["No StoreAPIs matched for this query"],"data":{"resultType":"matrix","result":[]}}`)}, "", 1, 0},
+		{"a part", script{says(200, "", `{"status":"success","isPartial":true,"data":{"resultType":"matrix","result":[]}}`)}, "answers with a part of what it has", 1, 0},
+		{"the whole", script{says(200, "", `{"status":"success","isPartial":false,"data":{"resultType":"matrix","result":[]}}`)}, "", 1, 0},
+		{"histograms", script{says(200, "", `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"histograms":[[1,{"count":"1"}]]}]}}`)}, "ask for a number of them, with histogram_quantile", 1, 0},
+		{"a series of numbers and histograms", script{says(200, "", `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1,"1"]],"histograms":[[2,{"count":"1"}]]}]}}`)}, "histogram_quantile", 1, 0},
 		{"off the grid", script{says(200, "", `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1.5,"1"]]}]}}`)}, "was not asked for", 1, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -221,7 +228,8 @@ func TestRemoteRange(t *testing.T) {
 	}}
 	r := remoteOf(t, RemoteConfig{URL: "http://server/prefix/", Client: &http.Client{Transport: &s}})
 	const step, n = 1001, 25_000
-	series, err := r.Range(t.Context(), "x", 5*time.Minute, step, n*step, step)
+	answer, err := r.Range(t.Context(), "x", 5*time.Minute, step, n*step, step)
+	series := answer.Series
 	if err != nil || len(series) != 1 || len(series[0].Values) != n {
 		t.Fatal(err, len(series))
 	}
@@ -259,6 +267,34 @@ func TestRemoteRange(t *testing.T) {
 	defer huge.Close()
 	if _, err := remoteOf(t, RemoteConfig{URL: huge.URL}).Range(t.Context(), "x", time.Minute, 1000, 2000, 1000); err == nil || !strings.Contains(err.Error(), "more than 64 MB") {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+// What a server says of an expression is shown, each text once, and nothing secret.
+func TestRemoteNotices(t *testing.T) {
+	infos := ""
+	for i := range 12 {
+		infos += fmt.Sprintf(`"PromQL info: %02d",`, i)
+	}
+	s := script{says(200, "", `{"status":"success","warnings":["No StoreAPIs matched for this query","PromQL warning: `+secret+`"],"infos":[`+infos[:len(infos)-1]+
+		`],"data":{"resultType":"matrix","result":[]}}`)}
+	r := remoteOf(t, RemoteConfig{URL: "http://server", Client: &http.Client{Transport: &s}})
+	b := (&fixture{Source: Source{Engine: r, Interval: time.Second}}).bind(t, "x", 1000)
+	r.probed, r.settled = time.Now(), 20_000_000
+	rows, err := b.Rows(t.Context(), 0, 11_001_000) // in two parts
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, n := range rows.Notices {
+		got = append(got, n.Severity.String()+": "+n.Text)
+	}
+	want := []string{"warning: No StoreAPIs matched for this query", "warning: PromQL warning: [secret]"}
+	for i := range 10 {
+		want = append(want, fmt.Sprintf("info: PromQL info: %02d", i))
+	}
+	if want = append(want, "info: 2 more of this kind are not shown."); !slices.Equal(got, want) {
+		t.Errorf("the notices are %q", got)
 	}
 }
 

@@ -85,10 +85,13 @@ type answer struct {
 	matrix *matrix
 	part   span // that was asked for
 
-	failed   bool
-	why      string // if it failed
-	kind     string // of result
-	warnings []string
+	failed     bool
+	why        string // if it failed
+	kind       string // of result
+	warnings   []string
+	infos      []string
+	partial    bool // as VictoriaMetrics says it
+	histograms bool // a series has some
 }
 
 // decode reads an answer as it comes. Its errors go on after the name of the
@@ -105,12 +108,11 @@ func (a *answer) decode(r io.Reader) error {
 		case "error":
 			a.why = d.ReadString()
 		case "warnings":
-			d.ReadArrayCB(func(d *jsoniter.Iterator) bool {
-				if w := d.ReadString(); len(a.warnings) < 100 {
-					a.warnings = append(a.warnings, w)
-				}
-				return true
-			})
+			a.warnings = someTexts(d)
+		case "infos":
+			a.infos = someTexts(d)
+		case "isPartial":
+			a.partial = d.ReadBool()
 		case "data":
 			d.ReadObjectCB(func(d *jsoniter.Iterator, field string) bool {
 				switch {
@@ -151,6 +153,17 @@ func (a *answer) decode(r io.Reader) error {
 	return nil
 }
 
+// someTexts reads a list of texts, at most a hundred of them.
+func someTexts(d *jsoniter.Iterator) (texts []string) {
+	d.ReadArrayCB(func(d *jsoniter.Iterator) bool {
+		if text := d.ReadString(); len(texts) < 100 {
+			texts = append(texts, text)
+		}
+		return d.Error == nil
+	})
+	return texts
+}
+
 func (a *answer) series(d *jsoniter.Iterator) error {
 	var (
 		b      = labels.NewScratchBuilder(8)
@@ -181,6 +194,12 @@ func (a *answer) series(d *jsoniter.Iterator) error {
 					err = errors.New("is wrong: a series has more values than were asked for")
 				}
 				return err == nil && d.Error == nil
+			})
+		case "histograms":
+			d.ReadArrayCB(func(d *jsoniter.Iterator) bool {
+				a.histograms = true
+				d.Skip()
+				return d.Error == nil
 			})
 		default:
 			d.Skip()

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/tsdb/tsdbutil"
+
 	"github.com/continuum-live/continuum-datasource/pkg/internal/prometheus"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/remotewrite"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/victoria"
@@ -19,8 +21,10 @@ var remoteServers = []struct {
 	name   string
 	start  func(t testing.TB) (url string)
 	except map[string]string
+	// histograms says whether it knows native histograms.
+	histograms bool
 }{
-	{name: "Prometheus", start: func(t testing.TB) string {
+	{name: "Prometheus", histograms: true, start: func(t testing.TB) string {
 		return prometheus.Start(t, prometheus.Options{
 			Config: "storage: {tsdb: {out_of_order_time_window: 1h}}",
 			Flags:  []string{"--web.enable-remote-write-receiver"}}).URL
@@ -51,6 +55,8 @@ func scraped(at int64) []remotewrite.Sample {
 			remotewrite.Sample{Labels: labels("level_bytes"), T: at, V: math.Floor(100 * math.Sin(float64(at/1000%1000)/50+float64(i)))},
 			remotewrite.Sample{Labels: labels("work_total"), T: at, V: float64(at/1000%100_000) * float64(i+1)})
 	}
+	samples = append(samples, remotewrite.Sample{
+		Labels: map[string]string{"__name__": "request_seconds"}, T: at, H: tsdbutil.GenerateTestHistogram(at / 1000 % 100_000)})
 	if s := at / 1000; s%240 < 20 || s%15 == 0 {
 		samples = append(samples, remotewrite.Sample{Labels: map[string]string{"__name__": "uneven_total"}, T: at, V: float64(s % 100_000 * (s % 100_000))})
 	}
@@ -101,7 +107,7 @@ func settle(t testing.TB, s Source, through int64) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(found) == 3 && found[0].Values[0]*1000 == float64(through/1000*1000) {
+			if len(found.Series) == 3 && found.Series[0].Values[0]*1000 == float64(through/1000*1000) {
 				return
 			}
 		}
@@ -124,6 +130,9 @@ func TestRemoteConforms(t *testing.T) {
 				"level_bytes", "sum(level_bytes)", "sum by (zone) (level_bytes * 2)", "rate(work_total[10s])", "max_over_time(sum(level_bytes)[10s:1s])",
 				"rate(work_total[$__rate_interval])", "level_bytes offset 7s", "topk(3, level_bytes)", "level_bytes > -200", "time()", "1",
 			}
+			if server.histograms {
+				exprs = append(exprs, "histogram_count(request_seconds)", "histogram_quantile(0.9, rate(request_seconds[10s]))")
+			}
 			for i, expr := range exprs {
 				between := func() { settle(t, s, (time.Now().UnixMilli()-1000)/1000*1000) }
 				if i > 1 { // it takes seconds each time
@@ -135,7 +144,13 @@ func TestRemoteConforms(t *testing.T) {
 				}
 				t.Run(expr, func(t *testing.T) {
 					raw, _ := json.Marshal(map[string]string{"expr": expr})
-					sourcetest.Run(t, sourcetest.Subject{Source: s, Query: raw, Steps: steps, Rows: rows, Except: except, Between: between})
+					subject := sourcetest.Subject{Source: s, Query: raw, Steps: steps, Rows: rows, Except: except, Between: between}
+					if i == 1 && server.histograms {
+						subject.Refused = []json.RawMessage{
+							[]byte(`{"expr":"request_seconds"}`), []byte(`{"expr":"rate(request_seconds[10s])"}`),
+							[]byte(`{"expr":"{__name__=~\"level_bytes|request_seconds\"}"}`)}
+					}
+					sourcetest.Run(t, subject)
 				})
 			}
 		})

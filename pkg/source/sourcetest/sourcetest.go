@@ -29,6 +29,9 @@ type Subject struct {
 	// Between, if set, is called between the first time that rows are asked for
 	// and the second: let time pass, write new samples, open the store anew.
 	Between func()
+	// Refused are queries whose rows cannot be numbers, or not all of them. Each
+	// must be an error.
+	Refused []json.RawMessage
 	// Seed decides the splits. 0 draws one; errors print it.
 	Seed uint64
 	// Except names the guarantees that the source does not give, with the reason.
@@ -265,6 +268,12 @@ func honest(ctx context.Context, a asked) error {
 		return err
 	}
 
+	for _, raw := range a.Refused {
+		if err := a.refused(ctx, raw); err != nil {
+			return err
+		}
+	}
+
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
 	if rows, err := a.bound.Rows(cancelled, a.after, a.through); err == nil {
@@ -306,6 +315,23 @@ func honest(ctx context.Context, a asked) error {
 		}
 		before = now
 		a.Between()
+	}
+	return nil
+}
+
+// refused returns an error unless the source does for a query that has no rows.
+func (a asked) refused(ctx context.Context, raw json.RawMessage) error {
+	q, err := a.Source.Query(raw)
+	if err != nil {
+		return nil
+	}
+	b, err := q.Bind(a.step, a.window(a.step))
+	if err != nil {
+		return nil
+	}
+	rows, err := b.Rows(ctx, a.after, a.through)
+	if err == nil || errors.Is(err, source.ErrNotSettled) {
+		return fmt.Errorf("%w: %s cannot be answered, and got %d series and the error %v", ErrHonest, raw, len(rows.Series), err)
 	}
 	return nil
 }
