@@ -1,9 +1,11 @@
 package recorder
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -204,4 +206,59 @@ func TestBlockEndsAfterNow(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// A process that is started while the clock is an hour ahead does not believe it,
+// because the one before it knew better.
+func TestStartedWhileTheClockIsAhead(t *testing.T) {
+	dir := t.TempDir()
+	key := Key{1, "uid"}
+	r := New(dir, slog.New(slog.DiscardHandler))
+	if r.clock.State().Boot == "" {
+		t.Skip("NOT TESTED: which start of the machine this is is not known here")
+	}
+	openManual(t, r, key)
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, clockFile)
+	text, err := files.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var state clock.State
+	if err := json.Unmarshal(text, &state); err != nil {
+		t.Fatal(err)
+	}
+	// Seen from an hour ago, the clock is an hour ahead.
+	state.Offset = state.Offset.Add(-time.Hour)
+	if text, err = json.Marshal(state); err != nil {
+		t.Fatal(err)
+	}
+	if err := files.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		r = New(dir, slog.New(slog.DiscardHandler))
+		_, sink := openManual(t, r, key)
+		if behind := time.Since(sink.Now()); behind < time.Hour-time.Minute {
+			t.Errorf("what arrives is stamped %v behind the clock", behind)
+		}
+		if err := sink.Commit(t.Context(), []Sample{{Series: series("m"), T: sink.Now().UnixMilli(), V: 1}}, 0); !errors.Is(err, clock.ErrDoubt) {
+			t.Errorf("a commit gives %v", err)
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// What cannot be understood is as if there were nothing.
+	if err := files.WriteFile(file, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r = New(dir, slog.New(slog.DiscardHandler))
+	_, sink := openManual(t, r, key)
+	commit(t, sink, 0, Sample{Series: series("m"), T: sink.Now().UnixMilli(), V: 1})
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -73,6 +73,8 @@ type Recorder struct {
 	free    func(dir string) (int64, error) // bytes on its disk
 	reserve *reserve
 
+	belief belief
+
 	mu      sync.Mutex
 	entries map[Key]*entry
 	closed  bool
@@ -94,7 +96,9 @@ type entry struct {
 // New returns a recorder whose stores live in <root>/<organisation>/<uid>. It
 // opens nothing yet.
 func New(root string, logger *slog.Logger) *Recorder {
-	return &Recorder{root: root, logger: logger, clock: clock.System(), free: freeBytes, reserve: newReserve(root), entries: make(map[Key]*entry)}
+	r := &Recorder{root: root, logger: logger, clock: clock.System(), free: freeBytes, reserve: newReserve(root), entries: make(map[Key]*entry)}
+	r.resumeClock()
+	return r
 }
 
 var (
@@ -204,6 +208,7 @@ func (r *Recorder) Store(ctx context.Context, key Key) (*Store, error) {
 }
 
 func (r *Recorder) open(key Key, e *entry) {
+	r.keepClock() // before anything is stamped
 	e.mu.Lock()
 	config, late, identity := e.config, e.late, e.identity
 	e.mu.Unlock()

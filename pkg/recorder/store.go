@@ -30,6 +30,8 @@ type Store struct {
 	logger   *slog.Logger
 	clock    *clock.Clock
 	reserve  *reserve
+	// keepClock writes down what the clock is believed to be.
+	keepClock func()
 
 	database *database
 	ready    *readiness
@@ -61,7 +63,7 @@ func open(r *Recorder, dir string, c Config, late uint64, identity string, logge
 		return nil, errors.Join(err, db.release())
 	}
 	s := &Store{
-		identity: m.Identity, memory: m, logger: logger, clock: r.clock, reserve: r.reserve, database: db,
+		identity: m.Identity, memory: m, logger: logger, clock: r.clock, reserve: r.reserve, keepClock: r.keepClock, database: db,
 		ready:   newReadiness(r.clock, func() (int64, error) { return r.free(dir) }),
 		horizon: newHorizon(r.clock.Now, late), usage: newUsage(r.clock.Now, m.Used), ended: make(chan struct{}),
 	}
@@ -227,6 +229,7 @@ func (s *Store) maintain() {
 			}
 		}
 		s.watchFuture()
+		s.keepClock()
 	}
 }
 

@@ -2,8 +2,13 @@ package clock
 
 import "time"
 
-var started = time.Now()
+var (
+	started = time.Now()
+	// slept is how long the machine had slept then, and booted the time since it was
+	// started.
+	booted, slept = sinceBootAtStart(), asleep()
+)
 
-// sinceStart is the time since this process was started. Go's own monotonic
-// clock stops while the machine sleeps.
-func sinceStart() time.Duration { return time.Since(started) + asleep() }
+// sinceBoot is the time since the machine was started, sleep included, which Go's own
+// monotonic clock leaves out.
+func sinceBoot() time.Duration { return booted + time.Since(started) + asleep() - slept }

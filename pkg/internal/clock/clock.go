@@ -34,33 +34,71 @@ type Clock struct {
 	wall func() time.Time
 	boot func() time.Duration
 
-	mu sync.Mutex
-	// offset is what the believed time is ahead of the time since boot, as a time.
-	offset time.Time
-	// changed is the time since boot when offset last changed by more than MaxStep.
-	changed time.Duration
-	// before is the offset that was believed for at least Confirmation until the
-	// clock was set back at the time since boot left, zero if there is none.
-	before time.Time
-	left   time.Duration
-	// doubted is the offset that waits to be confirmed since the time after boot
-	// since, zero if there is none.
-	doubted time.Time
-	since   time.Duration
+	mu      sync.Mutex
+	state   State
 	setBack uint64
+}
+
+// State is what a Clock goes by. Another process that begins with it goes on as if it
+// were this one: without it, it would believe whatever the wall clock says then.
+type State struct {
+	// Boot names the start of the machine that the times since are of, empty if it is
+	// not known.
+	Boot string `json:"boot"`
+	// Offset is what the believed time is ahead of the time since boot, as a time.
+	Offset time.Time `json:"offset"`
+	// Changed is the time since boot when Offset last changed by more than MaxStep.
+	Changed time.Duration `json:"changed"`
+	// Before is the offset that was believed for at least Confirmation until the
+	// clock was set back at the time since boot Left, zero if there is none.
+	Before time.Time     `json:"before,omitzero"`
+	Left   time.Duration `json:"left,omitzero"`
+	// Doubted is the offset that waits to be confirmed since the time after boot
+	// Since, zero if there is none.
+	Doubted time.Time     `json:"doubted,omitzero"`
+	Since   time.Duration `json:"since,omitzero"`
+}
+
+// Same reports whether a process that begins with s would go on as one that begins
+// with o, but for the small steps that are believed at once.
+func (s State) Same(o State) bool {
+	near := func(a, b time.Time) bool { return a.IsZero() == b.IsZero() && a.Sub(b).Abs() < time.Second }
+	return s.Boot == o.Boot && s.Changed == o.Changed && s.Left == o.Left && s.Since == o.Since &&
+		near(s.Offset, o.Offset) && near(s.Before, o.Before) && near(s.Doubted, o.Doubted)
 }
 
 // New returns a clock that believes what wall, which is time.Now or stands for
 // it, says now. boot is the time since any fixed moment, which nobody can set.
 func New(wall func() time.Time, boot func() time.Duration) *Clock {
 	c := &Clock{wall: wall, boot: boot}
-	c.changed = c.boot()
-	c.offset = c.wall().Round(0).Add(-c.changed)
+	c.state.Changed = c.boot()
+	c.state.Offset = c.wall().Round(0).Add(-c.state.Changed)
 	return c
 }
 
 // System returns the clock of this machine.
-func System() *Clock { return New(Wall, sinceStart) }
+func System() *Clock {
+	c := New(Wall, sinceBoot)
+	c.state.Boot = bootID()
+	return c
+}
+
+// State returns what the clock goes by now.
+func (c *Clock) State() State {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state
+}
+
+// Resume goes on with the state of another process, if the machine was not started
+// again since.
+func (c *Clock) Resume(s State) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if boot := c.boot(); s.Boot != "" && s.Boot == c.state.Boot && max(s.Changed, s.Left, s.Since) <= boot {
+		c.state = s
+	}
+}
 
 // Now returns the time that is believed. After a step forward it goes on as
 // before until the new time is confirmed.
@@ -77,31 +115,31 @@ func (c *Clock) Check() (time.Time, error) {
 	boot := c.boot()
 	wall := c.wall().Round(0)
 	offset := wall.Add(-boot)
-	step := offset.Sub(c.offset)
+	step := offset.Sub(c.state.Offset)
 	switch {
 	case step <= MaxStep:
 		// A clock that goes back is believed at once: it was ahead.
 		if step < -MaxStep {
 			c.setBack++
-			if boot-c.changed >= Confirmation {
-				c.before, c.left = c.offset, boot
+			if boot-c.state.Changed >= Confirmation {
+				c.state.Before, c.state.Left = c.state.Offset, boot
 			}
-			c.changed = boot
+			c.state.Changed = boot
 		}
-		c.offset, c.doubted = offset, time.Time{}
+		c.state.Offset, c.state.Doubted = offset, time.Time{}
 		return wall, nil
-	case !c.before.IsZero() && boot-c.left < Confirmation && offset.Sub(c.before).Abs() <= MaxStep:
+	case !c.state.Before.IsZero() && boot-c.state.Left < Confirmation && offset.Sub(c.state.Before).Abs() <= MaxStep:
 		// It was right before it was set back. The time before counts as well, so
 		// that it may be set back once more.
-		c.offset, c.doubted, c.changed = offset, time.Time{}, boot-Confirmation
+		c.state.Offset, c.state.Doubted, c.state.Changed = offset, time.Time{}, boot-Confirmation
 		return wall, nil
-	case c.doubted.IsZero() || offset.Sub(c.doubted).Abs() > MaxStep:
-		c.doubted, c.since = offset, boot
-	case boot-c.since >= Confirmation:
-		c.offset, c.doubted, c.changed = offset, time.Time{}, c.since
+	case c.state.Doubted.IsZero() || offset.Sub(c.state.Doubted).Abs() > MaxStep:
+		c.state.Doubted, c.state.Since = offset, boot
+	case boot-c.state.Since >= Confirmation:
+		c.state.Offset, c.state.Doubted, c.state.Changed = offset, time.Time{}, c.state.Since
 		return wall, nil
 	}
-	return c.offset.Add(boot), fmt.Errorf("%w by %v, to %s: it is believed once it has gone on steadily for %v",
+	return c.state.Offset.Add(boot), fmt.Errorf("%w by %v, to %s: it is believed once it has gone on steadily for %v",
 		ErrDoubt, step.Round(time.Second), wall.UTC().Format(time.RFC3339), Confirmation)
 }
 

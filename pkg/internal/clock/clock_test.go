@@ -1,6 +1,7 @@
 package clock
 
 import (
+	"encoding/json"
 	"errors"
 	"testing"
 	"time"
@@ -57,6 +58,65 @@ func TestSteps(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Another process goes on with what this one believes and doubts, and with no other
+// machine's, nor with that of an earlier start.
+func TestResume(t *testing.T) {
+	start := time.UnixMilli(1_800_000_000_000)
+	var passed, set time.Duration
+	process := func(boot string, before *Clock) *Clock {
+		c := New(func() time.Time { return start.Add(passed + set) }, func() time.Duration { return time.Hour + passed })
+		c.state.Boot = boot
+		if before != nil {
+			text, err := json.Marshal(before.State())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var s State
+			if err := json.Unmarshal(text, &s); err != nil {
+				t.Fatal(err)
+			}
+			if !s.Same(before.State()) {
+				t.Errorf("%s is read as %+v", text, s)
+			}
+			c.Resume(s)
+		}
+		return c
+	}
+	check := func(c *Clock, ahead time.Duration, doubt bool) {
+		t.Helper()
+		now, err := c.Check()
+		if got := now.Sub(start.Add(passed)); got != ahead || errors.Is(err, ErrDoubt) != doubt {
+			t.Errorf("the clock is %v ahead, not %v: %v", got, ahead, err)
+		}
+	}
+	first := process("a", nil)
+	check(first, 0, false)
+	passed, set = time.Minute, time.Hour
+	for _, other := range []*Clock{process("b", first), process("", first), process("a", nil)} {
+		check(other, time.Hour, false)
+	}
+	second := process("a", first)
+	check(second, 0, true)
+	// The time in doubt goes on through restarts.
+	passed += Confirmation - time.Second
+	second = process("a", second)
+	check(second, 0, true)
+	passed += time.Second
+	second = process("a", second)
+	check(second, time.Hour, false)
+	// So does it that a time was believed before the clock was set back.
+	passed += Confirmation
+	check(second, time.Hour, false)
+	set = 0
+	second = process("a", second)
+	check(second, 0, false)
+	passed, set = passed+time.Second, time.Hour
+	check(process("a", second), time.Hour, false)
+	// The machine was started again under the same name, which cannot be.
+	passed = 0
+	check(process("a", second), time.Hour, false)
 }
 
 // The two clocks of a machine go on together.

@@ -1,0 +1,32 @@
+package clock
+
+import (
+	"strings"
+	"time"
+
+	"github.com/spf13/afero"
+	"golang.org/x/sys/unix"
+)
+
+// bootID names this start of the machine.
+func bootID() string {
+	id, err := afero.ReadFile(afero.NewOsFs(), "/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(id))
+}
+
+// sinceBootAtStart is the time since the machine was started.
+func sinceBootAtStart() time.Duration { return clockTime(unix.CLOCK_BOOTTIME) }
+
+// asleep is how long the machine has slept since it was started.
+func asleep() time.Duration { return clockTime(unix.CLOCK_BOOTTIME) - clockTime(unix.CLOCK_MONOTONIC) }
+
+func clockTime(clock int32) time.Duration {
+	var t unix.Timespec
+	if unix.ClockGettime(clock, &t) != nil {
+		return 0
+	}
+	return time.Duration(t.Nano())
+}

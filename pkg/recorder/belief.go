@@ -1,0 +1,65 @@
+package recorder
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"sync"
+
+	"github.com/continuum-live/continuum-datasource/pkg/internal/clock"
+)
+
+// clockFile lies beside the stores. A process that is started while the clock is
+// wrong has no other way to know.
+const clockFile = "clock.json"
+
+// belief is what the clock was believed to be when it was last written down.
+type belief struct {
+	mu     sync.Mutex
+	kept   clock.State
+	failed bool
+}
+
+// resumeClock has the clock go on from where it was in the process before.
+func (r *Recorder) resumeClock() {
+	text, err := files.ReadFile(filepath.Join(r.root, clockFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	var s clock.State
+	if err == nil {
+		err = json.Unmarshal(text, &s)
+	}
+	if err != nil {
+		r.logger.Warn("What the clock was before is not known, and it is believed as it is", "error", err)
+		return
+	}
+	r.clock.Resume(s)
+	r.belief.kept = s
+}
+
+// keepClock writes down what the clock is believed to be, if that has changed.
+func (r *Recorder) keepClock() {
+	s := r.clock.State()
+	b := &r.belief
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if s.Boot == "" || s.Same(b.kept) {
+		return
+	}
+	text, err := json.Marshal(s)
+	if err == nil {
+		err = files.MkdirAll(r.root, 0o777)
+	}
+	if err == nil {
+		err = write(filepath.Join(r.root, clockFile), bytes.NewReader(text))
+	}
+	if err == nil {
+		b.kept = s
+	} else if !b.failed { // it is tried again, for as long as the disk is full
+		r.logger.Warn("What the clock is believed to be cannot be written down", "error", err)
+	}
+	b.failed = err != nil
+}
