@@ -15,6 +15,7 @@ import (
 // that can be filled.
 type disk struct {
 	dir     string
+	size    int64
 	mounted bool
 }
 
@@ -24,7 +25,7 @@ func mountDisk(dir string, size int64) (*disk, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	d := &disk{dir: dir}
+	d := &disk{dir: dir, size: size}
 	output, err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%d", size), "tmpfs", dir).CombinedOutput()
 	if err != nil {
 		return d, fmt.Errorf("%s: %w", strings.TrimSpace(string(output)), err)
@@ -39,6 +40,28 @@ func (d *disk) unmount() error {
 		return nil
 	}
 	return exec.Command("umount", d.dir).Run()
+}
+
+// resize gives it so many bytes more than are used, which may be none.
+func (d *disk) resize(left int64) error {
+	for {
+		var s syscall.Statfs_t
+		if err := syscall.Statfs(d.dir, &s); err != nil {
+			return err
+		}
+		err := d.remount(int64(s.Blocks-s.Bfree)*s.Bsize + left)
+		if !errors.Is(err, syscall.EINVAL) {
+			return err
+		}
+		// Somebody has written meanwhile.
+	}
+}
+
+// restore gives it the size that it had at first.
+func (d *disk) restore() error { return d.remount(d.size) }
+
+func (d *disk) remount(size int64) error {
+	return syscall.Mount("tmpfs", d.dir, "tmpfs", syscall.MS_REMOUNT, fmt.Sprintf("size=%d", size))
 }
 
 func (d *disk) ballast() string { return filepath.Join(d.dir, "ballast") }

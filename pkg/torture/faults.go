@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"net/http"
 	"os"
 	"strings"
@@ -25,6 +26,7 @@ type faults struct {
 	js         jetstream.JetStream
 	clock      string // the file that says how far the plugin's clock is off
 	pusher     *pusher
+	pushers    []*pusher // all
 	began      time.Time
 
 	filling sync.Mutex // held while the disk is full
@@ -103,6 +105,8 @@ func (f *faults) do(ctx context.Context, one fault) error {
 		wait()
 		over() // before it is, or what comes next would count as too early
 		return f.disk.empty()
+	case shrinkDisk:
+		return f.shrink(ctx, one)
 	case stopMQTT, killNATS:
 		s := f.mqtt
 		if one.kind == killNATS {
@@ -131,24 +135,124 @@ func (f *faults) do(ctx context.Context, one fault) error {
 		return writeClock(f.clock, 0)
 	case lateBatch:
 		defer f.note(one.kind, "samples of the last hour are sent")()
-		f.mu.Lock()
-		f.lates++
-		at := f.began.Add(-lateFrom + time.Duration(f.lates)*2*lateSamples*writeEvery)
-		f.mu.Unlock()
-		var batch []message
-		for i := range lateSamples {
-			batch = append(batch, f.pusher.batch(at.Add(time.Duration(i)*writeEvery).Truncate(writeEvery))...)
-		}
-		f.pusher.late <- batch
+		f.pusher.late <- f.late(lateSamples)
 	case hostileBody:
 		all := hostile(f.js)
 		h := all[one.amount%int64(len(all))]
 		defer f.note(one.kind, h.name)()
-		asking, cancel := context.WithTimeout(ctx, time.Minute)
+		asking, cancel := context.WithTimeout(ctx, 2*time.Minute)
 		defer cancel()
 		return h.send(asking, f.process.post)
 	}
 	return nil
+}
+
+// late returns samples of the last hour, so many of each series.
+func (f *faults) late(n int) []message {
+	f.mu.Lock()
+	f.lates++
+	at := f.began.Add(-lateFrom + time.Duration(f.lates)*2*lateSamples*writeEvery)
+	f.mu.Unlock()
+	var batch []message
+	for i := range n {
+		batch = append(batch, f.pusher.batch(at.Add(time.Duration(i)*writeEvery).Truncate(writeEvery))...)
+	}
+	return batch
+}
+
+// shrink takes all room from the disk while late samples are written, so shortly that
+// nobody may see it but who writes, and then kills the plugin. A write of its logs
+// fails, and there is room again before the next.
+func (f *faults) shrink(ctx context.Context, one fault) error {
+	if !f.disk.mounted || !f.filling.TryLock() {
+		return nil
+	}
+	defer f.filling.Unlock()
+	defer f.note(one.kind, "the disk has no room for moments, then the plugin gets killed")()
+	for range shrinks {
+		batch := f.late(1)
+		if err := f.disk.resize(one.amount); err != nil {
+			return err
+		}
+		sent := make(chan struct{})
+		go func() {
+			defer close(sent)
+			f.pusher.send(ctx, batch)
+		}()
+		wait(ctx, one.lasts/shrinks)
+		if err := f.disk.restore(); err != nil {
+			return err
+		}
+		select {
+		case <-sent:
+		case <-time.After(patience):
+		case <-ctx.Done():
+		}
+	}
+	return f.process.signal(syscall.SIGKILL)
+}
+
+// calm waits until the plugin stores what comes, and has all that was sent before:
+// for as long as it takes, while there is progress. A loaded machine needs longer.
+func (f *faults) calm(ctx context.Context, l *ledger) error {
+	goals := make(map[string]int)
+	for _, s := range senders {
+		goals[s.name] = l.count(s.name)
+	}
+	var why error
+	done := math.MinInt
+	for deadline := time.Now().Add(eventually); ctx.Err() == nil; wait(ctx, 500*time.Millisecond) {
+		var now int
+		if now, why = f.progress(ctx, goals); why == nil {
+			return nil
+		}
+		if now > done {
+			done, deadline = now, time.Now().Add(eventually)
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the plugin does not catch up: %w", why)
+		}
+	}
+	return ctx.Err()
+}
+
+// progress returns how much is stored and, as long as that is less than it must be,
+// an error that says what is missing.
+func (f *faults) progress(ctx context.Context, goals map[string]int) (done int, missing error) {
+	asking, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	status, answer, err := f.process.resource(asking, http.MethodGet, "status", nil, nil)
+	switch {
+	case err != nil:
+		return 0, err
+	case status != http.StatusOK || strings.Contains(answer, `"notReady":`) || strings.Count(answer, `"connected":true`) != inputs:
+		return 0, fmt.Errorf("the status is %d %.2000s", status, answer)
+	}
+	for _, p := range f.pushers {
+		behind := p.behind()
+		if done -= behind; behind > 1 {
+			missing = fmt.Errorf("%s has %d batches to send", p.name, behind)
+		}
+	}
+	for _, s := range senders {
+		if s.direct {
+			continue
+		}
+		now := time.Now()
+		newest, err := cells(asking, f.process.query, fmt.Sprintf("max(max_over_time(n{sender=%q}[%ds]))", s.name, int(now.Sub(f.began).Seconds())+1),
+			now.Add(-10*time.Second), now, time.Second)
+		if err != nil {
+			return done, err
+		}
+		n := 0
+		for _, v := range newest {
+			n = max(n, int(v))
+		}
+		if done += n; n < goals[s.name] {
+			missing = fmt.Errorf("%s is stored up to %d of %d", s.name, n, goals[s.name])
+		}
+	}
+	return done, missing
 }
 
 const (

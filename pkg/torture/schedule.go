@@ -14,6 +14,7 @@ const (
 	killPlugin  kind = "kill"     // SIGKILL
 	termPlugin  kind = "term"     // SIGTERM
 	fillDisk    kind = "disk"     // filled by a file that is not the plugin's, then emptied
+	shrinkDisk  kind = "shrink"   // has no room for moments, then SIGKILL
 	stopMQTT    kind = "mqtt"     // the broker is ended, then started
 	killNATS    kind = "nats"     // the server is killed, then started
 	newSettings kind = "settings" // other settings, under which inputs start anew
@@ -35,7 +36,7 @@ type fault struct {
 func (f fault) String() string {
 	s := fmt.Sprintf("%6.1f s  %-8s", f.at.Seconds(), f.kind)
 	switch f.kind {
-	case fillDisk:
+	case fillDisk, shrinkDisk:
 		s += fmt.Sprintf(" %d bytes are left", f.amount)
 	case stepClock:
 		s += fmt.Sprintf(" by %v", time.Duration(f.amount)*time.Millisecond)
@@ -50,7 +51,7 @@ func (f fault) String() string {
 
 // deck has each kind as often as it is drawn before all kinds are drawn again.
 var deck = []kind{
-	killPlugin, killPlugin, killPlugin, termPlugin, fillDisk, fillDisk, stopMQTT, killNATS,
+	killPlugin, killPlugin, termPlugin, fillDisk, fillDisk, shrinkDisk, stopMQTT, killNATS,
 	newSettings, stepClock, lateBatch, hostileBody,
 }
 
@@ -62,6 +63,8 @@ const (
 	// that was started under a clock far ahead. None is towards the end, so that
 	// there is something to check.
 	doubt = 150 * time.Second
+	// shrinks is how often the disk has no room for a moment.
+	shrinks = 4
 	// enough is how long a run must be for that.
 	enough = 3 * time.Minute
 )
@@ -98,6 +101,8 @@ func planned(seed uint64, length time.Duration) []fault {
 			f.lasts = between(3*time.Second, 9*time.Second)
 			// Nothing at all, some pages, some blocks, or what is between the floors.
 			f.amount = []int64{0, 0, r.Int64N(64 << 10), r.Int64N(16 << 20), (diskLow + diskCritical) / 2}[r.IntN(5)]
+		case shrinkDisk:
+			f.lasts, f.amount = shrinks*between(30*time.Millisecond, 150*time.Millisecond), r.Int64N(16<<10)
 		case stopMQTT, killNATS:
 			f.lasts = between(500*time.Millisecond, 4*time.Second)
 		case stepClock:
@@ -111,7 +116,7 @@ func planned(seed uint64, length time.Duration) []fault {
 			f.amount = int64(r.IntN(1000))
 		}
 		f.lasts = min(f.lasts, length-at)
-		ends := f.kind == killPlugin || f.kind == termPlugin
+		ends := f.kind == killPlugin || f.kind == termPlugin || f.kind == shrinkDisk
 		if ends && at < wrong && at > length-doubt {
 			continue
 		}

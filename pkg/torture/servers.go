@@ -38,7 +38,7 @@ func (s *service) start() error {
 	if err := s.cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", s.name, err)
 	}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(begins); ; time.Sleep(20 * time.Millisecond) {
 		conn, err := net.Dial("tcp", s.address)
 		if err == nil {
 			return conn.Close()
@@ -56,7 +56,7 @@ func (s *service) stop() {
 		return
 	}
 	_ = s.cmd.Process.Signal(s.end) // it may have ended
-	stuck := time.AfterFunc(20*time.Second, func() { _ = s.cmd.Process.Kill() })
+	stuck := time.AfterFunc(begins, func() { _ = s.cmd.Process.Kill() })
 	_ = s.cmd.Wait() // it was killed
 	stuck.Stop()
 	s.cmd = nil
