@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/message"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/mqtt"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/nats"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/push"
@@ -36,6 +37,10 @@ var inputTypes = map[string]inputType{
 func inputOf[C inputSettings](build func(C, func(string) string) (recorder.Input, error)) inputType {
 	return func(raw json.RawMessage, secret func(string) string) (recorder.Input, inputSettings, error) {
 		var c C
+		// Rules that were saved before they had versions go on as they did.
+		if err := json.Unmarshal(fmt.Appendf(nil, `{"rules":{"version":%d}}`, message.Version1), &c); err != nil {
+			return nil, nil, err
+		}
 		if err := json.Unmarshal(raw, &c); err != nil {
 			return nil, nil, err
 		}

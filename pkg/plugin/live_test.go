@@ -751,7 +751,7 @@ func (s *schema) names() []string {
 	return names
 }
 
-type message struct {
+type packet struct {
 	Schema *schema `json:"schema"`
 	Data   struct {
 		Values []json.RawMessage `json:"values"`
@@ -759,7 +759,7 @@ type message struct {
 }
 
 func (b *buffer) push(t testing.TB, raw []byte) {
-	var m message
+	var m packet
 	if err := json.Unmarshal(raw, &m); err != nil {
 		t.Errorf("message %s: %v", raw, err)
 		return

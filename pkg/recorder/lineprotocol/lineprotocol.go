@@ -1,8 +1,7 @@
 // Package lineprotocol reads Influx line protocol and names what it reads as
 // Prometheus does.
 //
-// One bad line never stops the rest. Numbers and booleans (1 and 0) are read,
-// strings are counted.
+// One bad line never stops the rest. Booleans are 1 and 0.
 package lineprotocol
 
 import (
@@ -13,11 +12,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/influxdata/line-protocol/v2/lineprotocol"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/naming"
 )
 
 // Point is one line. Its bytes are valid only until the function that got it
@@ -27,9 +27,7 @@ type Point struct {
 	Measurement []byte
 	Tags        []Tag
 	Fields      []Field
-	// Strings is how many fields hold a string, Text the first of these.
-	Strings int
-	Text    []byte
+	Texts       []Text
 	// T is the time in Unix milliseconds, if it is Timed.
 	T     int64
 	Timed bool
@@ -43,6 +41,9 @@ type Field struct {
 	Name  []byte
 	Value float64
 }
+
+// Text is a field with a string, as it was sent.
+type Text struct{ Name, Value []byte }
 
 // LineError says why a line was not read.
 type LineError struct {
@@ -205,7 +206,7 @@ func (d *decoder) decode(line int, b []byte) error {
 		return nil // a comment
 	}
 	d.bytes = d.bytes[:0]
-	d.p = Point{Line: line, Tags: d.p.Tags[:0], Fields: d.p.Fields[:0]}
+	d.p = Point{Line: line, Tags: d.p.Tags[:0], Fields: d.p.Fields[:0], Texts: d.p.Texts[:0]}
 	name, err := r.Measurement()
 	if err != nil {
 		return err
@@ -233,7 +234,7 @@ func (d *decoder) decode(line int, b []byte) error {
 		if name == nil {
 			break
 		}
-		if len(d.p.Fields)+d.p.Strings == maxFields {
+		if len(d.p.Fields)+len(d.p.Texts) == maxFields {
 			return errFields
 		}
 		d.field(name, value)
@@ -269,9 +270,7 @@ func (d *decoder) field(name []byte, value lineprotocol.Value) {
 			v = 1
 		}
 	default:
-		if d.p.Strings++; d.p.Strings == 1 {
-			d.p.Text = d.keep(value.BytesV())
-		}
+		d.p.Texts = append(d.p.Texts, Text{d.keep(name), d.keep(value.BytesV())})
 		return
 	}
 	d.p.Fields = append(d.p.Fields, Field{d.keep(name), v})
@@ -302,65 +301,29 @@ func (d *decoder) time(stamp []byte) (int64, error) {
 	return n * unit / int64(time.Millisecond), nil
 }
 
-// MetricName returns the name of a field's metric: measurement_field, or the
-// measurement alone if the field is called value, with _ for what a name cannot
-// have. It returns "" if nothing of the name is left.
-func MetricName(measurement, field []byte) string {
+// FieldName returns what a field is called: measurement_field, or the measurement
+// alone if the field is called value.
+func FieldName(measurement, field []byte) string {
 	if string(field) == "value" {
-		return name(measurement)
+		return string(measurement)
 	}
-	return name(append(append(bytes.Clone(measurement), '_'), field...))
+	return string(measurement) + "_" + string(field)
 }
 
-// LabelName returns the name of a tag's label, "" if nothing of the tag's is left.
-func LabelName(tag []byte) string {
-	n := name(tag)
-	for strings.HasPrefix(n, "__") { // Prometheus keeps these for itself
-		n = n[1:]
-	}
-	return n
-}
-
-// Labels returns those of the series of a field of p. It returns false if no name
-// is left for the metric. A tag of which no name is left is left out.
-func (p *Point) Labels(field []byte) (labels.Labels, bool) {
-	metric := MetricName(p.Measurement, field)
+// Labels returns those of the series of a field of p, or why it can have none: see
+// naming.Labels for tags.
+func (p *Point) Labels(field []byte) (labels.Labels, error) {
+	metric := naming.Metric(FieldName(p.Measurement, field))
 	if metric == "" {
-		return labels.EmptyLabels(), false
+		return labels.EmptyLabels(), naming.ErrNoName
 	}
-	b := labels.NewBuilder(labels.EmptyLabels())
+	tags := make([]labels.Label, 0, len(p.Tags)+1)
 	for _, t := range p.Tags {
-		if name := LabelName(t.Name); name != "" {
-			b.Set(name, string(t.Value))
-		}
+		tags = append(tags, labels.Label{Name: string(t.Name), Value: string(t.Value)})
 	}
-	b.Set(model.MetricNameLabel, metric)
-	return b.Labels(), true
-}
-
-// name makes b a name in the classic character set, with one _ for each other
-// character.
-func name(b []byte) string {
-	var s strings.Builder
-	usable := false
-	for len(b) > 0 {
-		r, n := utf8.DecodeRune(b)
-		b = b[n:]
-		switch {
-		case r >= '0' && r <= '9':
-			if s.Len() == 0 {
-				s.WriteByte('_')
-			}
-			fallthrough
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z':
-			usable = true
-			s.WriteRune(r)
-		default:
-			s.WriteByte('_')
-		}
+	named, err := naming.Labels(tags)
+	if err != nil {
+		return labels.EmptyLabels(), err
 	}
-	if !usable {
-		return ""
-	}
-	return s.String()
+	return labels.New(append(named, labels.Label{Name: model.MetricNameLabel, Value: metric})...), nil
 }

@@ -16,14 +16,14 @@ func say(b string, precision time.Duration) string {
 	errs := Decode([]byte(b), precision, func(p Point) {
 		var line []string
 		for _, f := range p.Fields {
-			if lbls, ok := p.Labels(f.Name); ok {
+			if lbls, err := p.Labels(f.Name); err == nil {
 				line = append(line, fmt.Sprintf("%s=%v", lbls, f.Value))
 			} else {
-				line = append(line, "nameless")
+				line = append(line, err.Error())
 			}
 		}
-		if p.Strings > 0 {
-			line = append(line, fmt.Sprintf("!%d %q", p.Strings, p.Text))
+		for _, text := range p.Texts {
+			line = append(line, fmt.Sprintf("%s~%q", text.Name, text.Value))
 		}
 		if p.Timed {
 			line = append(line, fmt.Sprintf("@%d", p.T))
@@ -45,10 +45,13 @@ func TestDecode(t *testing.T) {
 		{"one", "cpu,host=a usage=1.5 1800000000123456789", `1: {__name__="cpu_usage", host="a"}=1.5 @1800000000123`},
 		{"several fields of all kinds", "m a=1i,b=2u,c=t,d=false,e=-1e3", `1: {__name__="m_a"}=1 {__name__="m_b"}=2 {__name__="m_c"}=1 {__name__="m_d"}=0 {__name__="m_e"}=-1000`},
 		{"value", "temperature value=1,raw=2", `1: {__name__="temperature"}=1 {__name__="temperature_raw"}=2`},
-		{"strings", `m a="x",b=1,c="y"`, `1: {__name__="m_b"}=1 !2 "x"`},
-		{"only strings", `m a="x"`, `1: !1 "x"`},
-		{"odd letters", `a-b.é,__name__=x,ключ=y,1st=z a\ b=1,温=2,1=3`, `1: {_1st="z", __name__="a_b___a_b", _name__="x"}=1 {_1st="z", __name__="a_b____", _name__="x"}=2 {_1st="z", __name__="a_b___1", _name__="x"}=3`},
-		{"nothing usable", `温 度=1`, "1: nameless"},
+		{"strings", `m a="x",b=1,c="y"`, `1: {__name__="m_b"}=1 a~"x" c~"y"`},
+		{"only strings", `m a="x"`, `1: a~"x"`},
+		{"odd letters", `a-b.é,__name__=x,ключ=y,1st=z a\ b=1,温=2,1=3`, `1: {_1st="z", __name__="a_b_é_a_b", _name__="x", "ключ"="y"}=1 {_1st="z", __name__="a_b_é_温", _name__="x", "ключ"="y"}=2 {_1st="z", __name__="a_b_é_1", _name__="x", "ключ"="y"}=3`},
+		{"nothing usable", `° %=1`, "1: no letter and no digit in the name"},
+		{"a tag twice", `m,a=1,a=2 v=1`, `1: two tags, one name: "a" and "a"`},
+		{"tags that fold together", `m,a-b=1,a_b=2 v=1`, `1: two tags, one name: "a-b" and "a_b"`},
+		{"a tag without a name", `m,°=1 v=1`, `1: no letter and no digit in the name: "°"`},
 		{"ends of lines", "m a=1\r\n\r\nm a=2\n m a=3", "1: {__name__=\"m_a\"}=1\n3: {__name__=\"m_a\"}=2\n4: {__name__=\"m_a\"}=3"},
 		{"bad lines", "m a=1\nm a=\nm\nm a=2\nm,x a=1\nm a=NaN\nm a=3", `1: {__name__="m_a"}=1
 4: {__name__="m_a"}=2
@@ -57,14 +60,14 @@ line 2: field value has unrecognized type: m a=
 line 3: expected tag key or field but found '\n' instead: m
 line 5: expected '=' after tag key "x", but got ' ' instead: m,x a=1
 line 6: field value has unrecognized type: m a=NaN`},
-		{"string over two lines", "m s=\"a\nb\",v=1\nm v=2", "1: {__name__=\"m_v\"}=1 !1 \"a\\nb\"\n3: {__name__=\"m_v\"}=2"},
-		{"string with quotation marks", `m s="a\"b\\",v=1`, `1: {__name__="m_v"}=1 !1 "a\"b\\"`},
+		{"string over two lines", "m s=\"a\nb\",v=1\nm v=2", "1: {__name__=\"m_v\"}=1 s~\"a\\nb\"\n3: {__name__=\"m_v\"}=2"},
+		{"string with quotation marks", `m s="a\"b\\",v=1`, `1: {__name__="m_v"}=1 s~"a\"b\\"`},
 		{"quotation marks elsewhere", "m\"=\",t=\" v=1\nm v=2", "1: {__name__=\"m____v\", t=\"\\\"\"}=1\n2: {__name__=\"m_v\"}=2"},
 		{"string without end", "m v=1\nm s=\"a\nm v=2\nm v=3", `1: {__name__="m_v"}=1
 3: {__name__="m_v"}=2
 4: {__name__="m_v"}=3
 line 2: expected closing quote for string field value, found end of input: m s="a`},
-		{"string without end, and others", "m s=\"a\nm v=2,s=\"b\"\nm v=3", `2: {__name__="m_v"}=2 !1 "b"
+		{"string without end, and others", "m s=\"a\nm v=2,s=\"b\"\nm v=3", `2: {__name__="m_v"}=2 s~"b"
 3: {__name__="m_v"}=3
 line 1: expected closing quote for string field value, found end of input: m s="a`},
 		{"not UTF-8", "m\xff v=1\nm v=2", "2: {__name__=\"m_v\"}=2\nline 1: invalid utf-8 sequence in token \"m\\xff\": m\uFFFD v=1"},
@@ -148,8 +151,8 @@ func FuzzDecode(f *testing.F) {
 			last = p.Line
 			points++
 			for _, field := range p.Fields {
-				if lbls, ok := p.Labels(field.Name); ok {
-					if valid, bad := lbls.IsValid(model.LegacyValidation), lbls.String(); !valid {
+				if lbls, err := p.Labels(field.Name); err == nil {
+					if valid, bad := lbls.IsValid(model.UTF8Validation), lbls.String(); !valid {
 						t.Fatal(bad)
 					}
 				}

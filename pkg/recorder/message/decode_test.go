@@ -2,7 +2,9 @@ package message
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,31 +14,49 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/internal/memory"
 )
 
-// say writes what a message holds: field=value, then !reason for what is skipped.
-func (c *content) say() string {
+// said writes what a message holds: field=value and its time, field~text, then
+// !reason for what is skipped.
+func (c *content) said() string {
 	var parts []string
 	for i := range c.values {
 		v := &c.values[i]
-		field := string(c.field(v))
-		if v.line {
-			var tags []labels.Label
-			if field, tags = lineParts(field); len(tags) > 0 {
-				field += labels.New(tags...).String()
-			}
-		}
-		text := fmt.Sprintf("%s=%v", field, v.v)
-		if v.timed {
-			text += fmt.Sprintf("@%d", v.t)
-		}
-		parts = append(parts, text)
+		parts = append(parts, c.one(v.field, v.record, fmt.Sprintf("=%v", v.v)))
 	}
-	if c.timed {
-		parts = append(parts, fmt.Sprintf("@%d", c.t))
+	for i := range c.texts {
+		t := &c.texts[i]
+		parts = append(parts, c.one(t.field, t.record, "~"+string(c.span(t.text))))
+	}
+	for i := range c.records {
+		if c.records[i].ends {
+			parts = append(parts, "ends"+labels.New(parseLabels(c.span(c.records[i].labels))...).String())
+		}
 	}
 	for _, s := range c.skips {
 		parts = append(parts, fmt.Sprintf("!%s(%d)", s.reason, s.count))
 	}
 	return strings.Join(parts, " ")
+}
+
+func (c *content) one(field span, record int32, value string) string {
+	r := &c.records[record]
+	s := string(fieldName(c.span(field)))
+	if r.labels.end > r.labels.begin {
+		s += labels.New(parseLabels(c.span(r.labels))...).String()
+	}
+	s += value
+	for ; !r.timed; r = &c.records[r.parent] {
+		if r.parent < 0 {
+			return s
+		}
+	}
+	return s + fmt.Sprintf("@%d", r.t)
+}
+
+// decoded is what a message holds under a rule.
+func decoded(r Rule, topic, payload string) string {
+	var c content
+	c.decode(r.ready("/", Version2), topic, []byte(payload))
+	return c.said()
 }
 
 func TestDecode(t *testing.T) {
@@ -53,28 +73,35 @@ func TestDecode(t *testing.T) {
 		{"too small for a float", "", "1e-400", "=0"},
 		{"NaN", "", "NaN", "!infinite or NaN(1)"},
 		{"infinity", "", "-Infinity", "!infinite or NaN(1)"},
-		{"hexadecimal", "", "0x10", "!not a number(1)"},
-		{"digits in groups", "", "1_000", "!not a number(1)"},
-		{"a decimal comma", "", "21,5", "!not a number(1)"},
-		{"a unit", "", "21.5 C", "!not a number(1)"},
+		{"hexadecimal", "", "0x10", "~0x10"},
+		{"digits in groups", "", "1_000", "~1_000"},
+		{"a decimal comma", "", "21,5", "~21,5"},
+		{"a unit", "", "21.5 C", "~21.5 C"},
 		{"on", "", "ON", "=1"},
 		{"off", "", "off", "=0"},
 		{"true", "", "true", "=1"},
 		{"closed", "number", "Closed", "=0"},
-		{"another word", "", "idle", "!not a number(1)"},
-		{"a sentence", "", "the quick brown fox", "!not a number(1)"},
+		{"another word", "", "idle", "~idle"},
+		{"a sentence", "", "the quick brown fox", "~the quick brown fox"},
 		{"null", "", "null", "!null(1)"},
 		{"nothing", "", "", "!empty message(1)"},
 		{"only spaces", "", " \n", "!empty message(1)"},
-		{"not UTF-8", "", "\xff\xfe\x00", "!not valid UTF-8(1)"},
-		{"a byte order mark", "", "\ufeff1", "!not a number(1)"},
+		{"not UTF-8", "", "\xff\xfe\x00", "!binary(1)"},
+		{"control characters", "", "\x08\x01", "!binary(1)"},
+		{"a byte order mark", "", "\ufeff1", "=1"},
+		{"a NUL at the end", "", "21.5\x00", "=21.5"},
+		{"a NUL after JSON", "", "{\"a\":1}\x00\r\n", "a=1"},
+		{"only NULs", "", "\x00\x00", "!empty message(1)"},
+		{"not UTF-8 within JSON", "", "{\"a\":1,\"b\":\"K\xfcche\"}", "a=1 b~K\ufffdche"},
+		{"no fields", "", "{}", "!empty message(1)"},
+		{"an empty array", "", "[]", "!empty message(1)"},
 
 		{"an object", "", `{"temperature":21.5,"humidity":40}`, "temperature=21.5 humidity=40"},
-		{"nested", "", `{"a":{"b":[1,{"c":2}]},"d":3}`, "a_b_0=1 a_b_1_c=2 d=3"},
+		{"nested", "", `{"a":{"b":[1,{"c":2}]},"d":3}`, "a_b_0=1 d=3 !objects in an array(1)"},
 		{"an array", "", `[1,2.5,[3]]`, "0=1 1=2.5 2_0=3"},
 		{"a string", "", `"21.5"`, "=21.5"},
 		{"sparse and of many types", "", `{"on":true,"state":"OFF","n":"7","text":"idle","gone":null,"e":{},"l":[]}`,
-			"on=1 state=0 n=7 !not a number(1) !null(1)"},
+			"on=1 state=0 n=7 text~idle !null(1)"},
 		{"many of one reason", "", `{"a":null,"b":null,"c":1}`, "c=1 !null(2)"},
 		{"numbers that are none", "", `{"a":1e400,"b":NaN,"c":1}`, "c=1 !infinite or NaN(2)"},
 		{"as written", "", `{"a":0.1,"b":1.7976931348623157e308,"c":5e-324}`, "a=0.1 b=1.7976931348623157e+308 c=5e-324"},
@@ -82,19 +109,31 @@ func TestDecode(t *testing.T) {
 		{"an escaped key", "", `{"a\u0020b":1}`, "a b=1"},
 		{"too deep", "", deep, "!nested too deep(1)"},
 		{"much too deep", "", strings.Repeat("[", 5000), "!nested too deep(1)"},
-		{"large and much too deep", "", strings.Repeat("[", 50000) + strings.Repeat("]", 50000), "!not valid JSON(1)"},
+		{"large and much too deep", "", strings.Repeat("[", 50000) + strings.Repeat("]", 50000), "!more than 10000 fields(1)"},
 		{"a part too deep", "", `{"x":1,"y":` + deep + `}`, "x=1 !nested too deep(1)"},
 		{"cut off", "", `{"a":1`, "!not valid JSON(1)"},
-		{"more after it", "", `{"a":1} x`, "!not valid JSON(1)"},
+		{"more after it", "", `{"a":1} x`, "a=1 !not valid JSON(1)"},
 		{"a long key", "", `{"` + strings.Repeat("k", 600) + `":1,"b":2}`, "b=2 !name too long(1)"},
-		{"not the format", "number", `{"a":1}`, "!not a number(1)"},
+		{"not the format", "number", `{"a":1}`, `~{"a":1}`},
+		{"hexadecimal ids", "", `{"id":"12e4567","sn":"00158e33","uid":"1e5","v":"1.5e3","w":"1e-3","n":5e10}`,
+			"v=1500 w=0.001 n=5e+10 id~12e4567 sn~00158e33 uid~1e5"},
+		{"a hexadecimal id alone", "", "00158e33", "~00158e33"},
+		{"several texts", "", "{\"a\":1}\n{\"a\":2}\r\n[3]", "a=1 a=2 0=3"},
+		{"one after another", "", `{"a":1}{"a":2} 3 "x"`, "a=1 a=2 =3 ~x"},
 		{"a number as JSON", "json", `5`, "=5"},
 		{"a word as JSON", "json", `on`, "!not valid JSON(1)"},
 
 		{"lines", "", "cpu,host=a,x-y=b usage=1.5,n=3i,ok=t 1800000000123456789\nmem value=2",
-			`cpu_usage{host="a", x_y="b"}=1.5@1800000000123 cpu_n{host="a", x_y="b"}=3@1800000000123 cpu_ok{host="a", x_y="b"}=1@1800000000123 mem=2`},
-		{"a bad line", "influx", "cpu value=1\nnonsense\nmem s=\"text\",v=2", "cpu=1 mem_v=2 !not a number(1) !not valid line protocol(1)"},
-		{"like lines, but not", "", "it is = 5", "!not a number(1)"},
+			`cpu_usage{host="a", "x-y"="b"}=1.5@1800000000123 cpu_n{host="a", "x-y"="b"}=3@1800000000123 cpu_ok{host="a", "x-y"="b"}=1@1800000000123 mem=2`},
+		{"a bad line", "influx", "cpu value=1\nnonsense\nmem s=\"text\",v=2", "cpu=1 mem_v=2 mem_s~text !not valid line protocol(1)"},
+		{"like lines, but not", "", "it is = 5", "~it is = 5"},
+		{"a log line", "", "error code=5", "~error code=5"},
+		{"pairs", "", "pump=on speed=3", "~pump=on speed=3"},
+		{"pairs with a semicolon", "", "t=21.6; h=41", "~t=21.6; h=41"},
+		{"a level and a text", "", "level=info,msg=x code=5 1800000000", "~level=info,msg=x code=5 1800000000"},
+		{"a colon", "", "info: code=5 1800000000", "~info: code=5 1800000000"},
+		{"a line without tags", "", "weather temperature=82 1465839830100400200", "weather_temperature=82@1465839830100"},
+		{"a line without tags and time", "influx", "weather temperature=82", "weather_temperature=82"},
 		{"not lines", "influx", "5", "!not valid line protocol(1)"},
 
 		{"too large", "", strings.Repeat(" ", MaxPayload) + "1", "!larger than 1 MiB(1)"},
@@ -102,9 +141,7 @@ func TestDecode(t *testing.T) {
 		{"too many fields", "", "[" + strings.Repeat("null,", 5) + strings.Repeat("on,", 0) + "1]", "5=1 !null(5)"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			var c content
-			c.decode(formats[test.format], []byte(test.payload))
-			if got := c.say(); got != test.want {
+			if got := decoded(Rule{Format: test.format}, "x", test.payload); got != test.want {
 				t.Errorf("%s\nwant %s", got, test.want)
 			}
 		})
@@ -114,7 +151,7 @@ func TestDecode(t *testing.T) {
 func TestManyFields(t *testing.T) {
 	for n, want := range map[int]int{maxValues: maxValues, 2 * maxValues: maxValues, 2 * maxNodes: 0} {
 		var c content
-		c.decode(formatAuto, []byte("["+strings.Repeat("1,", n-1)+"1]"))
+		c.decode(Rule{}.ready("/", 0), "x", []byte("["+strings.Repeat("1,", n-1)+"1]"))
 		if len(c.values) != want || n > maxValues && (len(c.skips) != 1 || c.skips[0].reason != tooManyFields) {
 			t.Errorf("%d values of %d, skipped %.100v", len(c.values), n, c.skips)
 		}
@@ -156,70 +193,115 @@ func TestHostile(t *testing.T) {
 
 func TestTimeKey(t *testing.T) {
 	for _, test := range []struct {
-		name, unit, payload, want string
+		name    string
+		rule    Rule
+		payload string
+		want    string
 	}{
-		{"seconds", "", `{"t":1800000000,"v":1}`, "v=1 @1800000000000"},
-		{"parts of a second", "", `{"t":1800000000.123,"v":1}`, "v=1 @1800000000123"},
-		{"milliseconds", "", `{"v":1,"t":1800000000123}`, "v=1 @1800000000123"},
-		{"microseconds", "", `{"t":1800000000123999,"v":1}`, "v=1 @1800000000123"},
-		{"nanoseconds", "", `{"t":1800000000123000000,"v":1}`, "v=1 @1800000000123"},
-		{"as text", "", `{"t":"1800000000123","v":1}`, "v=1 @1800000000123"},
-		{"with an exponent", "", `{"t":1.8e9,"v":1}`, "v=1 @1800000000000"},
-		{"RFC 3339", "", `{"t":"2027-01-15T08:00:00.123Z","v":1}`, "v=1 @1800000000123"},
-		{"RFC 3339 with an offset", "ms", `{"t":"2027-01-15 09:00:00.123456+01:00","v":1}`, "v=1 @1800000000123"},
-		{"a unit that is set", "ms", `{"t":5000,"v":1}`, "v=1 @5000"},
-		{"in another unit", "ms", `{"t":1800000000123000000,"v":1}`, "!no valid time stamp(1)"},
-		{"missing", "", `{"v":1}`, "!no valid time stamp(1)"},
-		{"null", "", `{"t":null,"v":1}`, "!null(1) !no valid time stamp(1)"},
-		{"nonsense", "", `{"t":"yesterday","v":1}`, "!no valid time stamp(1)"},
-		{"negative", "", `{"t":-1,"v":1}`, "!no valid time stamp(1)"},
-		{"beyond all", "", `{"t":1e300,"v":1}`, "!no valid time stamp(1)"},
-		{"beyond all seconds", "s", `{"t":9223372036854775807,"v":1}`, "!no valid time stamp(1)"},
-		{"not JSON", "", `5`, "!no valid time stamp(1)"},
+		{"seconds", Rule{}, `{"t":1800000000,"v":1}`, "v=1@1800000000000"},
+		{"parts of a second", Rule{}, `{"t":1800000000.123,"v":1}`, "v=1@1800000000123"},
+		{"milliseconds", Rule{}, `{"v":1,"t":1800000000123}`, "v=1@1800000000123"},
+		{"microseconds", Rule{}, `{"t":1800000000123999,"v":1}`, "v=1@1800000000123"},
+		{"nanoseconds", Rule{}, `{"t":1800000000123000000,"v":1}`, "v=1@1800000000123"},
+		{"as text", Rule{}, `{"t":"1800000000123","v":1}`, "v=1@1800000000123"},
+		{"with an exponent", Rule{}, `{"t":1.8e9,"v":1}`, "v=1@1800000000000"},
+		{"RFC 3339", Rule{}, `{"t":"2027-01-15T08:00:00.123Z","v":1}`, "v=1@1800000000123"},
+		{"with an offset", Rule{TimeUnit: "ms"}, `{"t":"2027-01-15 09:00:00.123456+01:00","v":1}`, "v=1@1800000000123"},
+		{"without a colon", Rule{}, `{"t":"2027-01-15T09:00:00.123+0100","v":1}`, "v=1@1800000000123"},
+		{"an offset of hours", Rule{}, `{"t":"2027-01-15 09:00:00 +01","v":1}`, "v=1@1800000000000"},
+		{"minutes", Rule{}, `{"t":"2027-01-15T08:00Z","v":1}`, "v=1@1800000000000"},
+		{"a comma", Rule{}, `{"t":"2027-01-15T08:00:00,123Z","v":1}`, "v=1@1800000000123"},
+		{"basic ISO 8601", Rule{}, `{"t":"20270115T080000Z","v":1}`, "v=1@1800000000000"},
+		{"a zone as a word", Rule{}, `{"t":"2027-01-15 08:00:00 UTC","v":1}`, "v=1@1800000000000"},
+		{"no zone", Rule{}, `{"t":"2027-01-15T08:00:00.5","v":1}`, "v=1@1800000000500"},
+		{"in a zone", Rule{TimeZone: "Europe/Berlin"}, `{"t":"2027-01-15 09:00:00","v":1}`, "v=1@1800000000000"},
+		{"in a zone in summer", Rule{TimeZone: "Europe/Berlin"}, `{"t":"2026-07-15T10:00","v":1}`, "v=1@1784102400000"},
+		{"its own zone", Rule{TimeZone: "Europe/Berlin"}, `{"t":"2027-01-15T08:00:00Z","v":1}`, "v=1@1800000000000"},
+		{"RFC 1123", Rule{}, `{"t":"Fri, 15 Jan 2027 08:00:00 GMT","v":1}`, "v=1@1800000000000"},
+		{"RFC 1123 with an offset", Rule{}, `{"t":"Fri, 15 Jan 2027 09:00:00 +0100","v":1}`, "v=1@1800000000000"},
+		{"a zone that is a name", Rule{}, `{"t":"2027-01-15 09:00:00 CET","v":1}`, "v=1"},
+		{"a layout", Rule{TimeLayout: "2006-01-02-15:04:05"}, `{"t":"2027-01-15-08:00:00","v":1}`, "v=1@1800000000000"},
+		{"a layout in a zone", Rule{TimeLayout: "02.01.2006 15:04", TimeZone: "Asia/Tokyo"}, `{"t":"15.01.2027 17:00","v":1}`, "v=1@1800000000000"},
+		{"a layout of digits", Rule{TimeLayout: "20060102150405"}, `{"t":20270115080000,"v":1}`, "v=1@1800000000000"},
+		{"not the layout", Rule{TimeLayout: "2006-01-02-15:04:05"}, `{"t":"2027-01-15 08:00:00","v":1}`, "v=1"},
+		{"a unit that is set", Rule{TimeUnit: "ms"}, `{"t":5000,"v":1}`, "v=1@5000"},
+		{"in another unit", Rule{TimeUnit: "ms"}, `{"t":1800000000123000000,"v":1}`, "v=1"},
+		{"missing", Rule{}, `{"v":1}`, "v=1"},
+		{"null", Rule{}, `{"t":null,"v":1}`, "v=1 !null(1)"},
+		{"nonsense", Rule{}, `{"t":"yesterday","v":1}`, "v=1"},
+		{"negative", Rule{}, `{"t":-1,"v":1}`, "v=1"},
+		{"beyond all", Rule{}, `{"t":1e300,"v":1}`, "v=1"},
+		{"beyond all seconds", Rule{TimeUnit: "s"}, `{"t":9223372036854775807,"v":1}`, "v=1"},
+		{"nested", Rule{TimeKey: "meta_at_0"}, `{"meta":{"at":[1800000000]},"v":1}`, "v=1@1800000000000"},
+		{"with dots", Rule{TimeKey: "meta.at"}, `{"meta":{"at":1800000000},"v":1}`, "v=1@1800000000000"},
+		{"a key with a dot", Rule{TimeKey: "meta.at"}, `{"meta.at":1800000000,"v":1}`, "v=1@1800000000000"},
+		{"of each record", Rule{}, `[{"t":1800000000,"v":1},{"t":1800000001,"v":2}]`, "v=1@1800000000000 v=2@1800000001000"},
+		{"of what records are in", Rule{Each: "of"}, `{"t":1800000000,"of":[{"v":1},{"t":1800000001,"v":2}]}`, "v=1@1800000000000 v=2@1800000001000"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := content{timeKey: "t", timeUnit: units[test.unit]}
-			c.decode(formatAuto, []byte(test.payload))
-			if got := c.say(); got != test.want {
+			if test.rule.TimeKey == "" {
+				test.rule.TimeKey = "t"
+			}
+			if err := test.rule.check("rules", 0); err != nil {
+				t.Fatal(err)
+			}
+			if got := decoded(test.rule, "x", test.payload); got != test.want {
 				t.Errorf("%s\nwant %s", got, test.want)
 			}
 		})
 	}
-	nested := content{timeKey: "meta_at_0"}
-	nested.decode(formatJSON, []byte(`{"meta":{"at":[1800000000]},"v":1}`))
-	if got := nested.say(); got != "v=1 @1800000000000" {
-		t.Errorf("a nested key: %s", got)
-	}
 }
 
-// FuzzDecode: whatever comes, values are finite and have their field, and what
-// is not recorded has a reason.
+// FuzzDecode: whatever comes under whatever rule, values are finite and have their
+// record, what is not recorded has a reason, and the payload stays as it is.
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{
 		"", "1", "on", "1e400", "NaN", "\xff", `{"a":{"b":[1,"x",null,true]},"t":1800000000}`, `{"t":"2027-01-15T08:00:00Z","v":1}`,
 		"[[[[[[[[", `"\ud800"`, `{"a":1`, "cpu,host=a value=1i 1800000000000000000", "cpu value=1\nmem value=2", `{"\"":0}`, "{\"a\":\"\\u00", "- 1",
+		`[{"id":"a","tags":{"x":1},"v":1},{"id":true,"v":2}] {}`, `{"metrics":[{"name":"a","tags":{"b":"c"},"fields":{"d":1},"timestamp":1}]}`,
+		`{"D":[{"ts":1,"values":{"a":1}}]}`, `{"timestamp":1,"values":[{"id":"a","v":1,"q":true,"t":1}]}`, "\xd9\xd9\xf7\xa1aa\x01", "\x1f\x8b\x08",
+		"\x08\x01\x12\x0b\x0a\x04temp\x20\x09\x18\x05", "21,5 °C",
 	} {
 		for i := range len(formats) {
-			f.Add(i, []byte(seed), "t", int64(0))
+			f.Add(i, []byte(seed), "spBv1.0/g/DDATA/n/d", "t", "id", "tags.*", "data", `(?P<a>[0-9,]+)`)
 		}
-		f.Add(0, []byte(seed), "", int64(1e6))
+		f.Add(0, []byte(seed), "x", "", "", "", "", "")
 	}
-	f.Fuzz(func(t *testing.T, kind int, payload []byte, timeKey string, unit int64) {
-		switch unit {
-		case 0, 1, 1e3, 1e6, 1e9:
-		default:
-			unit = 0
+	f.Fuzz(func(t *testing.T, kind int, payload []byte, topic, timeKey, label, labels, each, re string) {
+		names := slices.Sorted(maps.Keys(formats))
+		r := Rule{Format: names[uint(kind)%uint(len(names))], TimeKey: timeKey, Each: each, Regexp: re}
+		for _, key := range []string{label, labels} {
+			if key != "" {
+				r.LabelKeys = append(r.LabelKeys, key)
+			}
 		}
-		c := content{timeKey: timeKey, timeUnit: unit}
+		if r.Format == "influx" || r.Format == "number" {
+			r.TimeKey = ""
+		}
+		if r.check("rules", 0) != nil {
+			return
+		}
+		var c content
 		before := string(payload)
-		c.decode(format(uint(kind)%4), payload)
+		c.decode(r.ready("/", 0), topic, payload)
 		if string(payload) != before {
 			t.Fatal("the payload was changed")
 		}
 		for i := range c.values {
 			v := &c.values[i]
 			if math.IsNaN(v.v) || math.IsInf(v.v, 0) {
-				t.Errorf("%s is %v", c.field(v), v.v)
+				t.Errorf("%s is %v", c.span(v.field), v.v)
+			}
+			if !c.records[v.record].filled {
+				t.Errorf("%s is in a record without numbers", c.span(v.field))
+			}
+		}
+		for i, r := range c.records {
+			if int(r.parent) >= i {
+				t.Errorf("record %d is in %d", i, r.parent)
+			}
+			if r.timed && (r.t < minTime || r.t > maxTime) && !c.keyless {
+				t.Errorf("the time is %d", r.t)
 			}
 		}
 		for _, s := range c.skips {
@@ -227,14 +309,12 @@ func FuzzDecode(f *testing.F) {
 				t.Errorf("skipped: %+v", s)
 			}
 		}
-		if c.timed && (c.t < minTime || c.t > maxTime) {
-			t.Errorf("the time is %d", c.t)
-		}
 		// Again into what is used already: the same.
-		again := c
-		again.decode(format(uint(kind)%4), payload)
-		if a, b := c.say(), again.say(); a != b {
-			t.Errorf("%s\nthen %s", a, b)
+		if !isSparkplug(topic) {
+			said := c.said()
+			if c.decode(r.ready("/", 0), topic, payload); c.said() != said {
+				t.Errorf("%s\nthen %s", said, c.said())
+			}
 		}
 	})
 }

@@ -3,16 +3,10 @@ package message
 import (
 	"cmp"
 	"context"
-	"fmt"
-	"maps"
 	"math"
 	"slices"
-	"strings"
 	"sync"
 	"time"
-
-	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/defence"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
@@ -43,18 +37,13 @@ const (
 	retry = time.Second
 	// grace is how long what is left may take to be committed at the end.
 	grace = 500 * time.Millisecond
-	// maxFrom is the longest topic that becomes a label, in bytes.
-	maxFrom = 1024
 )
 
 // Decoder makes samples of messages and commits them to a sink. Its methods may
 // be called from any goroutine.
 type Decoder struct {
 	sink      Sink
-	format    format
-	pattern   *pattern
-	metric    template
-	labels    map[string]string
+	rules     []*rule // the first that a topic fits is for it
 	separator string
 
 	mu      sync.Mutex
@@ -73,7 +62,8 @@ type Decoder struct {
 	topics  map[string]*topic
 	aliases int // fields of all topics
 	table   *series.Table
-	number  uint64 // of the message
+	number  uint64 // of what may have each series once
+	key     []byte
 
 	timed bool             // messages have their own time
 	own   series.Watermark // of such times
@@ -99,27 +89,21 @@ type pending struct {
 	committed int // how many of samples are
 }
 
-// topic is what is known about one topic.
-type topic struct {
-	namer
-	fields map[string]*series.Series
-}
-
 // New returns a decoder of messages whose topics have levels that are separated
 // by separator. The rules must have passed Check.
 func New(r Rules, separator string, sink Sink) *Decoder {
 	d := &Decoder{
-		sink: sink, format: formats[r.Format], labels: maps.Clone(r.Labels), separator: separator,
+		sink: sink, separator: separator,
 		full: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
 		pending: &pending{skipped: make(map[string]uint64)},
 		topics:  make(map[string]*topic), table: series.NewTable(cmp.Or(r.MaxSeries, DefaultMaxSeries)),
 		examples: make(map[string]string),
 	}
 	d.room = sync.NewCond(&d.mu)
-	d.content.timeKey, d.content.timeUnit = r.TimeKey, units[r.TimeUnit]
-	d.timed = r.TimeKey != ""
-	d.pattern, _ = parsePattern(r.Pattern, separator)
-	d.metric, _ = parseTemplate(r.Metric)
+	for _, one := range append(slices.Clone(r.Topics), r.Rule) {
+		d.rules = append(d.rules, one.ready(separator, r.Version))
+		d.timed = d.timed || one.TimeKey != ""
+	}
 	return d
 }
 
@@ -183,155 +167,6 @@ func wake(c chan struct{}) {
 	case c <- struct{}{}:
 	default:
 	}
-}
-
-func (d *Decoder) skip(reason string, count uint64, from, field, text string) {
-	d.pending.skipped[reason] += count
-	if _, ok := d.examples[reason]; ok {
-		return
-	}
-	parts := slices.DeleteFunc([]string{from, field, text}, func(s string) bool { return s == "" })
-	d.examples[reason] = example([]byte(strings.Join(parts, " ")))
-}
-
-func (d *Decoder) add(from string, payload []byte, received time.Time, own bool) {
-	d.number++
-	c := &d.content
-	c.decode(d.format, payload)
-	for _, s := range c.skips {
-		d.skip(s.reason, s.count, from, s.field, s.text)
-	}
-	if len(c.values) == 0 {
-		return
-	}
-	t := d.topics[from]
-	if t == nil {
-		var reason string
-		if t, reason = d.newTopic(from); t == nil {
-			d.skip(reason, uint64(len(c.values)), from, "", "")
-			return
-		}
-	}
-	var at int64
-	arrived, stamped := false, false
-	switch {
-	case c.timed:
-		at = c.t
-	case own:
-		at = received.UnixMilli()
-	default:
-		at, arrived = d.arrival.at(d.believed(received)), true
-	}
-	for i := range c.values {
-		v := &c.values[i]
-		s := d.find(t, from, v, received)
-		if s == nil {
-			continue
-		}
-		if s.Message == d.number {
-			d.skip(sameName, 1, from, s.Labels.Get(model.MetricNameLabel), "")
-			continue
-		}
-		s.Message = d.number
-		stamp := at
-		switch {
-		case v.timed:
-			stamp = v.t
-			d.timed = true
-			d.own.Add(stamp, received)
-		case !arrived:
-			stamped = true
-		}
-		s.Used = received
-		d.pending.samples = append(d.pending.samples, recorder.Sample{Series: &s.Series, T: stamp, V: v.v, Arrived: arrived && !v.timed})
-	}
-	if stamped {
-		d.timed = true
-		d.own.Add(at, received)
-	}
-}
-
-// watermark is up to where all has been added.
-func (d *Decoder) watermark() int64 {
-	if !d.timed {
-		return d.arrival.at(d.believed(time.Now())) - 1
-	}
-	return d.own.Time()
-}
-
-// believed returns the time of an arrival by the clock that is believed: this
-// machine's may have been set forward. Most messages do without another look.
-func (d *Decoder) believed(received time.Time) time.Time {
-	wall := received.Round(0)
-	if since := wall.Sub(d.looked); since < 0 || since > interval {
-		d.looked, d.off = wall, d.sink.Now().Sub(time.Now().Round(0)).Round(time.Second)
-	}
-	return received.Add(d.off)
-}
-
-// newTopic returns what from stands for, or why nothing of it is recorded.
-func (d *Decoder) newTopic(from string) (*topic, string) {
-	switch {
-	case len(from) > maxFrom:
-		return nil, tooLong
-	case !model.LabelValue(from).IsValid():
-		return nil, notUTF8
-	}
-	found, last, ok := d.pattern.match(from, d.separator)
-	if !ok {
-		return nil, notInPattern
-	}
-	all := make(map[string]string, len(found)+len(d.labels)+1)
-	if !d.pattern.whole() {
-		name := "topic"
-		if d.separator == "." {
-			name = "subject"
-		}
-		all[name] = from
-	}
-	for _, l := range found {
-		all[l.Name] = l.Value
-	}
-	maps.Copy(all, d.labels)
-	t := &topic{namer: namer{metric: d.metric, last: last}, fields: make(map[string]*series.Series)}
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		t.labels = append(t.labels, labels.Label{Name: name, Value: all[name]})
-	}
-	return t, ""
-}
-
-// find returns the series of a value, nil if there can be none.
-func (d *Decoder) find(t *topic, from string, v *value, now time.Time) *series.Series {
-	key := d.content.field(v)
-	if s := t.fields[string(key)]; s != nil && !s.Gone() {
-		return s
-	}
-	field, tags := string(key), []labels.Label(nil)
-	if v.line {
-		field, tags = lineParts(field)
-	}
-	lbls, ok := t.series(field, tags)
-	if !ok {
-		d.skip(noName, 1, from, field, "")
-		return nil
-	}
-	s := d.table.Find(from, lbls, now)
-	if s == nil {
-		d.skip(tooMany, 1, from, field, fmt.Sprintf("(the input may write to %d)", d.table.Max()))
-		return nil
-	}
-	// Many topics may lead to one series. What is remembered of them must not
-	// grow for ever.
-	if d.aliases >= 2*d.table.Max()+1000 {
-		d.topics, d.aliases = make(map[string]*topic), 0
-		t.fields = make(map[string]*series.Series)
-	}
-	if len(t.fields) == 0 {
-		d.topics[strings.Clone(from)] = t
-	}
-	t.fields[string(key)] = s
-	d.aliases++
-	return s
 }
 
 // Run commits what was added until ctx ends, and then within a second what is

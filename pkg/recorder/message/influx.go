@@ -3,73 +3,96 @@ package message
 import (
 	"bytes"
 	"math"
-	"strings"
 	"time"
-
-	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/lineprotocol"
 )
 
-// looksLikeLines tells line protocol from other text, cheaply: there is a field
-// set.
-func looksLikeLines(text []byte) bool {
-	i := bytes.IndexByte(text, ' ')
-	return i > 0 && bytes.IndexByte(text[i:], '=') > 0
+// looksLikeLines tells line protocol from other text, cheaply. Log lines and pairs of
+// keys and values are often valid line protocol that was never meant: a measurement
+// has none of = : ;, and a line has tags or a time stamp.
+func (c *content) looksLikeLines(text []byte) bool {
+	line, _, _ := bytes.Cut(text, []byte("\n"))
+	space := unescaped(line, " ")
+	if space <= 0 || bytes.IndexByte(line[space:], '=') < 0 {
+		return false
+	}
+	if c.rule.version1 {
+		return true
+	}
+	comma := unescaped(line[:space], ",")
+	measurement := line[:space]
+	if comma > 0 {
+		measurement = line[:comma]
+	}
+	if bytes.ContainsAny(measurement, "=:;") {
+		return false
+	}
+	return comma > 0 || isStamp(line[bytes.LastIndexByte(line, ' ')+1:])
 }
 
-// What separates the parts of a line's key. Neither is in valid text.
-const (
-	partEnd = 0xFF
-	nameEnd = 0xFE
-)
+// unescaped returns where the first of some characters is that no backslash stands
+// before, -1 if there is none.
+func unescaped(b []byte, chars string) int {
+	for i := 0; i < len(b); i++ {
+		switch {
+		case b[i] == '\\':
+			i++
+		case bytes.IndexByte([]byte(chars), b[i]) >= 0:
+			return i
+		}
+	}
+	return -1
+}
 
-// maxKey is the longest such key, in bytes.
-const maxKey = 4096
+// isStamp reports whether a text can be the time stamp of a line: a number of
+// seconds at least.
+func isStamp(text []byte) bool {
+	text = bytes.TrimSpace(text)
+	for _, c := range text {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(text) >= len("1000000000")
+}
 
-// lines reads line protocol. The field of such a value is a key of which
-// lineParts makes its name and tags, once for each series.
+// lines reads line protocol: a record for each line, a group of fields for each
+// measurement.
 func (c *content) lines(text []byte) {
-	errs := lineprotocol.Decode(text, time.Duration(c.timeUnit), func(p lineprotocol.Point) {
-		if p.Strings > 0 {
-			c.skips = skipped(c.skips, notANumber, uint64(p.Strings), p.Measurement, p.Text)
+	c.keyless = true
+	guessed := c.rule.format == formatAuto
+	first := true
+	errs := lineprotocol.Decode(text, time.Duration(c.rule.times.unit), func(p lineprotocol.Point) {
+		if !first && !c.begin(-1, c.rec+1) {
+			return
+		}
+		first = false
+		if p.Timed {
+			c.stamped(p.T)
+		}
+		for _, tag := range p.Tags {
+			c.label(tag.Name, tag.Value)
+		}
+		for _, text := range p.Texts {
+			c.path = grouped(c.path[:0], p.Measurement, text.Name)
+			c.say(c.path, text.Value)
 		}
 		for _, f := range p.Fields {
+			c.path = grouped(c.path[:0], p.Measurement, f.Name)
 			if math.IsNaN(f.Value) || math.IsInf(f.Value, 0) {
-				c.skip(notFinite, f.Name, nil)
+				c.skip(notFinite, c.path, nil)
 				continue
 			}
-			c.path = append(append(append(c.path[:0], p.Measurement...), partEnd), f.Name...)
-			for _, tag := range p.Tags {
-				c.path = append(append(append(append(c.path, partEnd), tag.Name...), nameEnd), tag.Value...)
-			}
-			if len(c.path) > maxKey {
-				c.skip(tooLong, p.Measurement, nil)
-				continue
-			}
-			before := len(c.values)
 			c.add(c.path, f.Value)
-			if len(c.values) > before {
-				v := &c.values[before]
-				v.line, v.t, v.timed = true, p.T, p.Timed
-			}
 		}
 	})
+	if guessed && len(c.values) == 0 {
+		c.skips, c.texts = c.skips[:0], c.texts[:0]
+		c.say(nil, text)
+		return
+	}
 	for _, err := range errs {
 		c.skips = skipped(c.skips, notLines, uint64(err.Lines), nil, []byte(err.Error()))
 	}
-}
-
-func lineParts(key string) (field string, tags []labels.Label) {
-	measurement, rest, _ := strings.Cut(key, string([]byte{partEnd}))
-	field, rest, more := strings.Cut(rest, string([]byte{partEnd}))
-	for more {
-		var tag string
-		tag, rest, more = strings.Cut(rest, string([]byte{partEnd}))
-		name, value, _ := strings.Cut(tag, string([]byte{nameEnd}))
-		if name = lineprotocol.LabelName([]byte(name)); name != "" {
-			tags = append(tags, labels.Label{Name: name, Value: value})
-		}
-	}
-	return lineprotocol.MetricName([]byte(measurement), []byte(field)), tags
 }

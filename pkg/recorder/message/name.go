@@ -8,6 +8,8 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/naming"
 )
 
 // pattern tells which levels of a topic are labels.
@@ -161,47 +163,82 @@ func (t template) render(value func(name string) string) string {
 	return b.String()
 }
 
-// metricName makes s a valid name of a metric, "" if nothing of it is left.
-func metricName(s string) string {
-	name := []byte(s)
-	usable := false
-	out := name[:0]
-	for _, c := range name {
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
-			usable = true
-			out = append(out, c)
-		case c >= 0x80 && c < 0xC0: // the rest of a rune that is an _ already
-		default:
-			out = append(out, '_')
-		}
+// variables are the names between the braces.
+func (t template) variables() []string {
+	var names []string
+	for i := 1; i < len(t); i += 2 {
+		names = append(names, t[i])
 	}
-	if !usable {
-		return ""
-	}
-	if out[0] >= '0' && out[0] <= '9' {
-		return "_" + string(out)
-	}
-	return string(out)
+	return names
 }
 
 // namer names the series of one topic.
 type namer struct {
-	metric template
-	labels []labels.Label // from the pattern, the topic and the rules, sorted
-	last   string
+	metric   template
+	labels   []labels.Label // from the pattern, the topic and the rules, sorted
+	last     string
+	version1 bool
+}
+
+func (n *namer) metricName(s string) string {
+	if n.version1 {
+		return naming.ClassicMetric(s)
+	}
+	return naming.Metric(s)
+}
+
+// canonical is the same for the fields that are the message itself, however senders
+// write it.
+func (n *namer) canonical(field string) string {
+	if n.metric == nil && (field == "value" || field == "val") {
+		return ""
+	}
+	return field
+}
+
+// tags gives the labels of a record their names, or says why there can be none.
+func (n *namer) tags(all []labels.Label) ([]labels.Label, string) {
+	if n.version1 {
+		var named []labels.Label
+		for _, t := range all {
+			if name := naming.ClassicLabel(t.Name); name != "" {
+				named = append(named, labels.Label{Name: name, Value: t.Value})
+			}
+		}
+		return named, ""
+	}
+	// A record has the labels of what it is in, and its own instead of these.
+	var own []labels.Label
+	for i, t := range all {
+		if !slices.ContainsFunc(all[i+1:], func(later labels.Label) bool { return later.Name == t.Name }) {
+			own = append(own, t)
+		}
+	}
+	named, err := naming.Labels(own)
+	switch {
+	case errors.Is(err, naming.ErrTwice):
+		return nil, twoLabels
+	case err != nil:
+		return nil, noName
+	}
+	return named, ""
 }
 
 // series returns the labels of the series of a field, "" for the message itself,
-// with tags, which yield to what the rules say.
-func (n *namer) series(field string, tags []labels.Label) (labels.Labels, bool) {
+// with those of its record, which yield to what the rules say; or why there can be
+// none.
+func (n *namer) series(field string, of []labels.Label) (labels.Labels, string) {
+	tags, reason := n.tags(of)
+	if reason != "" {
+		return labels.EmptyLabels(), reason
+	}
 	if n.metric == nil {
-		level := metricName(n.last)
+		level := n.metricName(n.last)
 		if level == "" {
 			level = "value" // no two topics are one series all the same
 		}
 		switch {
-		case field == "", field == "value", field == "val":
+		case n.canonical(field) == "":
 			field = level
 		case field[0] >= '0' && field[0] <= '9': // of an array
 			field = level + "_" + field
@@ -222,9 +259,9 @@ func (n *namer) series(field string, tags []labels.Label) (labels.Labels, bool) 
 			return ""
 		}), "_")
 	}
-	name := metricName(field)
+	name := n.metricName(field)
 	if name == "" {
-		return labels.EmptyLabels(), false
+		return labels.EmptyLabels(), noName
 	}
 	b := labels.NewBuilder(labels.EmptyLabels())
 	for _, t := range tags {
@@ -234,5 +271,5 @@ func (n *namer) series(field string, tags []labels.Label) (labels.Labels, bool) 
 		b.Set(l.Name, l.Value) // an empty one takes it away
 	}
 	b.Set(model.MetricNameLabel, name)
-	return b.Labels(), true
+	return b.Labels(), ""
 }

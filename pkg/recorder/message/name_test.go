@@ -21,33 +21,37 @@ func TestSeriesNames(t *testing.T) {
 		{"a field called value", slash, "value", Rules{}, `temperature{topic="plant/7/boiler/temperature"}`},
 		{"of an array", slash, "0_x", Rules{}, `temperature_0_x{topic="plant/7/boiler/temperature"}`},
 		{"one level", "temperature", "", Rules{}, `temperature{topic="temperature"}`},
-		{"odd letters", "a/b-c d.é", "", Rules{}, `b_c_d__{topic="a/b-c d.é"}`},
+		{"odd letters", "a/b-c d.é", "", Rules{}, `b_c_d_é{topic="a/b-c d.é"}`},
+		{"odd letters, as before", "a/b-c d.é", "", Rules{Version: Version1}, `b_c_d__{topic="a/b-c d.é"}`},
 		{"a number for a level", "a/42", "", Rules{}, `_42{topic="a/42"}`},
 		{"empty levels", "/a//", "", Rules{}, `a{topic="/a//"}`},
 		{"only empty levels", "//", "", Rules{}, `value{topic="//"}`},
-		{"nothing usable", "a/温度", "", Rules{}, `value{topic="a/温度"}`},
-		{"no usable field", "a", "温度", Rules{}, "none"},
+		{"another script", "a/温度", "", Rules{}, `温度{topic="a/温度"}`},
+		{"another script, as before", "a/温度", "", Rules{Version: Version1}, `value{topic="a/温度"}`},
+		{"a field in another script", "a", "温度", Rules{}, `温度{topic="a"}`},
+		{"no usable level", "a/°", "", Rules{}, `value{topic="a/°"}`},
+		{"no usable field", "a", "°", Rules{}, "none"},
 
-		{"a pattern", slash, "", Rules{Pattern: "plant/+line/+part/temperature"}, `temperature{line="7", part="boiler"}`},
-		{"a pattern to the end", slash, "", Rules{Pattern: "plant/+line/+part/+what"}, `plant{line="7", part="boiler", what="temperature"}`},
-		{"only labels", "7/boiler", "", Rules{Pattern: "+line/+part"}, `value{line="7", part="boiler"}`},
-		{"only labels, with a field", "7/boiler", "t", Rules{Pattern: "+line/+part"}, `t{line="7", part="boiler"}`},
-		{"a wildcard without a name", slash, "", Rules{Pattern: "plant/+line/+/temperature"},
+		{"a pattern", slash, "", Rules{Rule: Rule{Pattern: "plant/+line/+part/temperature"}}, `temperature{line="7", part="boiler"}`},
+		{"a pattern to the end", slash, "", Rules{Rule: Rule{Pattern: "plant/+line/+part/+what"}}, `plant{line="7", part="boiler", what="temperature"}`},
+		{"only labels", "7/boiler", "", Rules{Rule: Rule{Pattern: "+line/+part"}}, `value{line="7", part="boiler"}`},
+		{"only labels, with a field", "7/boiler", "t", Rules{Rule: Rule{Pattern: "+line/+part"}}, `t{line="7", part="boiler"}`},
+		{"a wildcard without a name", slash, "", Rules{Rule: Rule{Pattern: "plant/+line/+/temperature"}},
 			`temperature{line="7", topic="plant/7/boiler/temperature"}`},
-		{"the rest", slash, "", Rules{Pattern: "plant/+line/#"}, `temperature{line="7", topic="plant/7/boiler/temperature"}`},
-		{"the rest with a name", slash, "", Rules{Pattern: "plant/+line/#rest"}, `plant{line="7", rest="boiler/temperature"}`},
-		{"the rest is nothing", "plant/7", "", Rules{Pattern: "plant/+line/#"}, `plant{line="7", topic="plant/7"}`},
-		{"an empty level", "plant//x", "", Rules{Pattern: "plant/+line/+part"}, `plant{part="x"}`},
-		{"another text", "works/7", "", Rules{Pattern: "plant/+line"}, "does not fit"},
-		{"too short", "plant", "", Rules{Pattern: "plant/+line"}, "does not fit"},
-		{"too long", "plant/7/8", "", Rules{Pattern: "plant/+line"}, "does not fit"},
+		{"the rest", slash, "", Rules{Rule: Rule{Pattern: "plant/+line/#"}}, `temperature{line="7", topic="plant/7/boiler/temperature"}`},
+		{"the rest with a name", slash, "", Rules{Rule: Rule{Pattern: "plant/+line/#rest"}}, `plant{line="7", rest="boiler/temperature"}`},
+		{"the rest is nothing", "plant/7", "", Rules{Rule: Rule{Pattern: "plant/+line/#"}}, `plant{line="7", topic="plant/7"}`},
+		{"an empty level", "plant//x", "", Rules{Rule: Rule{Pattern: "plant/+line/+part"}}, `plant{part="x"}`},
+		{"another text", "works/7", "", Rules{Rule: Rule{Pattern: "plant/+line"}}, "does not fit"},
+		{"too short", "plant", "", Rules{Rule: Rule{Pattern: "plant/+line"}}, "does not fit"},
+		{"too long", "plant/7/8", "", Rules{Rule: Rule{Pattern: "plant/+line"}}, "does not fit"},
 
-		{"a rule", slash, "raw", Rules{Pattern: "plant/+line/+part/+what", Metric: "{{part}}_{{what}}_{{ field }}"},
+		{"a rule", slash, "raw", Rules{Rule: Rule{Pattern: "plant/+line/+part/+what", Metric: "{{part}}_{{what}}_{{ field }}"}},
 			`boiler_temperature_raw{line="7", part="boiler", what="temperature"}`},
-		{"a rule without a field", slash, "", Rules{Metric: "x_{{level}}_{{field}}"}, `x_temperature{topic="plant/7/boiler/temperature"}`},
-		{"a fixed name", slash, "", Rules{Metric: "celsius"}, `celsius{topic="plant/7/boiler/temperature"}`},
-		{"fixed labels", slash, "", Rules{Labels: map[string]string{"site": "a", "topic": ""}}, `temperature{site="a"}`},
-		{"a fixed label in a rule", slash, "", Rules{Metric: "{{site}}_{{level}}", Labels: map[string]string{"site": "a"}},
+		{"a rule without a field", slash, "", Rules{Rule: Rule{Metric: "x_{{level}}_{{field}}"}}, `x_temperature{topic="plant/7/boiler/temperature"}`},
+		{"a fixed name", slash, "", Rules{Rule: Rule{Metric: "celsius"}}, `celsius{topic="plant/7/boiler/temperature"}`},
+		{"fixed labels", slash, "", Rules{Rule: Rule{Labels: map[string]string{"site": "a", "topic": ""}}}, `temperature{site="a"}`},
+		{"a fixed label in a rule", slash, "", Rules{Rule: Rule{Metric: "{{site}}_{{level}}", Labels: map[string]string{"site": "a"}}},
 			`a_temperature{site="a", topic="plant/7/boiler/temperature"}`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -62,11 +66,11 @@ func TestSeriesNames(t *testing.T) {
 				}
 				return
 			}
-			lbls, ok := topic.series(test.field, nil)
+			lbls, reason := topic.series(test.field, nil)
 			got := "none"
-			if ok {
+			if reason == "" {
 				got = series.Text(lbls)
-				if !model.LegacyValidation.IsValidMetricName(lbls.Get(model.MetricNameLabel)) {
+				if !model.UTF8Validation.IsValidMetricName(lbls.Get(model.MetricNameLabel)) {
 					t.Errorf("%s is not a valid name", got)
 				}
 			}
@@ -75,7 +79,7 @@ func TestSeriesNames(t *testing.T) {
 			}
 		})
 	}
-	subject, _ := New(Rules{Pattern: "plant.*line.>"}, ".", nil).newTopic("plant.7.a.b")
+	subject, _ := New(Rules{Rule: Rule{Pattern: "plant.*line.>"}}, ".", nil).newTopic("plant.7.a.b")
 	if lbls, _ := subject.series("", nil); series.Text(lbls) != `b{line="7", subject="plant.7.a.b"}` {
 		t.Errorf("a subject: %s", series.Text(lbls))
 	}
@@ -88,22 +92,21 @@ func TestCheck(t *testing.T) {
 		want  string // part of the error
 	}{
 		{"nothing", Rules{}, ""},
-		{"all", Rules{Format: "json", Pattern: "a/+b/#c", Metric: "x_{{b}}_{{field}}", TimeKey: "t", TimeUnit: "ns",
-			Labels: map[string]string{"d": "e"}, MaxSeries: 5}, ""},
-		{"for subjects", Rules{Pattern: "a.*b.>"}, ""},
-		{"format", Rules{Format: "xml"}, `rules.format: "xml" is none of`},
-		{"unit", Rules{TimeUnit: "min"}, `rules.timeUnit: "min"`},
-		{"key without JSON", Rules{Format: "number", TimeKey: "t"}, "rules.timeKey: only JSON has keys"},
+		{"all", Rules{MaxSeries: 5, Rule: Rule{Format: "json", Pattern: "a/+b/#c", Metric: "x_{{b}}_{{field}}", TimeKey: "t", TimeUnit: "ns", Labels: map[string]string{"d": "e"}}}, ""},
+		{"for subjects", Rules{Rule: Rule{Pattern: "a.*b.>"}}, ""},
+		{"format", Rules{Rule: Rule{Format: "xml"}}, `rules.format: "xml" is none of`},
+		{"unit", Rules{Rule: Rule{TimeUnit: "min"}}, `rules.timeUnit: "min"`},
+		{"key without JSON", Rules{Rule: Rule{Format: "number", TimeKey: "t"}}, "rules.timeKey: only JSON has keys"},
 		{"limit", Rules{MaxSeries: -1}, "rules.maxSeries"},
-		{"label", Rules{Labels: map[string]string{"__name__": "x"}}, `rules.labels: "__name__"`},
-		{"value", Rules{Labels: map[string]string{"a": "\xff"}}, "not valid UTF-8"},
-		{"label of the pattern", Rules{Pattern: "+a", Labels: map[string]string{"a": "x"}}, "label of the pattern already"},
-		{"pattern's label", Rules{Pattern: "a/+1"}, `rules.pattern: "1" cannot be`},
-		{"label twice", Rules{Pattern: "+a/+a"}, "twice"},
-		{"rest in the middle", Rules{Pattern: "a/#/b"}, "must be the last"},
-		{"wildcard in a level", Rules{Pattern: "a/b+"}, "a level is either"},
-		{"open braces", Rules{Metric: "{{a"}, "rules.metric: {{ without }}"},
-		{"variable", Rules{Metric: "{{a b}}"}, "rules.metric: {{a b}}"},
+		{"label", Rules{Rule: Rule{Labels: map[string]string{"__name__": "x"}}}, `rules.labels: "__name__"`},
+		{"value", Rules{Rule: Rule{Labels: map[string]string{"a": "\xff"}}}, "not valid UTF-8"},
+		{"label of the pattern", Rules{Rule: Rule{Pattern: "+a", Labels: map[string]string{"a": "x"}}}, "label of the pattern already"},
+		{"pattern's label", Rules{Rule: Rule{Pattern: "a/+1"}}, `rules.pattern: "1" cannot be`},
+		{"label twice", Rules{Rule: Rule{Pattern: "+a/+a"}}, "twice"},
+		{"rest in the middle", Rules{Rule: Rule{Pattern: "a/#/b"}}, "must be the last"},
+		{"wildcard in a level", Rules{Rule: Rule{Pattern: "a/b+"}}, "a level is either"},
+		{"open braces", Rules{Rule: Rule{Metric: "{{a"}}, "rules.metric: {{ without }}"},
+		{"variable", Rules{Rule: Rule{Metric: "{{a b}}"}}, "rules.metric: {{a b}}"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			err := test.rules.Check()
@@ -120,7 +123,7 @@ func FuzzNames(f *testing.F) {
 	f.Add("//", "+a/+b/+c", "", "")
 	f.Add("a/温度/\xff", "#rest", "{{rest}}", "0")
 	f.Fuzz(func(t *testing.T, from, pattern, metric, field string) {
-		r := Rules{Pattern: pattern, Metric: metric}
+		r := Rules{Rule: Rule{Pattern: pattern, Metric: metric}}
 		if r.Check() != nil {
 			return
 		}
@@ -131,14 +134,14 @@ func FuzzNames(f *testing.F) {
 			}
 			return
 		}
-		lbls, ok := topic.series(field, nil)
-		if !ok {
+		lbls, none := topic.series(field, nil)
+		if none != "" {
 			return
 		}
-		if !model.LegacyValidation.IsValidMetricName(lbls.Get(model.MetricNameLabel)) {
+		if !model.UTF8Validation.IsValidMetricName(lbls.Get(model.MetricNameLabel)) {
 			t.Errorf("the name of %v", lbls)
 		}
-		if !lbls.IsValid(model.LegacyValidation) {
+		if !lbls.IsValid(model.UTF8Validation) {
 			t.Errorf("%v is not valid", lbls)
 		}
 	})

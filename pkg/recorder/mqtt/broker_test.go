@@ -259,7 +259,7 @@ func TestOneTopicTwice(t *testing.T) {
 	m := broker.StartMosquitto(t)
 	in := func(name string) recorder.Input {
 		return newInput(t, Config{Name: name, URL: "tcp://" + m.Address(), Topics: []string{"plant/t"},
-			Rules: message.Rules{Labels: map[string]string{"input": name, "topic": ""}}}, none)
+			Rules: message.Rules{Rule: message.Rule{Labels: map[string]string{"input": name, "topic": ""}}}}, none)
 	}
 	one := Record(t, t.TempDir(), in("a"), in("b"))
 	defer one.Close(t)

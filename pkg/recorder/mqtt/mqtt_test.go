@@ -34,7 +34,7 @@ func TestConformance(t *testing.T) {
 	} {
 		for _, version := range versions {
 			t.Run(name+" "+version, func(t *testing.T) {
-				c := Config{Version: version, Topics: []string{"plant/#"}, Rules: message.Rules{TimeKey: "t"}}
+				c := Config{Version: version, Topics: []string{"plant/#"}, Rules: message.Rules{Rule: message.Rule{TimeKey: "t"}}}
 				if name == "mochi" {
 					// Its lists of what is under way with QoS 1 can lock one another out.
 					c.QoS = new(int)

@@ -57,7 +57,7 @@ func guests(o *server.Options) {
 
 func TestConformance(t *testing.T) {
 	for name, c := range map[string]Config{
-		"subjects":  {Subjects: []string{"plant.>"}, Rules: message.Rules{TimeKey: "t"}},
+		"subjects":  {Subjects: []string{"plant.>"}, Rules: message.Rules{Rule: message.Rule{TimeKey: "t"}}},
 		"JetStream": {Stream: "PLANT"},
 	} {
 		t.Run(name, func(t *testing.T) {

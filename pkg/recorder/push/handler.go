@@ -1,6 +1,9 @@
 package push
 
 import (
+	"bufio"
+	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -116,10 +119,13 @@ func (r *run) body(w http.ResponseWriter, req *http.Request, allowed string) ([]
 		fail(w, http.StatusUnsupportedMediaType, fmt.Sprintf("the content encoding %q is not known here: use %s, or none", encoding, allowed))
 		return nil, false
 	}
+	from := bufio.NewReader(cmp.Or[io.Reader](req.Body, http.NoBody))
 	if allowed == "snappy" {
 		encoding = allowed // the standard has no other, and some do not say so
+	} else if magic, _ := from.Peek(3); bytes.Equal(magic, []byte{0x1f, 0x8b, 0x08}) {
+		encoding = "gzip" // a proxy may have taken the header away
 	}
-	b, err := r.read(req.Body, encoding)
+	b, err := r.read(from, encoding)
 	switch {
 	case errors.Is(err, errTooLarge):
 		fail(w, http.StatusRequestEntityTooLarge, fmt.Sprintf(
@@ -131,9 +137,6 @@ func (r *run) body(w http.ResponseWriter, req *http.Request, allowed string) ([]
 }
 
 func (r *run) read(from io.Reader, encoding string) ([]byte, error) {
-	if from == nil {
-		from = http.NoBody
-	}
 	if encoding == "gzip" {
 		z, err := gzip.NewReader(io.LimitReader(from, r.config.MaxBytes+1))
 		if err != nil {
@@ -219,6 +222,8 @@ const (
 	notLines      = "not valid line protocol"
 	notANumber    = "not a number"
 	noName        = "no usable name"
+	twoTags       = "two tags, one name"
+	twoFields     = "two fields, one name"
 	tooManySeries = "too many series"
 	badLabels     = "labels that are not valid"
 	histograms    = "native histogram"

@@ -1,31 +1,41 @@
 package push
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/lineprotocol"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/naming"
 )
 
-// precisions are those of InfluxDB 1 and 2.
+// precisions are those of InfluxDB 1, 2 and 3; 0 is by magnitude.
 var precisions = map[string]time.Duration{
 	"": time.Nanosecond, "n": time.Nanosecond, "ns": time.Nanosecond,
 	"u": time.Microsecond, "us": time.Microsecond, "µ": time.Microsecond, "µs": time.Microsecond,
 	"ms": time.Millisecond, "s": time.Second, "m": time.Minute, "h": time.Hour,
+	"nanosecond": time.Nanosecond, "microsecond": time.Microsecond, "millisecond": time.Millisecond, "second": time.Second, "auto": 0,
 }
 
 // influx answers a request with line protocol.
 func (r *run) influx(w http.ResponseWriter, req *http.Request) {
 	precision, ok := precisions[req.URL.Query().Get("precision")]
 	if !ok {
-		fail(w, http.StatusBadRequest, fmt.Sprintf("the precision %q is none of ns, us, ms, s", req.URL.Query().Get("precision")))
+		fail(w, http.StatusBadRequest, fmt.Sprintf("the precision %q is none of ns, us, ms, s, auto", req.URL.Query().Get("precision")))
 		return
 	}
 	body, ok := r.body(w, req, "gzip")
 	if !ok {
+		return
+	}
+	if text := bytes.TrimSpace(body); len(text) > 0 && (text[0] == '{' || text[0] == '[') && json.Valid(text) {
+		fail(w, http.StatusBadRequest, `the request is JSON and must be line protocol: Telegraf writes it with data_format = "influx"`)
 		return
 	}
 	q := r.newRequest(req.Context(), Influx)
@@ -57,17 +67,23 @@ func (r *run) influx(w http.ResponseWriter, req *http.Request) {
 
 // point adds the samples of a line.
 func (q *request) point(p lineprotocol.Point) {
-	q.skip(notANumber, p.Strings, p.Text)
+	if len(p.Texts) > 0 {
+		q.skip(notANumber, len(p.Texts), p.Texts[0].Value)
+	}
 	t := q.now.UnixMilli()
 	if p.Timed {
 		t = p.T
 	}
 	for _, f := range p.Fields {
-		lbls, ok := p.Labels(f.Name)
-		if !ok {
-			name := fmt.Sprintf("%.200s %.200s", p.Measurement, f.Name)
-			q.skip(noName, 1, name)
-			q.fault(p.Line, "%s, use Latin letters or digits: %s", noName, name)
+		name := lineprotocol.FieldName(p.Measurement, f.Name)
+		lbls, err := p.Labels(f.Name)
+		if err != nil {
+			reason := noName
+			if errors.Is(err, naming.ErrTwice) {
+				reason = twoTags
+			}
+			q.skip(reason, 1, name)
+			q.fault(p.Line, "%v: %.200s", err, name)
 			continue
 		}
 		if err := q.grow(int(lbls.ByteSize())); err != nil {
@@ -79,8 +95,18 @@ func (q *request) point(p lineprotocol.Point) {
 			q.fault(p.Line, "%v: %.200s", err, shown(lbls))
 			continue
 		}
-		if s := q.find(lbls, p.Line); s != nil {
-			q.add(recorder.Sample{Series: &s.Series, T: t, V: f.Value, Arrived: !p.Timed}, p.Line)
+		s := q.find(lbls, p.Line)
+		if s == nil {
+			continue
 		}
+		// Where the measurement ends is lost in the name.
+		if other, ok := s.Claim("", string(p.Measurement)+"\x00"+string(f.Name), q.now); !ok {
+			other = strings.Replace(other, "\x00", " ", 1)
+			q.skip(twoFields, 1, shown(lbls))
+			q.fault(p.Line, "%s: %.200q and %.200q are both %.200s", twoFields, other, fmt.Sprintf("%s %s", p.Measurement, f.Name), shown(lbls))
+			continue
+		}
+		s.Used = q.now
+		q.add(recorder.Sample{Series: &s.Series, T: t, V: f.Value, Arrived: !p.Timed}, p.Line)
 	}
 }

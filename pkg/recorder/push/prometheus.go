@@ -19,13 +19,19 @@ import (
 
 // prometheus answers a request of remote write.
 func (r *run) prometheus(w http.ResponseWriter, req *http.Request) {
+	kind := req.Header.Get("Content-Type")
+	media, params, err := mime.ParseMediaType(kind)
+	if kind != "" && (err != nil || media != "application/x-protobuf") {
+		fail(w, http.StatusUnsupportedMediaType, fmt.Sprintf("the content type %.100q is not that of remote write: use application/x-protobuf", kind))
+		return
+	}
 	body, ok := r.body(w, req, "snappy")
 	if !ok {
 		return
 	}
 	// The library wants the parameter without a space before it, which the
 	// standard allows.
-	if media, params, err := mime.ParseMediaType(req.Header.Get("Content-Type")); err == nil && params["proto"] != "" {
+	if params["proto"] != "" {
 		req.Header.Set("Content-Type", media+";proto="+params["proto"])
 	}
 	h := remote.NewWriteHandler(storage{r, body}, remote.MessageTypes{remote.WriteV1MessageType, remote.WriteV2MessageType},
@@ -238,6 +244,7 @@ func (q *request) timeSeries(message []byte, at schema, symbols []string) error 
 	if series == nil {
 		return nil
 	}
+	series.Used = q.now
 	return fields(message, func(field protowire.Number, _ protowire.Type, _ uint64, b []byte) error {
 		if field != at.samples {
 			return nil

@@ -180,7 +180,7 @@ bad line
 good v=2 %[2]d
 old v=3 %[3]d
 future v=4 %[4]d
-温 度=5 %[1]d
+° %%=5 %[1]d
 fifth v=1 %[1]d
 good v=3 %[5]d
 `, now, now+1, now-2*3600_000, now+3600_000, now+2)
@@ -198,7 +198,7 @@ good v=3 %[5]d
 	}
 	for line, want := range map[int]string{
 		2: "another value for a time that has one already: m_v 2 @ 20",
-		3: "field value", 5: "too old: old_v", 6: "too far ahead of this clock", 7: "use Latin letters", 8: "the input has the 4 series",
+		3: "field value", 5: "too old: old_v", 6: "too far ahead of this clock", 7: "no letter and no digit in the name", 8: "the input has the 4 series",
 	} {
 		if line == 3 {
 			want = "bad line"

@@ -8,7 +8,9 @@ package series
 
 import (
 	"fmt"
+	"iter"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -34,11 +36,28 @@ type Series struct {
 	recorder.Series
 	// Used is when it was last written to.
 	Used time.Time
-	// Message is the number of the last message that had it, for inputs of messages.
+	// Message is the number of the last message that had it, and Record that of its
+	// record there, for inputs of messages.
 	Message uint64
+	Record  int32
+
+	// The topic and field that the series was found for first.
+	claimant, field string
+	claimed         bool
 
 	topic *topic // nil once it was forgotten
 	index int    // in topic.series
+}
+
+// Claim reports whether a field of a topic may write to the series. It may not if
+// another field of that topic does, whose name is returned: two fields are never made
+// one. Fields of another topic may, because somebody wants its series to be one with
+// the first one's. A field that was not written for an hour has no claim.
+func (s *Series) Claim(topic, field string, now time.Time) (other string, ok bool) {
+	if !s.claimed || now.Sub(s.Used) > unused {
+		s.claimant, s.field, s.claimed = topic, field, true
+	}
+	return s.field, s.claimant != topic || s.field == field
 }
 
 // Gone reports whether the table has forgotten the series. Whoever remembers it must
@@ -73,11 +92,10 @@ func NewTable(n int) *Table {
 func (t *Table) Max() int { return t.max }
 
 // Find returns the series with the given labels, which a topic brought, and nil if
-// there is no room for it.
+// there is no room for it. Whoever writes to it sets Used.
 func (t *Table) Find(from string, lbls labels.Labels, now time.Time) *Series {
 	t.key = lbls.Bytes(t.key)
 	if s := t.all[string(t.key)]; s != nil {
-		s.Used = now
 		return s
 	}
 	of := t.topics[from]
@@ -192,6 +210,23 @@ func (w *Watermark) Time() int64 {
 		return w.newest - behind - 1
 	}
 	return w.newest
+}
+
+// Under returns the series that topics brought whose names are prefix, or begin with
+// prefix and a slash.
+func (t *Table) Under(prefix string) iter.Seq[*Series] {
+	return func(yield func(*Series) bool) {
+		for name, of := range t.topics {
+			if name != prefix && !strings.HasPrefix(name, prefix+"/") {
+				continue
+			}
+			for _, s := range of.series {
+				if !yield(s) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // Text writes labels as PromQL does.

@@ -94,8 +94,8 @@ func New(c Config, secret func(key string) string) (recorder.Input, error) {
 		return nil, fmt.Errorf("pingInterval: must be from %d to %d ms, or 0 for %d", minPingInterval, maxPingInterval, defaultPingInterval)
 	}
 	in.ping = time.Duration(c.PingInterval) * time.Millisecond
-	if c.Rules.Pattern != "" {
-		return nil, errors.New("rules.pattern: what a WebSocket sends has no topic, so leave it empty")
+	if c.Rules.Pattern != "" || len(c.Rules.Topics) > 0 {
+		return nil, errors.New("rules.pattern, rules.topics: what a WebSocket sends has no topic, so leave them empty")
 	}
 	if err := c.Rules.Check(); err != nil {
 		return nil, err

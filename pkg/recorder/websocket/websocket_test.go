@@ -188,7 +188,7 @@ func TestConformance(t *testing.T) {
 	Run(t, Suite{
 		Server: newServer(t),
 		Input: func(t testing.TB, address string) recorder.Input {
-			return newInput(t, Config{URL: "ws://" + address + "/live?token=geheim", Rules: message.Rules{TimeKey: "t"}}, none)
+			return newInput(t, Config{URL: "ws://" + address + "/live?token=geheim", Rules: message.Rules{Rule: message.Rule{TimeKey: "t"}}}, none)
 		},
 		Refused: func(t testing.TB, address string) (recorder.Input, string) {
 			return newInput(t, Config{URL: "ws://" + address + "/live?token=geheim"}, headers(map[string]string{"X-Key": "wrong"})), "geheim"
@@ -319,8 +319,8 @@ func TestNew(t *testing.T) {
 		{"no host", Config{URL: "ws://:80"}, nil, "url: has no host"},
 		{"too much", Config{URL: "ws://a", MaxBytes: 2 << 20}, nil, "maxBytes: must be from 1"},
 		{"too often", Config{URL: "ws://a", PingInterval: 10}, nil, "pingInterval: must be from"},
-		{"pattern", Config{URL: "ws://a", Rules: message.Rules{Pattern: "a/+b"}}, nil, "rules.pattern"},
-		{"rules", Config{URL: "ws://a", Rules: message.Rules{Format: "xml"}}, nil, "rules.format"},
+		{"pattern", Config{URL: "ws://a", Rules: message.Rules{Rule: message.Rule{Pattern: "a/+b"}}}, nil, "rules.pattern"},
+		{"rules", Config{URL: "ws://a", Rules: message.Rules{Rule: message.Rule{Format: "xml"}}}, nil, "rules.format"},
 		{"no headers", Config{URL: "ws://a"}, map[string]string{"headers": `geheim`}, "headers: must be a JSON object"},
 		{"a bad header", Config{URL: "ws://a"}, map[string]string{"headers": `{"X":"geheim\n"}`}, `headers: "X" cannot be sent`},
 		{"certificates without TLS", Config{URL: "ws://a", SkipVerify: true}, nil, "url: ws:// does not encrypt"},

@@ -1,0 +1,287 @@
+package message
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/valyala/fastjson"
+)
+
+// Why something was not recorded.
+const (
+	notANumber     = "not a number"
+	isNull         = "null"
+	notFinite      = "infinite or NaN"
+	notUTF8        = "not valid UTF-8"
+	isBinary       = "binary"
+	notJSON        = "not valid JSON"
+	notLines       = "not valid line protocol"
+	notGzip        = "not valid gzip"
+	notCBOR        = "not valid CBOR"
+	notSparkplug   = "not valid Sparkplug B"
+	isEmpty        = "empty message"
+	tooLarge       = "larger than 1 MiB"
+	tooDeep        = "nested too deep"
+	tooManyFields  = "more than 10000 fields"
+	tooManyRecords = "more than 10000 records"
+	tooLong        = "name too long"
+	noName         = "no usable name"
+	noTime         = "no valid time stamp"
+	noZone         = "time without zone, taken as UTC"
+	notInPattern   = "does not fit the pattern"
+	leftOut        = "left out"
+	tooMany        = "too many series"
+	sameName       = "same series twice in a message"
+	twoFields      = "two fields, one name"
+	twoLabels      = "two labels, one name"
+	notTold        = "records that nothing tells apart"
+	inArray        = "objects in an array"
+	unknownAlias   = "alias not known yet"
+)
+
+// MaxPayload is how large a message may be to be recorded, in bytes, after
+// decompression too.
+const MaxPayload = 1 << 20
+
+const (
+	maxDepth   = 32      // of JSON
+	maxName    = 512     // bytes of a flattened field
+	maxLabel   = 1024    // bytes of a label's value
+	maxKey     = 4096    // bytes of a field and its labels
+	maxValues  = 10_000  // of one message
+	maxRecords = 10_000  // of one message
+	maxNames   = 2 << 20 // bytes of all fields of one message, with their tags
+	// maxNodes is how many values, objects and arrays a JSON text may have. Each
+	// takes a hundred bytes, where two can be enough for one in the text.
+	maxNodes = 40_000
+)
+
+// What separates the parts of a field and of labels. None is in valid text.
+const (
+	partEnd = 0xFF // between the name of a group of fields and the field's own
+	nameEnd = 0xFE // between the name of a label and its value
+	pairEnd = 0xFD // after a label
+)
+
+// content is what a message says. It is used again for the next one.
+type content struct {
+	rule    *rule
+	records []record
+	values  []value
+	texts   []text
+	names   []byte // what the spans of records, values and texts are in
+	skips   []skip
+
+	scanner fastjson.Scanner
+	path    []byte
+	start   int   // where names of fields begin in path
+	base    int   // where the keys of the record begin in path
+	rec     int32 // the record that fields are added to
+	raw     []byte
+	keyless bool // the format has no keys, so no time key either
+
+	// What decoders keep from one message to the next.
+	from  string
+	nodes edgeNodes
+}
+
+// span is a part of content.names.
+type span struct{ begin, end int }
+
+// record is what a message says of one thing at one time. An object within it that
+// has labels of its own is a record, too.
+type record struct {
+	parent int32 // -1 for none
+	labels span  // those of the parents first
+	// unit is the same for records that could be told apart by nothing but their
+	// labels and times.
+	unit  int32
+	t     int64 // Unix ms, if timed
+	timed bool
+	stamp span // what was found at the time key
+	local bool // the stamp had no zone
+
+	filled bool // it has numbers
+	ends   bool // what the message is about has ended
+
+	// How the record is stamped and told apart; set when samples are made of it.
+	at      int64
+	arrived bool
+	bad     bool
+	number  uint64
+}
+
+// value is one number of a record.
+type value struct {
+	field  span
+	record int32
+	v      float64
+}
+
+// text is one text of a record.
+type text struct {
+	field, text span
+	record      int32
+}
+
+// skip is what of a message is not recorded for one reason.
+type skip struct {
+	reason      string
+	count       uint64
+	field, text string // of the first
+}
+
+func (c *content) span(s span) []byte { return c.names[s.begin:s.end] }
+
+func (c *content) keep(b []byte) span {
+	begin := len(c.names)
+	c.names = append(c.names, b...)
+	return span{begin, len(c.names)}
+}
+
+func (c *content) reset(r *rule, from string) {
+	c.rule, c.from, c.keyless = r, from, false
+	c.records, c.values, c.texts, c.names, c.skips = c.records[:0], c.values[:0], c.texts[:0], c.names[:0], c.skips[:0]
+	if cap(c.names) > 64<<10 { // after a large message
+		c.names, c.values, c.texts, c.records = nil, nil, nil, nil
+	}
+	c.path, c.start, c.base = c.path[:0], 0, 0
+	c.begin(-1, 0)
+}
+
+// begin begins a record within another, and returns false if there are too many.
+func (c *content) begin(parent, unit int32) bool {
+	if len(c.records) >= maxRecords {
+		c.skip(tooManyRecords, c.path, nil)
+		return false
+	}
+	r := record{parent: parent, unit: unit}
+	if parent >= 0 {
+		r.labels = c.records[parent].labels
+	}
+	c.records, c.rec = append(c.records, r), int32(len(c.records))
+	return true
+}
+
+// label gives a label to the record.
+func (c *content) label(name, value []byte) {
+	r := &c.records[c.rec]
+	if len(value) > maxLabel || len(c.names)+r.labels.end-r.labels.begin > maxNames {
+		c.skip(tooLong, name, value)
+		return
+	}
+	if r.labels.end != len(c.names) || r.labels.begin == r.labels.end || r.parent >= 0 && r.labels == c.records[r.parent].labels {
+		r.labels = c.keep(c.span(r.labels))
+	}
+	c.names = append(append(append(append(c.names, name...), nameEnd), value...), pairEnd)
+	r.labels.end = len(c.names)
+}
+
+// add adds a number to the record.
+func (c *content) add(field []byte, v float64) {
+	if len(c.values) >= maxValues || len(c.names)+len(field) > maxNames {
+		c.skip(tooManyFields, field, nil)
+		return
+	}
+	c.records[c.rec].filled = true
+	c.values = append(c.values, value{c.keep(field), c.rec, v})
+}
+
+// say adds a text to the record.
+func (c *content) say(field, s []byte) {
+	if len(c.texts) >= maxValues || len(c.names)+len(field)+len(s) > maxNames {
+		c.skip(tooManyFields, field, nil)
+		return
+	}
+	c.texts = append(c.texts, text{c.keep(field), c.keep(s), c.rec})
+}
+
+// stamped gives a time to the record.
+func (c *content) stamped(ms int64) {
+	r := &c.records[c.rec]
+	r.t, r.timed = ms, true
+}
+
+// stamp reads the time of the record.
+func (c *content) stamp(s []byte) {
+	r := &c.records[c.rec]
+	r.stamp = c.keep(s)
+	if t, assumed, ok := c.rule.times.read(s); ok {
+		r.t, r.timed, r.local = t, true, assumed
+	}
+}
+
+// skip notes a part that is not recorded.
+func (c *content) skip(reason string, field, text []byte) {
+	c.skips = skipped(c.skips, reason, 1, field, text)
+}
+
+func skipped(skips []skip, reason string, count uint64, field, text []byte) []skip {
+	for i := range skips {
+		if skips[i].reason == reason {
+			skips[i].count += count
+			return skips
+		}
+	}
+	return append(skips, skip{reason, count, string(fieldName(field)), example(text)})
+}
+
+// example is the beginning of a text.
+func example(text []byte) string {
+	const most = 160
+	if len(text) > most {
+		text = text[:most]
+	}
+	return strings.ToValidUTF8(string(text), "\uFFFD")
+}
+
+// fieldName returns the name of a field, measurement_field for one of a group.
+func fieldName(field []byte) []byte {
+	group, own, found := strings.Cut(string(field), string([]byte{partEnd}))
+	switch {
+	case !found:
+		return field
+	case own == "value":
+		return []byte(group)
+	}
+	return []byte(group + "_" + own)
+}
+
+// grouped begins the path of a field of a group such as a measurement.
+func grouped(path, group, field []byte) []byte {
+	return append(append(append(path, group...), partEnd), field...)
+}
+
+// field is the name of the field at path.
+func (c *content) field() []byte { return c.path[c.start:] }
+
+// atKey reports whether path is a flattened key, from the record on or from where
+// names begin.
+func (c *content) atKey(key string) bool {
+	if key == "" || len(c.path) < len(key) {
+		return false
+	}
+	if isKey(c.field(), key) {
+		return true
+	}
+	own := c.path[c.base:]
+	if c.base > c.start && len(own) > 0 {
+		own = own[1:]
+	}
+	return isKey(own, key)
+}
+
+// under adds a key to path.
+func (c *content) under(key []byte) {
+	if len(c.path) > c.start {
+		c.path = append(c.path, '_')
+	}
+	c.path = append(c.path, key...)
+}
+
+func (c *content) underIndex(i int) {
+	if len(c.path) > c.start {
+		c.path = append(c.path, '_')
+	}
+	c.path = strconv.AppendInt(c.path, int64(i), 10)
+}

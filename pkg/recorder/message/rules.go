@@ -1,0 +1,291 @@
+package message
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	_ "time/tzdata" // not every machine has the zones
+
+	"github.com/prometheus/common/model"
+
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/naming"
+)
+
+// Versions of the rules, which say how names and records are made. An input keeps
+// its version, and with it its series, until somebody changes it.
+const (
+	// Version1 knows names of Latin letters alone, and tells the objects of an array
+	// by their position.
+	Version1 = 1
+	// Version2 is the newest.
+	Version2 = 2
+)
+
+// Rules say what becomes of the messages of an input. The zero value is what most
+// want.
+type Rules struct {
+	// Version is one of the versions above, 0 for the newest.
+	Version int `json:"version,omitempty"`
+	// MaxSeries is how many series the input may write to within an hour, 0 for
+	// DefaultMaxSeries.
+	MaxSeries int `json:"maxSeries,omitempty"`
+	// Rule is for the topics that none of Topics is for.
+	Rule
+	// Topics are rules for some topics each, those that fit the rule's Pattern. The
+	// first that fits applies.
+	Topics []Rule `json:"topics,omitempty"`
+}
+
+// Rule says what becomes of the messages of some topics.
+type Rule struct {
+	// LeaveOut has the messages counted and not recorded.
+	LeaveOut bool `json:"leaveOut,omitempty"`
+	// Format is one of auto (or empty), number, json, influx, telegraf, thingsboard,
+	// sparkplug, cbor.
+	Format string `json:"format,omitempty"`
+	// Pattern makes levels of the topic labels, as plant/+line/+sensor does.
+	// What does not fit it is not recorded.
+	Pattern string `json:"pattern,omitempty"`
+	// Metric is the name of the metric. It may hold {{field}}, {{level}} (the
+	// last level that is not a label) and labels, as in {{line}}_{{field}}.
+	Metric string `json:"metric,omitempty"`
+	// LabelKeys are keys whose value becomes a label of all that stands in the same
+	// object: id and, for keys within another, device.id or tags.*.
+	LabelKeys []string `json:"labelKeys,omitempty"`
+	// Each is the key of an array whose objects are records of their own, such as
+	// data.values.
+	Each string `json:"each,omitempty"`
+	// Regexp reads texts that are not a number. Its named groups are fields; a group
+	// without a name is the text's own field.
+	Regexp string `json:"regexp,omitempty"`
+	// TimeKey is the key of the time stamp, such as time or meta.time. If empty,
+	// messages are stamped on arrival.
+	TimeKey string `json:"timeKey,omitempty"`
+	// TimeUnit is that of numbers at TimeKey and of the stamps in line protocol:
+	// "auto" (or empty), by magnitude, "s", "ms", "us" or "ns".
+	TimeUnit string `json:"timeUnit,omitempty"`
+	// TimeLayout is how a text at TimeKey is written, as package time of Go wants it:
+	// 2006-01-02 15:04:05. If empty, it is ISO 8601 or RFC 1123.
+	TimeLayout string `json:"timeLayout,omitempty"`
+	// TimeZone is where a text at TimeKey is local time, such as Europe/Berlin. It is
+	// UTC if empty.
+	TimeZone string `json:"timezone,omitempty"`
+	// Labels are given to every series. One that is empty takes away the label
+	// of that name.
+	Labels map[string]string `json:"labels,omitempty"`
+}
+
+const (
+	// DefaultMaxSeries is the limit of series if the rules have none.
+	DefaultMaxSeries = 10_000
+	limitOfMaxSeries = 1_000_000
+	maxRules         = 100
+	maxLabelKeys     = 20
+)
+
+var labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
+
+func checkLabel(name string) error {
+	if !labelName.MatchString(name) || strings.HasPrefix(name, "__") {
+		return fmt.Errorf("%q cannot be the name of a label: use letters, digits and _, not beginning with a digit or __", name)
+	}
+	return nil
+}
+
+// separatorOf guesses what separates the levels of a pattern.
+func separatorOf(pattern string) string {
+	if strings.Contains(pattern, "/") {
+		return "/"
+	}
+	return "."
+}
+
+// Check says what is wrong with the rules, for people.
+func (r Rules) Check() error {
+	var errs []error
+	if r.Version < 0 || r.Version > Version2 {
+		errs = append(errs, fmt.Errorf("rules.version: %d is not known here: this is an older version of the plugin", r.Version))
+	}
+	if r.MaxSeries < 0 || r.MaxSeries > limitOfMaxSeries {
+		errs = append(errs, fmt.Errorf("rules.maxSeries: must be from 1 to %d, or 0 for %d", limitOfMaxSeries, DefaultMaxSeries))
+	}
+	errs = append(errs, r.Rule.check("rules", r.Version))
+	if len(r.Topics) > maxRules {
+		errs = append(errs, fmt.Errorf("rules.topics: there are more than %d", maxRules))
+	}
+	for i, one := range r.Topics {
+		where := fmt.Sprintf("rules.topics[%d]", i)
+		if one.Pattern == "" {
+			errs = append(errs, fmt.Errorf("%s.pattern: say for which topics the rule is, as in zigbee2mqtt/bridge/#", where))
+		}
+		errs = append(errs, one.check(where, r.Version))
+	}
+	return errors.Join(errs...)
+}
+
+func (r Rule) check(where string, version int) error {
+	var errs []error
+	fail := func(field, text string, args ...any) {
+		errs = append(errs, fmt.Errorf(where+"."+field+": "+text, args...))
+	}
+	if _, ok := formats[r.Format]; !ok {
+		fail("format", "%q is none of auto, number, json, influx, telegraf, thingsboard, sparkplug, cbor", r.Format)
+	}
+	if _, ok := units[r.TimeUnit]; !ok {
+		fail("timeUnit", "%q is none of auto, s, ms, us, ns", r.TimeUnit)
+	}
+	keyless := r.Format == "influx" || r.Format == "number" && r.Regexp == ""
+	if r.TimeKey != "" && keyless {
+		fail("timeKey", "only JSON has keys, so leave it empty for the format %q", r.Format)
+	}
+	if _, err := time.LoadLocation(r.TimeZone); err != nil || r.TimeZone == "Local" {
+		fail("timezone", "%q is no zone of the IANA database, such as Europe/Berlin", r.TimeZone)
+	}
+	if err := checkLayout(r.TimeLayout); err != nil {
+		fail("timeLayout", "%w", err)
+	}
+	if _, err := regexp.Compile(r.Regexp); err != nil {
+		fail("regexp", "%w", err)
+	}
+	if len(r.LabelKeys) > maxLabelKeys {
+		fail("labelKeys", "there are more than %d", maxLabelKeys)
+	}
+	for _, key := range r.LabelKeys {
+		if _, err := parseLabelKey(key); err != nil {
+			fail("labelKeys", "%w", err)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Labels)) {
+		if err := checkLabel(name); err != nil {
+			fail("labels", "%w", err)
+		}
+		if !model.LabelValue(r.Labels[name]).IsValid() {
+			fail("labels", "the value of %s is not valid UTF-8", name)
+		}
+	}
+	p, err := parsePattern(r.Pattern, separatorOf(r.Pattern))
+	if err != nil {
+		fail("pattern", "%w", err)
+	}
+	for _, name := range p.names() {
+		if _, ok := r.Labels[name]; ok {
+			fail("labels", "%s is a label of the pattern already", name)
+		}
+	}
+	if t, err := parseTemplate(r.Metric); err != nil {
+		fail("metric", "%w", err)
+	} else if name := r.unknown(t, p); name != "" && version != Version1 {
+		fail("metric", "{{%s}} is neither {{field}}, {{level}} nor a label: the pattern, labelKeys and labels give labels", name)
+	}
+	return errors.Join(errs...)
+}
+
+// unknown returns a placeholder of t that stands for nothing. What tags there are is
+// known only when they come.
+func (r Rule) unknown(t template, p *pattern) string {
+	known := append(p.names(), "field", "level", "topic", "subject")
+	for _, key := range r.LabelKeys {
+		k, _ := parseLabelKey(key)
+		if k.all {
+			return ""
+		}
+		known = append(known, k.name)
+	}
+	switch formats[r.Format] {
+	case formatInflux, formatTelegraf:
+		return ""
+	case formatSparkplug:
+		known = append(known, "group", "node", "device")
+	case formatThingsBoard:
+		known = append(known, "device")
+	}
+	for _, name := range t.variables() {
+		if _, ok := r.Labels[name]; !ok && !slices.Contains(known, name) {
+			return name
+		}
+	}
+	return ""
+}
+
+// rule is a Rule, made ready.
+type rule struct {
+	format    format
+	version1  bool
+	leaveOut  bool
+	pattern   *pattern
+	metric    template
+	labels    map[string]string
+	labelKeys []labelKey
+	each      string // flattened
+	regexp    *regexp.Regexp
+	timeKey   string // flattened
+	times     times
+}
+
+// ready makes a rule that has passed its check ready.
+func (r Rule) ready(separator string, version int) *rule {
+	made := &rule{
+		format: formats[r.Format], version1: version == Version1, leaveOut: r.LeaveOut, labels: maps.Clone(r.Labels),
+		each: flat(r.Each), timeKey: flat(r.TimeKey),
+		times: times{unit: units[r.TimeUnit], layout: r.TimeLayout, zone: time.UTC, assumed: r.TimeZone == ""},
+	}
+	made.pattern, _ = parsePattern(r.Pattern, separator)
+	made.metric, _ = parseTemplate(r.Metric)
+	if zone, err := time.LoadLocation(cmp.Or(r.TimeZone, "UTC")); err == nil {
+		made.times.zone = zone
+	}
+	if r.Regexp != "" {
+		made.regexp, _ = regexp.Compile(r.Regexp)
+	}
+	for _, key := range r.LabelKeys {
+		k, _ := parseLabelKey(key)
+		made.labelKeys = append(made.labelKeys, k)
+	}
+	return made
+}
+
+// labelKey is a key whose value becomes a label.
+type labelKey struct {
+	path []string // from the object that the label is for
+	all  bool     // of the keys at path
+	name string   // of the label, unless all
+}
+
+func parseLabelKey(s string) (labelKey, error) {
+	k := labelKey{path: strings.Split(s, ".")}
+	if last := len(k.path) - 1; last > 0 && k.path[last] == "*" {
+		k.path, k.all = k.path[:last], true
+	}
+	for _, part := range k.path {
+		if part == "" || part == "*" {
+			return k, fmt.Errorf("%q is no key: write id, device.id, or tags.* for all keys of tags", s)
+		}
+	}
+	k.name = naming.Label(strings.Join(k.path, "_"))
+	if k.name == "" {
+		return k, fmt.Errorf("%q has no letter and no digit for the name of a label", s)
+	}
+	return k, nil
+}
+
+// flat writes a key as fields are written.
+func flat(key string) string { return strings.ReplaceAll(key, ".", "_") }
+
+// isKey reports whether the path of a field is a flattened key. Keys may have dots
+// of their own.
+func isKey(path []byte, key string) bool {
+	if len(path) != len(key) || key == "" {
+		return false
+	}
+	for i := range key {
+		if path[i] != key[i] && (path[i] != '.' || key[i] != '_') {
+			return false
+		}
+	}
+	return true
+}

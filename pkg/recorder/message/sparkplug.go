@@ -1,0 +1,276 @@
+package message
+
+import (
+	"bytes"
+	"math"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// edgeNodes are the edge nodes of Sparkplug that have been heard of, by group/node.
+type edgeNodes map[string]*edgeNode
+
+// edgeNode is what the births of a node and of its devices said about their metrics.
+type edgeNode struct {
+	aliases map[uint64]alias
+	types   map[string]uint64 // by device and name, for senders without aliases
+}
+
+// alias is the metric that a number stands for.
+type alias struct {
+	name   string
+	kind   uint64
+	device string
+}
+
+const (
+	maxEdgeNodes = 1000
+	maxAliases   = 10_000 // of a node
+)
+
+// isSparkplug reports whether the messages of a topic are Sparkplug B's. The state of
+// host applications is not: it is JSON.
+func isSparkplug(topic string) bool {
+	rest, is := strings.CutPrefix(topic, "spBv1.0/")
+	return is && !strings.HasPrefix(rest, "STATE/") && strings.Count(rest, "/") >= 2
+}
+
+// speaksSparkplug reports whether the rule reads the messages of a topic as Sparkplug.
+func (r *rule) speaksSparkplug(topic string) bool {
+	return (r.format == formatAuto || r.format == formatSparkplug) && isSparkplug(topic)
+}
+
+// sparkplugTopic returns the parts of a topic.
+func sparkplugTopic(topic string) (group, kind, node, device string) {
+	parts := strings.SplitN(topic, "/", 5)
+	if len(parts) > 4 {
+		device = parts[4]
+	}
+	return parts[1], parts[2], parts[3], device
+}
+
+// sparkplugSource names what a message of Sparkplug is about: all of its types are
+// about one device.
+func sparkplugSource(topic string) string {
+	group, _, node, device := sparkplugTopic(topic)
+	return strings.TrimSuffix(strings.Join([]string{"spBv1.0", group, node, device}, "/"), "/")
+}
+
+// sparkplug reads a payload of Sparkplug B.
+func (c *content) sparkplug(b []byte) {
+	group, kind, node, device := sparkplugTopic(c.from)
+	c.keyless = true
+	c.label([]byte("group"), []byte(group))
+	c.label([]byte("node"), []byte(node))
+	if device != "" {
+		c.label([]byte("device"), []byte(device))
+	}
+	if kind == "NCMD" || kind == "DCMD" {
+		c.skip(leftOut, nil, []byte("a command"))
+		return
+	}
+	if kind == "NDEATH" || kind == "DDEATH" {
+		// The time in it, if there is one, is that of the birth: it is a last will.
+		c.records[c.rec].ends, c.records[c.rec].filled = true, true
+		return
+	}
+	key := group + "/" + node
+	edge := c.nodes[key]
+	if edge == nil && len(c.nodes) >= maxEdgeNodes || c.nodes == nil {
+		c.nodes = make(edgeNodes)
+	}
+	if edge == nil || kind == "NBIRTH" {
+		edge = &edgeNode{aliases: make(map[uint64]alias), types: make(map[string]uint64)}
+		c.nodes[key] = edge
+	}
+	var metrics [][]byte
+	err := protoFields(b, func(field protowire.Number, n uint64, b []byte) error {
+		switch {
+		case field == 1 && n > 0 && n <= maxTime: // a clock that is not set says 0
+			c.stamped(int64(n))
+		case field == 2 && b != nil:
+			metrics = append(metrics, b)
+		}
+		return nil
+	})
+	if err != nil {
+		c.skip(notSparkplug, nil, binary(b))
+		return
+	}
+	for _, b := range metrics {
+		m, err := readMetric(b)
+		if err != nil {
+			c.skip(notSparkplug, []byte(m.name), binary(b))
+			continue
+		}
+		if !c.identify(edge, &m, device, strings.HasSuffix(kind, "BIRTH")) {
+			continue
+		}
+		c.metric(&m)
+	}
+}
+
+// identify finds out what a metric is called and what it holds. Births say it, and
+// data may have a number alone.
+func (c *content) identify(edge *edgeNode, m *metric, device string, birth bool) bool {
+	if birth && m.name != "" && len(edge.aliases)+len(edge.types) < maxAliases {
+		if m.aliased {
+			edge.aliases[m.alias] = alias{m.name, m.kind, device}
+		}
+		edge.types[device+"/"+m.name] = m.kind
+	}
+	if m.name == "" {
+		known, ok := edge.aliases[m.alias]
+		if !m.aliased || !ok || known.device != device {
+			c.skip(unknownAlias, nil, []byte("it waits for the birth message of "+c.from))
+			return false
+		}
+		m.name = known.name
+		if m.kind == 0 {
+			m.kind = known.kind
+		}
+	}
+	if m.kind == 0 {
+		m.kind = edge.types[device+"/"+m.name]
+	}
+	return true
+}
+
+// metric is a metric of a payload.
+type metric struct {
+	name    string
+	alias   uint64
+	aliased bool
+	stamp   uint64
+	kind    uint64
+	null    bool
+	set     bool // there is a value
+
+	field   protowire.Number // the one that has the value
+	integer uint64
+	text    []byte
+}
+
+// The types that change what a value's bits mean, and the fields of values.
+const (
+	kindInt8, kindInt16, kindInt32, kindInt64 = 1, 2, 3, 4
+
+	fieldInt, fieldLong, fieldFloat, fieldDouble, fieldBool, fieldText = 10, 11, 12, 13, 14, 15
+)
+
+func readMetric(b []byte) (m metric, err error) {
+	err = protoFields(b, func(field protowire.Number, n uint64, b []byte) error {
+		switch field {
+		case 1:
+			m.name = string(bytes.ToValidUTF8(b, []byte("\uFFFD")))
+		case 2:
+			m.alias, m.aliased = n, true
+		case 3:
+			m.stamp = n
+		case 4:
+			m.kind = n
+		case 7:
+			m.null = n != 0
+		}
+		if field >= fieldInt && field <= 19 {
+			m.field, m.integer, m.text, m.set = field, n, b, true
+		}
+		return nil
+	})
+	return m, err
+}
+
+// metric adds what a metric says, under its own time if that is not the message's.
+func (c *content) metric(m *metric) {
+	field := []byte(m.name)
+	if len(field) > maxName {
+		c.skip(tooLong, field, nil)
+		return
+	}
+	outer := c.rec
+	defer func() { c.rec = outer }()
+	if m.stamp > 0 && m.stamp <= maxTime && m.stamp != uint64(c.records[outer].t) {
+		if !c.begin(outer, 0) {
+			return
+		}
+		c.stamped(int64(m.stamp))
+	}
+	switch {
+	case m.null || !m.set:
+		c.skip(isNull, field, nil)
+	case m.field == fieldText:
+		c.say(field, bytes.ToValidUTF8(m.text, []byte("\uFFFD")))
+	case m.field > fieldText:
+		c.skip(notANumber, field, []byte("bytes, a data set or a template"))
+	default:
+		if v := m.number(); math.IsNaN(v) || math.IsInf(v, 0) {
+			c.skip(notFinite, field, nil)
+		} else {
+			c.add(field, v)
+		}
+	}
+}
+
+func (m *metric) number() float64 {
+	switch m.field {
+	case fieldFloat:
+		return float64(math.Float32frombits(uint32(m.integer)))
+	case fieldDouble:
+		return math.Float64frombits(m.integer)
+	case fieldBool:
+		if m.integer != 0 {
+			return 1
+		}
+		return 0
+	}
+	switch m.kind {
+	case kindInt8:
+		return float64(int8(m.integer))
+	case kindInt16:
+		return float64(int16(m.integer))
+	case kindInt32:
+		return float64(int32(m.integer))
+	case kindInt64:
+		return float64(int64(m.integer))
+	}
+	return float64(m.integer)
+}
+
+// protoFields calls each for the fields of a message, with the number that a field
+// holds or its bytes.
+func protoFields(message []byte, each func(field protowire.Number, n uint64, b []byte) error) error {
+	for len(message) > 0 {
+		field, kind, size := protowire.ConsumeTag(message)
+		if size < 0 {
+			return protowire.ParseError(size)
+		}
+		message = message[size:]
+		var (
+			n uint64
+			b []byte
+		)
+		switch kind {
+		case protowire.VarintType:
+			n, size = protowire.ConsumeVarint(message)
+		case protowire.Fixed32Type:
+			var v uint32
+			v, size = protowire.ConsumeFixed32(message)
+			n = uint64(v)
+		case protowire.Fixed64Type:
+			n, size = protowire.ConsumeFixed64(message)
+		case protowire.BytesType:
+			b, size = protowire.ConsumeBytes(message)
+		default:
+			size = protowire.ConsumeFieldValue(field, kind, message)
+		}
+		if size < 0 {
+			return protowire.ParseError(size)
+		}
+		message = message[size:]
+		if err := each(field, n, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,161 @@
+package message
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// units are nanoseconds, 0 for by magnitude.
+var units = map[string]int64{
+	"": 0, "auto": 0, "s": 1e9, "ms": 1e6, "us": 1e3, "ns": 1,
+}
+
+// The years that a time stamp may be in, as Unix milliseconds. Others are in
+// another unit than was thought, or nonsense.
+const (
+	minTime = 0             // 1970
+	maxTime = 7258118400000 // 2200
+)
+
+// times says how stamps are written.
+type times struct {
+	unit    int64 // ns, 0 for by magnitude
+	layout  string
+	zone    *time.Location
+	assumed bool // nobody has set zone
+}
+
+// layouts are those that are tried, each without a zone. ISO 8601 has a comma or a
+// point before parts of a second, which package time takes either way.
+var layouts = []string{"2006-01-02T15:04:05", "2006-01-02T15:04", "20060102T150405"}
+
+// zones are the ways to write a zone, the first for local time. A name such as CET
+// is none of them: package time would take it for UTC.
+var zones = []string{"", "Z07:00", "Z0700", "Z07"}
+
+// rfc1123 are layouts of mail and HTTP.
+var rfc1123 = []string{time.RFC1123Z, "Mon, 2 Jan 2006 15:04:05 GMT", "Mon, 2 Jan 2006 15:04:05 UTC"}
+
+func checkLayout(layout string) error {
+	if layout == "" {
+		return nil
+	}
+	if strings.Contains(layout, "%") {
+		return errors.New("write it as package time of Go does, 2006-01-02 15:04:05 for %Y-%m-%d %H:%M:%S")
+	}
+	// A layout without a day or a second reads back less than it was given.
+	at := time.Date(2013, 12, 11, 22, 9, 0, 0, time.UTC)
+	if got, err := time.Parse(layout, at.Format(layout)); err != nil || !got.Equal(at) {
+		return errors.New("it must have a date and a time of day, as 2006-01-02 15:04 does")
+	}
+	return nil
+}
+
+// read reads a time stamp and returns Unix milliseconds. assumed tells that it has no
+// zone, and the settings neither.
+func (f *times) read(text []byte) (ms int64, assumed, ok bool) {
+	text = bytes.TrimSpace(text)
+	if f.layout == "" {
+		if ms, ok := f.number(text); ok {
+			return ms, false, true
+		}
+	}
+	t, local, ok := f.text(string(text))
+	if !ok {
+		return 0, false, false
+	}
+	ms = t.UnixMilli()
+	return ms, local && f.assumed, ms >= minTime && ms <= maxTime
+}
+
+func (f *times) text(s string) (t time.Time, local, ok bool) {
+	if f.layout != "" {
+		if t, err := time.ParseInLocation(f.layout, s, f.zone); err == nil {
+			// One with a zone reads the same wherever it is read.
+			elsewhere, _ := time.ParseInLocation(f.layout, s, time.FixedZone("", 3600))
+			return t, !elsewhere.Equal(t), true
+		}
+		return t, false, false
+	}
+	if len(s) < len("20060102T150405") {
+		return t, false, false
+	}
+	if s[0] >= '0' && s[0] <= '9' {
+		iso := s
+		if len(s) > 10 && (s[10] == ' ' || s[10] == 't') {
+			iso = s[:10] + "T" + strings.TrimLeft(s[11:], " ")
+		}
+		if n := len(iso); iso[n-1] == 'z' {
+			iso = iso[:n-1] + "Z"
+		}
+		for _, suffix := range []string{" UTC", " GMT", " Z"} {
+			if before, found := strings.CutSuffix(iso, suffix); found {
+				iso = before + "Z"
+			}
+		}
+		if i := strings.LastIndexByte(iso, ' '); i > 0 { // 15:04:05 +0100
+			iso = iso[:i] + iso[i+1:]
+		}
+		for _, layout := range layouts {
+			for i, zone := range zones {
+				if t, err := time.ParseInLocation(layout+zone, iso, f.zone); err == nil {
+					return t, i == 0, true
+				}
+			}
+		}
+		return t, false, false
+	}
+	for _, layout := range rfc1123 {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t, false, true
+		}
+	}
+	return t, false, false
+}
+
+// number reads a stamp that is a number.
+func (f *times) number(text []byte) (int64, bool) {
+	unit := f.unit
+	if n, err := strconv.ParseInt(string(text), 10, 64); err == nil {
+		// Nanoseconds do not fit into a float64.
+		if unit == 0 {
+			unit = magnitude(float64(n))
+		}
+		if unit == 1e9 {
+			if n > maxTime/1000 {
+				return 0, false
+			}
+			n *= 1000
+		} else {
+			n /= 1e6 / unit
+		}
+		return n, n >= minTime && n <= maxTime
+	}
+	v, reason := number(text, bare)
+	if reason != "" {
+		return 0, false
+	}
+	if unit == 0 {
+		unit = magnitude(v)
+	}
+	ms := math.Round(v * float64(unit) / 1e6)
+	return int64(ms), ms >= minTime && ms <= maxTime
+}
+
+// magnitude guesses the unit of a time stamp: seconds up to the year 5138,
+// milliseconds from 1973 on, and so on.
+func magnitude(v float64) int64 {
+	switch {
+	case v < 1e11:
+		return 1e9
+	case v < 1e14:
+		return 1e6
+	case v < 1e17:
+		return 1e3
+	}
+	return 1
+}
