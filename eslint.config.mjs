@@ -1,14 +1,25 @@
 import grafana from '@grafana/eslint-config';
+import { createNodeResolver, importX } from 'eslint-plugin-import-x';
 import { defineConfig } from 'eslint/config';
 import typescript from 'typescript-eslint';
+
+const extensions = ['.ts', '.tsx', '.js'];
 
 export default defineConfig(
   { ignores: ['dist/', 'node_modules/', 'coverage/', '**/*.js', '**/*.mjs'] },
   {
     files: ['**/*.ts', '**/*.tsx'],
     extends: [grafana, typescript.configs.strictTypeChecked],
+    plugins: { 'import-x': importX },
+    settings: {
+      'import-x/extensions': extensions,
+      'import-x/parsers': { '@typescript-eslint/parser': ['.ts', '.tsx'] },
+      'import-x/resolver-next': [createNodeResolver({ extensions })],
+    },
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {
+      // Who imports a type alone has to say so: then it is no circle.
+      'import-x/no-cycle': 'error',
       // Grafana types the values and the custom meta of frames as any.
       '@typescript-eslint/no-unsafe-argument': 'off',
       '@typescript-eslint/no-unsafe-assignment': 'off',

@@ -7,6 +7,7 @@ const esModules = [
   'memoize',
   'mimic-function',
   '@wojtekmaj/date-utils',
+  'monaco-promql',
 ];
 
 module.exports = {
@@ -14,8 +15,8 @@ module.exports = {
   roots: ['<rootDir>/src'],
   testTimeout: 120_000, // ends what hangs; typing into Grafana's components takes long where other builds run
   setupFilesAfterEnv: ['<rootDir>/jest-setup.js'],
-  // Styles mean nothing here: any module does.
-  moduleNameMapper: { '\\.css$': '<rootDir>/package.json' },
+  // Styles mean nothing here, and Monaco needs a browser: any module does.
+  moduleNameMapper: { '\\.css$': '<rootDir>/package.json', '^monaco-editor$': '<rootDir>/package.json' },
   transform: {
     '\\.(ts|tsx|js|mjs)$': [
       '@swc/jest',

@@ -2,10 +2,10 @@ import { expect } from '@playwright/test';
 import { Grafana, PLUGIN, test } from './grafana';
 import { expectExact, expectLive, Panel, rowsOf } from './panel';
 import { SOURCES } from './sources';
-import { Query, SourceName } from '../src/types';
+import { Query } from '../src/types';
 
 /** A dashboard whose only panel is to be edited. */
-async function edited(grafana: Grafana, source: SourceName, query: Partial<Query>) {
+async function edited(grafana: Grafana, source: string, query: Partial<Query>) {
   const { name, settings } = SOURCES.find(({ name }) => name === source)!;
   const datasource = { type: PLUGIN, uid: await grafana.createDataSource({ name, ...settings() }) };
   const targets = [{ refId: 'A', datasource, ...query }];

@@ -1,16 +1,16 @@
 import { Page } from '@playwright/test';
-import { Options, Query, SourceName } from '../src/types';
+import { Options, Query } from '../src/types';
 
 /** A kind of data source, how one is set up, and a query that has rows. */
 export interface Source {
-  name: SourceName;
+  name: string;
   /** What the settings page calls it. */
   label: string;
   /** Enters on the settings page what this source needs, after it was chosen there. */
   fill: (page: Page) => Promise<void>;
   /** The same for Grafana's API. */
   settings: () => { url?: string; jsonData: Options };
-  query: Omit<Query, 'refId'>;
+  query: Partial<Query>;
 }
 
 /** An address of a server, as Grafana reaches it. */

@@ -1,9 +1,10 @@
+import './publicPath';
 import { DataSourcePlugin } from '@grafana/data';
-import { ConfigEditor } from './components/ConfigEditor';
+import { lazily } from './components/lazily';
 import { QueryEditor } from './components/QueryEditor';
 import { DataSource } from './datasource';
-import { Options, Query } from './types';
+import type { Options, Query } from './types';
 
 export const plugin = new DataSourcePlugin<DataSource, Query, Options>(DataSource)
-  .setConfigEditor(ConfigEditor)
+  .setConfigEditor(lazily(async () => (await import('./components/ConfigEditor')).ConfigEditor))
   .setQueryEditor(QueryEditor);

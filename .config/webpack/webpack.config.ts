@@ -1,7 +1,8 @@
 import { readFileSync } from 'fs';
+import { gzipSync } from 'zlib';
 import path from 'path';
 import CopyPlugin from 'copy-webpack-plugin';
-import type { Configuration } from 'webpack';
+import type { Compiler, Configuration } from 'webpack';
 
 // The file and what it builds are where @grafana/create-plugin expects them, so
 // that Grafana's tools for plugins find both.
@@ -40,13 +41,40 @@ const absolute = (text: Buffer, file: string) =>
         .replaceAll(/(?<!!)\[([^\]]*)\]\((?!https?:)/g, `[$1](${repository}/blob/main/`)
     : text;
 
+/** What a dashboard loads, in bytes after gzip: all else is loaded when it is shown. */
+const MOST = 30 * 1024;
+
+/** Prints the size of every script, and fails the build when a dashboard would load too much. */
+class Sizes {
+  apply(compiler: Compiler) {
+    compiler.hooks.thisCompilation.tap('Sizes', (compilation) => {
+      const stage = compiler.webpack.Compilation.PROCESS_ASSETS_STAGE_REPORT;
+      compilation.hooks.processAssets.tap({ name: 'Sizes', stage }, (assets) => {
+        const scripts = Object.entries(assets).filter(([name]) => name.endsWith('.js'));
+        const sizes = scripts.map(([name, asset]) => ({ name, size: gzipSync(asset.buffer()).length }));
+        for (const { name, size } of sizes.sort((a, b) => b.size - a.size)) {
+          console.log(`${(size / 1024).toFixed(1).padStart(6)} KiB gzip  ${name}`);
+          if (name === 'module.js' && size > MOST) {
+            const text = `a dashboard loads ${size} bytes, and more than ${MOST} are too many: import what is seldom wanted dynamically`;
+            compilation.errors.push(new compiler.webpack.WebpackError(text));
+          }
+        }
+      });
+    });
+  }
+}
+
 const config = (env: { production?: boolean }): Configuration => ({
   mode: env.production ? 'production' : 'development',
   // Not an eval variant: Grafana's content security policy may forbid eval.
   devtool: 'source-map',
   context: path.join(root, 'src'),
   entry: { module: './module.ts' },
-  resolve: { extensions: ['.ts', '.tsx', '.js'] },
+  resolve: {
+    extensions: ['.ts', '.tsx', '.js'],
+    // Grafana brings its own; monaco-promql names it for what is not used here.
+    alias: { 'monaco-editor': false },
+  },
   module: {
     rules: [
       {
@@ -65,17 +93,23 @@ const config = (env: { production?: boolean }): Configuration => ({
     'rxjs',
     'rxjs/operators',
     '@emotion/css',
+    { 'amd-module': 'module' },
     /^@grafana\/(data|runtime|ui)$/,
   ],
   output: {
     path: path.join(root, 'dist'),
     filename: '[name].js',
+    // Grafana goes on with a module of an older version in its cache: its parts must be those of that version.
+    chunkFilename: '[name].[contenthash].js',
+    publicPath: `public/plugins/${id}/`,
+    uniqueName: id,
     library: { type: 'amd' },
     // The back end's build puts its executables and its manifest in the same folder.
     clean: { keep: /^(gpx_|go_plugin_build_manifest$)/ },
   },
   performance: { hints: 'error' },
   plugins: [
+    ...(env.production ? [new Sizes()] : []),
     new CopyPlugin({
       patterns: [
         { from: 'plugin.json', transform: stamp },

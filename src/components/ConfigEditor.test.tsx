@@ -1,10 +1,11 @@
 import { DataSourcePluginOptionsEditorProps } from '@grafana/data';
 import { BackendSrv, setBackendSrv } from '@grafana/runtime';
-import { act, render, screen, within } from '@testing-library/react';
+import { act, render, screen, waitFor, within } from '@testing-library/react';
 import userEvent from '@testing-library/user-event';
 import React, { useState } from 'react';
 import { NEVER, Observable, of, throwError } from 'rxjs';
-import { Input, Options, Secrets } from '../types';
+import { Options, Secrets } from '../types';
+import { Input } from '../sources/recorder/options';
 import { Settings } from './config/settings';
 import { InputStatus, Status } from '../sources/recorder/status';
 import { ConfigEditor } from './ConfigEditor';
@@ -12,7 +13,7 @@ import { ConfigEditor } from './ConfigEditor';
 type Props = DataSourcePluginOptionsEditorProps<Options, Secrets>;
 
 /** The page as Grafana holds it: what it changes comes back, and saving raises the version. */
-function open(jsonData: Options = {}, change: Partial<Settings> = {}) {
+async function open(jsonData: Options = {}, change: Partial<Settings> = {}) {
   let current = { uid: 'mine', version: 1, basicAuth: false, jsonData, secureJsonFields: {}, ...change } as Settings;
   let replace: (settings: Settings) => void = () => undefined;
   function Holder() {
@@ -23,12 +24,16 @@ function open(jsonData: Options = {}, change: Partial<Settings> = {}) {
     return <ConfigEditor {...props} />;
   }
   render(<Holder />);
+  await loaded();
   return {
     saved: () => current.jsonData,
     settings: () => current,
     replace: (other: Partial<Settings>) => act(() => replace({ ...current, ...other })),
   };
 }
+
+/** Waits for the settings of the source. */
+const loaded = () => waitFor(() => expect(screen.queryByText('Loading …')).toBeNull(), { timeout: 60_000 });
 
 const field = (label: string | RegExp) => screen.getByLabelText<HTMLInputElement>(label);
 const startsWith = (label: string) => new RegExp(`^${label}`);
@@ -50,14 +55,14 @@ beforeEach(() => {
 const choose = (name: string) => userEvent.click(screen.getByRole('radio', { name }));
 
 describe('the source', () => {
-  it('is the recorder if none was saved', () => {
-    open();
+  it('is the recorder if none was saved', async () => {
+    await open();
     expect(screen.getByRole('radio', { name: 'Recorder (this machine)' })).toBeChecked();
     expect(screen.getByText('Inputs')).toBeInTheDocument();
   });
 
   it('decides which settings are shown', async () => {
-    const { saved } = open();
+    const { saved } = await open();
     await choose('Signal');
     expect(saved()).toEqual({ source: 'signal' });
     expect(screen.queryByText('Inputs')).not.toBeInTheDocument();
@@ -67,7 +72,7 @@ describe('the source', () => {
 
 describe('limits', () => {
   const openLimits = async (jsonData: Options) => {
-    const page = open({ source: 'signal', ...jsonData });
+    const page = await open({ source: 'signal', ...jsonData });
     await userEvent.click(screen.getByRole('button', { name: 'Limits' }));
     return page;
   };
@@ -115,20 +120,20 @@ describe('the recorder', () => {
     ['Stop when not used', '30d', '60d', { idleStop: 5_184_000_000 }],
     ['Interval', '1s', '500 ms', { hostInterval: 500 }],
   ])('has %s', async (label, fallback, text, recorder) => {
-    const { saved } = open();
+    const { saved } = await open();
     expect(field(startsWith(label))).toHaveAttribute('placeholder', fallback);
     await enter(label, text);
     expect(saved()).toEqual({ recorder });
   });
 
-  it('shows what was saved in words', () => {
-    open({ recorder: { retention: 86_400_000, maxBytes: 1e9 } });
+  it('shows what was saved in words', async () => {
+    await open({ recorder: { retention: 86_400_000, maxBytes: 1e9 } });
     expect(field(/^Retention/)).toHaveValue('1d');
     expect(field(/^Maximum size/)).toHaveValue('1 GB');
   });
 
   it('says what to enter only when one has left the field, and saves nothing of invalid text', async () => {
-    const { saved } = open();
+    const { saved } = await open();
     await userEvent.type(field(/^Retention/), '15');
     expect(screen.queryByRole('alert')).not.toBeInTheDocument();
     await userEvent.tab();
@@ -143,19 +148,19 @@ describe('the recorder', () => {
   });
 
   it('says so when what was saved has become invalid through another field', async () => {
-    open({ recorder: { outOfOrder: 7_200_000 } });
+    await open({ recorder: { outOfOrder: 7_200_000 } });
     await enter('Retention', '1h');
     expect(screen.getByRole('alert')).toHaveTextContent('Out-of-order window: enter');
   });
 
-  it('follows what is changed from elsewhere', () => {
-    const { replace } = open({ recorder: { retention: 3_600_000 } });
+  it('follows what is changed from elsewhere', async () => {
+    const { replace } = await open({ recorder: { retention: 3_600_000 } });
     replace({ jsonData: { recorder: { retention: 7_200_000 } } });
     expect(field(/^Retention/)).toHaveValue('2h');
   });
 
   it('leaves this machine out', async () => {
-    const { saved } = open();
+    const { saved } = await open();
     await userEvent.click(screen.getByRole('checkbox', { name: /This machine/ }));
     expect(saved()).toEqual({ recorder: { noHost: true } });
     expect(screen.queryByLabelText(/^Interval/)).not.toBeInTheDocument();
@@ -163,8 +168,8 @@ describe('the recorder', () => {
     expect(saved()).toEqual({ recorder: { noHost: undefined } });
   });
 
-  it('cannot be changed where it is provisioned', () => {
-    open({ recorder: { inputs: [{ type: 'mqtt', name: 'plant' }] } }, { readOnly: true });
+  it('cannot be changed where it is provisioned', async () => {
+    await open({ recorder: { inputs: [{ type: 'mqtt', name: 'plant' }] } }, { readOnly: true });
     expect(field(/^Retention/)).toBeDisabled();
     expect(screen.getByRole('checkbox', { name: /This machine/ })).toBeDisabled();
     expect(screen.getByRole('button', { name: 'Add input' })).toBeDisabled();
@@ -193,7 +198,7 @@ describe('the status', () => {
   };
   const STATUS: Status = { inputs: [HOST, PLANT], series: 1234, bytes: 3 * 2 ** 20, oldest: 0, settled: 0 };
   const refused = (error: object) => throwError(() => ({ status: 502, config: {}, ...error }));
-  const tick = (ms: number) => act(() => jest.advanceTimersByTime(ms));
+  const tick = (ms: number) => act(() => jest.advanceTimersByTimeAsync(ms));
 
   beforeEach(() => {
     jest.useFakeTimers({ now: new Date('2026-01-02T00:00:00Z') });
@@ -203,9 +208,9 @@ describe('the status', () => {
 
   const row = (name: string) => within(screen.getByText(name, { selector: 'td' }).closest('tr')!);
 
-  it('is asked for every two seconds, and shows the store and its inputs', () => {
-    open();
-    tick(0);
+  it('is asked for every two seconds, and shows the store and its inputs', async () => {
+    await open();
+    await tick(0);
     expect(fetch).toHaveBeenCalledTimes(1);
     expect(fetch).toHaveBeenCalledWith(
       expect.objectContaining({ url: '/api/datasources/uid/mine/resources/status', showErrorAlert: false }),
@@ -218,63 +223,63 @@ describe('the status', () => {
     expect(row('plant').getByText('21')).toBeInTheDocument();
     expect(row('plant').getByText('7')).toBeInTheDocument();
     fetch.mockImplementation(() => of({ data: { ...STATUS, series: 7777, settled: Date.now() - 350 } }));
-    tick(2000);
+    await tick(2000);
     expect(fetch).toHaveBeenCalledTimes(2);
     expect(screen.getByText('7,777')).toBeInTheDocument();
     expect(screen.getByText('350 ms ago')).toBeInTheDocument();
   });
 
-  it('shows why samples were refused and messages skipped, and what the last one became', () => {
-    open();
-    tick(0);
+  it('shows why samples were refused and messages skipped, and what the last one became', async () => {
+    await open();
+    await tick(0);
     act(() => row('plant').getByRole('button').click());
     expect(screen.getByText(/Refused, too far ahead/).parentElement).toHaveTextContent(': 3');
     expect(screen.getByText(/Skipped, not a number/).parentElement).toHaveTextContent(': 12, the first: abc');
     expect(screen.getByText('{"v":1}').parentElement).toHaveTextContent('from a/b');
     expect(screen.getByText('v{b="b"} 1 @ 2026-01-01T00:00:00Z')).toBeInTheDocument();
-    tick(2000);
+    await tick(2000);
     expect(screen.getByText('{"v":1}')).toBeInTheDocument();
   });
 
-  it('names trouble, and an input that is connecting', () => {
+  it('names trouble, and an input that is connecting', async () => {
     const trouble = 'connection refused';
     const inputs = [
       { ...HOST, connected: false },
       { ...PLANT, connected: false, trouble, nextTry: Date.now() + 4000 },
     ];
     fetch.mockImplementation(() => of({ data: { ...STATUS, inputs } }));
-    open();
-    tick(0);
+    await open();
+    await tick(0);
     expect(row('host').getByText('Connecting')).toBeInTheDocument();
     expect(row('plant').getByText('Trouble')).toBeInTheDocument();
     expect(screen.getByText('plant: connection refused (tries again in 4 s)')).toBeInTheDocument();
   });
 
-  it('stays, with the message, while it cannot be read', () => {
-    open();
-    tick(0);
+  it('stays, with the message, while it cannot be read', async () => {
+    await open();
+    await tick(0);
     fetch.mockImplementation(() => refused({ data: { error: 'the store is locked' } }));
-    tick(2000);
+    await tick(2000);
     expect(screen.getByText('The status cannot be read: the store is locked')).toBeInTheDocument();
     expect(screen.getByText('1,234')).toBeInTheDocument();
     fetch.mockImplementation(() => refused({ data: undefined, statusText: 'Bad Gateway' }));
-    tick(2000);
+    await tick(2000);
     expect(screen.getByText('The status cannot be read: Bad Gateway')).toBeInTheDocument();
     fetch.mockImplementation(() => of({ data: STATUS }));
-    tick(2000);
+    await tick(2000);
     expect(screen.queryByText(/cannot be read/)).not.toBeInTheDocument();
   });
 
-  it('is not asked for before the data source was saved as a recorder, nor after the page was left', () => {
-    const { replace } = open({ source: 'signal' });
+  it('is not asked for before the data source was saved as a recorder, nor after the page was left', async () => {
+    const { replace } = await open({ source: 'signal' });
     replace({ jsonData: { source: 'recorder' } });
-    tick(5000);
+    await tick(5000);
     expect(fetch).not.toHaveBeenCalled();
     replace({ version: 2 });
-    tick(0);
+    await tick(0);
     expect(fetch).toHaveBeenCalledTimes(1);
     replace({ jsonData: { source: 'signal' } });
-    tick(5000);
+    await tick(5000);
     expect(fetch).toHaveBeenCalledTimes(1);
   });
 });
@@ -284,7 +289,7 @@ describe('deleting all samples', () => {
   const deletions = () => fetch.mock.calls.filter(([request]: unknown[]) => (request as { method?: string }).method);
 
   it('is done once one has confirmed it', async () => {
-    open();
+    await open();
     await press('Delete all samples');
     await press('Keep them');
     await press('Delete all samples');
@@ -298,7 +303,7 @@ describe('deleting all samples', () => {
   });
 
   it('says why it failed', async () => {
-    open();
+    await open();
     await press('Delete all samples');
     fetch.mockImplementation(() => throwError(() => ({ status: 403, config: {}, data: { error: 'only editors' } })));
     await press('Delete all samples for good');
@@ -308,8 +313,8 @@ describe('deleting all samples', () => {
 
 describe('an input', () => {
   const MQTT: Input = { type: 'mqtt', name: 'plant', url: 'tcp://broker:1883', topics: ['a/+', 'b/#'] };
-  const withInputs = (inputs: Input[], change: Partial<Settings> = {}) => {
-    const page = open({ recorder: { inputs } }, change);
+  const withInputs = async (inputs: Input[], change: Partial<Settings> = {}) => {
+    const page = await open({ recorder: { inputs } }, change);
     return { ...page, inputs: () => page.saved().recorder?.inputs };
   };
   const press = (name: RegExp | string) => userEvent.click(screen.getByRole('button', { name }));
@@ -322,7 +327,7 @@ describe('an input', () => {
     ['WebSocket', [{ type: 'websocket', name: 'websocket' }]],
     ['Push', [{ type: 'push', name: 'push', formats: ['influx', 'prometheus'] }]],
   ])('of %s is added, and open', async (label, wanted) => {
-    const { inputs } = withInputs([]);
+    const { inputs } = await withInputs([]);
     await press('Add input');
     await userEvent.click(screen.getByRole('menuitem', { name: new RegExp(`^${label}`) }));
     expect(inputs()).toEqual(wanted);
@@ -330,13 +335,13 @@ describe('an input', () => {
   });
 
   it('can be pushed to in one place only', async () => {
-    withInputs([{ type: 'push', name: 'push' }]);
+    await withInputs([{ type: 'push', name: 'push' }]);
     await press('Add input');
     expect(screen.getByRole('menuitem', { name: /^Push/ })).toBeDisabled();
   });
 
   it('of MQTT is edited', async () => {
-    const { inputs } = withInputs([MQTT]);
+    const { inputs } = await withInputs([MQTT]);
     await unfold();
     expect(field(/^Topics/)).toHaveValue('a/+\nb/#');
     await enter('URL', 'mqtts://other:8883');
@@ -359,7 +364,7 @@ describe('an input', () => {
   });
 
   it('of NATS is edited', async () => {
-    const { inputs } = withInputs([{ type: 'nats', name: 'bus' }]);
+    const { inputs } = await withInputs([{ type: 'nats', name: 'bus' }]);
     await unfold();
     await enter('URL', 'nats://a:4222, nats://b:4222');
     await enter('Subjects', 'plant.*.>');
@@ -371,7 +376,7 @@ describe('an input', () => {
   });
 
   it('of WebSocket is edited, its headers as lines', async () => {
-    const { inputs, settings } = withInputs([{ type: 'websocket', name: 'ticks' }]);
+    const { inputs, settings } = await withInputs([{ type: 'websocket', name: 'ticks' }]);
     await unfold();
     await enter('URL', 'wss://server/stream');
     await enter('Message on connect', '{"subscribe": 1}');
@@ -400,7 +405,7 @@ describe('an input', () => {
   });
 
   it('of push shows where to push to', async () => {
-    const { inputs } = withInputs([{ type: 'push', name: 'push', formats: ['influx'] }]);
+    const { inputs } = await withInputs([{ type: 'push', name: 'push', formats: ['influx'] }]);
     await unfold();
     const at = 'http://localhost/api/datasources/uid/mine/resources/push/';
     expect(field('URL for Influx line protocol')).toHaveValue(`${at}influx`);
@@ -414,7 +419,7 @@ describe('an input', () => {
   });
 
   it('has rules for its messages', async () => {
-    const { inputs } = withInputs([MQTT]);
+    const { inputs } = await withInputs([MQTT]);
     await unfold();
     await userEvent.click(screen.getByRole('radio', { name: 'JSON' }));
     await enter('Pattern', 'plant/+line');
@@ -448,7 +453,7 @@ describe('an input', () => {
     ['Fixed labels', 'a=1\na=2', 'Fixed labels: enter a only once'],
     ['Fixed labels', 'a b=1', 'Fixed labels: enter one site=north a line'],
   ])('refuses %s of %j', async (label, text, message) => {
-    const { inputs } = withInputs([MQTT]);
+    const { inputs } = await withInputs([MQTT]);
     await unfold();
     if (text) {
       await enter(label, text);
@@ -461,7 +466,7 @@ describe('an input', () => {
   });
 
   it('keeps its secrets under its name', async () => {
-    const { settings } = withInputs([MQTT], { secureJsonFields: { 'input.plant.caCert': true } });
+    const { settings } = await withInputs([MQTT], { secureJsonFields: { 'input.plant.caCert': true } });
     await unfold();
     await userEvent.type(field('Password'), 'pw');
     await press('TLS');
@@ -473,7 +478,7 @@ describe('an input', () => {
   });
 
   it('is renamed when one leaves the name, and says which secrets are to be entered again', async () => {
-    const { settings, inputs } = withInputs([MQTT], { secureJsonFields: { 'input.plant.password': true } });
+    const { settings, inputs } = await withInputs([MQTT], { secureJsonFields: { 'input.plant.password': true } });
     await unfold();
     await userEvent.clear(field(/^Name/));
     await userEvent.type(field(/^Name/), 'hall');
@@ -487,7 +492,7 @@ describe('an input', () => {
   });
 
   it('is not renamed to what is no name', async () => {
-    const { inputs } = withInputs([MQTT]);
+    const { inputs } = await withInputs([MQTT]);
     await unfold();
     await enter('Name', 'Hall 1');
     expect(screen.getByRole('alert')).toHaveTextContent('Name: enter up to 32 lower-case letters');
@@ -495,7 +500,7 @@ describe('an input', () => {
   });
 
   it('is removed, and what is open stays with the others', async () => {
-    const { inputs } = withInputs([{ type: 'nats', name: 'bus' }, MQTT]);
+    const { inputs } = await withInputs([{ type: 'nats', name: 'bus' }, MQTT]);
     await press(/^plant MQTT/);
     await press(/^Remove bus/);
     expect(inputs()).toEqual([MQTT]);
@@ -505,8 +510,9 @@ describe('an input', () => {
 
 describe.each(['Prometheus-compatible server', 'Metrics API'])('of a %s', (source) => {
   const openServer = async (jsonData: Options = {}, change: Partial<Settings> = {}) => {
-    const page = open({ source: 'signal', ...jsonData }, change);
+    const page = await open({ source: 'signal', ...jsonData }, change);
     await userEvent.click(screen.getByRole('radio', { name: source }));
+    await loaded();
     return page;
   };
   const press = (name: RegExp | string) => userEvent.click(screen.getByRole('button', { name }));
@@ -569,7 +575,7 @@ describe.each(['Prometheus-compatible server', 'Metrics API'])('of a %s', (sourc
 
 describe('a Prometheus-compatible server', () => {
   it('has an address and what its queries need', async () => {
-    const { settings, saved } = open({ source: 'prometheus' });
+    const { settings, saved } = await open({ source: 'prometheus' });
     await enter('URL', 'http://prometheus:9090');
     await enter('Scrape interval', '30s');
     await enter('Delay', '0s');
@@ -589,7 +595,7 @@ describe('a Prometheus-compatible server', () => {
 
 describe('a metrics API', () => {
   it('has an endpoint and a key', async () => {
-    const { settings, saved } = open({ source: 'metrics-api' });
+    const { settings, saved } = await open({ source: 'metrics-api' });
     await enter('Endpoint', 'https://metrics.example.com/api');
     await userEvent.type(field(/^API key/), 'key');
     await enter('Header of the key', 'X-API-Key');
@@ -603,7 +609,7 @@ describe('a metrics API', () => {
   });
 
   it('tells what the service answers', async () => {
-    open({ source: 'metrics-api' });
+    await open({ source: 'metrics-api' });
     await userEvent.click(screen.getByRole('button', { name: 'What the service answers' }));
     expect(screen.getByText('GET /latest?metric=temperature')).toBeInTheDocument();
   });

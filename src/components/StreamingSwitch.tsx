@@ -1,11 +1,11 @@
 import { InlineField, InlineSwitch } from '@grafana/ui';
 import React from 'react';
-import { Query } from '../types';
+import type { BaseQuery } from '../types';
 
 interface StreamingSwitchProps {
   id: string;
   value: boolean;
-  onChange: (change: Partial<Query>) => void;
+  onChange: (change: Pick<BaseQuery, 'withStreaming'>) => void;
 }
 
 export function StreamingSwitch({ id, value, onChange }: StreamingSwitchProps) {

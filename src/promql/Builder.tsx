@@ -4,7 +4,8 @@ import { Button, ComboboxOption, IconButton, InlineLabel, Input, useStyles2 } fr
 import { isEqual } from 'lodash';
 import React, { ReactNode, useMemo, useState } from 'react';
 import { Metric, Names } from './names';
-import { selector } from './promql';
+import { selector } from './text';
+import { useDraft } from '../components/useDraft';
 import { Choice, found, optionOf, optionsOf, Several } from '../components/Choice';
 import { FUNCTIONS, Param } from './functions';
 import {
@@ -338,25 +339,18 @@ const findRanges = (search: string) =>
 
 /** A number that is saved when one leaves the field or presses Enter, unless it is none. */
 function NumberField({ param, value, onChange }: { param: Param; value: string; onChange: (value: string) => void }) {
-  const [text, setText] = useState(value);
-  const [seen, setSeen] = useState(value);
-  if (value !== seen) {
-    setSeen(value);
-    setText(value);
-  }
-  const valid = isNumber(text) || (param.optional === true && text.trim() === '');
-  const commit = () => valid && text.trim() !== value && onChange(text.trim());
+  const isValid = (text: string) => isNumber(text) || (param.optional === true && text.trim() === '');
+  const { draft, setDraft, handlers } = useDraft(value, (text) => isValid(text) && onChange(text.trim()));
   return (
     <Input
       aria-label={param.name}
       title={param.name}
       placeholder={param.name}
       width={10}
-      value={text}
-      invalid={!valid}
-      onChange={({ currentTarget }) => setText(currentTarget.value)}
-      onBlur={commit}
-      onKeyDown={({ key }) => key === 'Enter' && commit()}
+      value={draft}
+      invalid={!isValid(draft)}
+      onChange={({ currentTarget }) => setDraft(currentTarget.value)}
+      {...handlers}
     />
   );
 }

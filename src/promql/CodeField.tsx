@@ -2,6 +2,7 @@ import { css } from '@emotion/css';
 import { GrafanaTheme2 } from '@grafana/data';
 import { CodeEditor, Monaco, MonacoEditor, useStyles2 } from '@grafana/ui';
 import React, { useEffect, useRef, useState } from 'react';
+import { useDraft } from '../components/useDraft';
 import { suggest } from './completion';
 import { completeWith, LANGUAGE, markErrors, registerLanguage } from './language';
 import { Names, variableNames } from './names';
@@ -21,12 +22,7 @@ const MOST_LINES = 12;
 export function CodeField({ expr, names, placeholder, onCommit }: CodeFieldProps) {
   const styles = useStyles2(getStyles);
   const [height, setHeight] = useState(LINE + PADDING);
-  const [typed, setTyped] = useState(expr);
-  const [seen, setSeen] = useState(expr);
-  if (expr !== seen) {
-    setSeen(expr); // changed from elsewhere, or by committing
-    setTyped(expr);
-  }
+  const { draft, setDraft } = useDraft(expr, onCommit);
 
   // Monaco keeps the first functions that it is given.
   const latest = useRef({ names, onCommit });
@@ -58,7 +54,7 @@ export function CodeField({ expr, names, placeholder, onCommit }: CodeFieldProps
   return (
     <div className={styles.field}>
       <CodeEditor
-        value={typed}
+        value={draft}
         language={LANGUAGE}
         height={height}
         showMiniMap={false}
@@ -67,10 +63,10 @@ export function CodeField({ expr, names, placeholder, onCommit }: CodeFieldProps
         monacoOptions={OPTIONS}
         onBeforeEditorMount={registerLanguage}
         onEditorDidMount={onMount}
-        onChange={setTyped}
+        onChange={setDraft}
         onBlur={onCommit}
       />
-      {typed === '' && <div className={styles.placeholder}>{placeholder}</div>}
+      {draft === '' && <div className={styles.placeholder}>{placeholder}</div>}
     </div>
   );
 }

@@ -1,12 +1,11 @@
-import { DataFrame, LoadingState, PanelData, QueryEditorProps } from '@grafana/data';
+import { DataFrame, LoadingState, PanelData } from '@grafana/data';
 import { setTemplateSrv, TemplateSrv } from '@grafana/runtime';
 import { CodeEditor as HostEditor } from '@grafana/ui';
 import { render, screen, waitFor, within } from '@testing-library/react';
 import userEvent from '@testing-library/user-event';
 import React, { useState } from 'react';
-import { DataSource } from '../datasource';
-import { Options, Query } from '../types';
-import { QueryEditor } from '../components/QueryEditor';
+import type { PromQLQuery } from './query';
+import { PromQLEditor } from './PromQLEditor';
 
 // Monaco needs a real browser. What it is given is tested in completion.test.ts and language.test.ts.
 jest.mock('@grafana/ui', () => ({
@@ -21,7 +20,7 @@ jest.mock('@grafana/ui', () => ({
   ),
 }));
 
-type Props = QueryEditorProps<DataSource, Query, Options>;
+type Props = React.ComponentProps<typeof PromQLEditor>;
 
 const ANSWERS: Record<string, unknown> = {
   metrics: [
@@ -33,27 +32,27 @@ const ANSWERS: Record<string, unknown> = {
 };
 
 /** The editor as Grafana holds it: what it saves comes back as its query. */
-function open(query: Partial<Query> = { expr: '' }, data?: Partial<PanelData>) {
-  const onChange = jest.fn<undefined, [Query]>();
+function open(query: Partial<PromQLQuery> = { expr: '' }, data?: Partial<PanelData>) {
+  const onChange = jest.fn<undefined, [PromQLQuery]>();
   const onRunQuery = jest.fn();
   const getResource = jest.fn((...[path]: [path: string, params?: unknown]) => Promise.resolve(ANSWERS[path]));
-  const datasource = { source: 'recorder', sampleInterval: 1000, getResource, getDefaultQuery: () => ({ expr: 'up' }) };
-  let replace: (query: Query) => void = () => undefined;
+  const datasource = { sampleInterval: 1000, getResource };
+  let replace: (query: PromQLQuery) => void = () => undefined;
   function Holder() {
-    const [saved, setSaved] = useState<Query>({ refId: 'A', ...query });
+    const [saved, setSaved] = useState<PromQLQuery>({ refId: 'A', ...query });
     replace = setSaved;
-    const save = (changed: Query) => {
+    const save = (changed: PromQLQuery) => {
       onChange(changed);
       setSaved(changed);
     };
-    return <QueryEditor {...({ datasource, query: saved, data, onChange: save, onRunQuery } as unknown as Props)} />;
+    return <PromQLEditor {...({ datasource, query: saved, data, onChange: save, onRunQuery } as unknown as Props)} />;
   }
   render(<Holder />);
   return {
     onRunQuery,
     getResource,
     saved: () => onChange.mock.lastCall?.[0],
-    replace: (changed: Query) => React.act(() => replace(changed)),
+    replace: (changed: PromQLQuery) => React.act(() => replace(changed)),
   };
 }
 
@@ -240,12 +239,6 @@ describe('code', () => {
 });
 
 describe('either', () => {
-  it('begins as a new query when the one there is another source’s', () => {
-    const { saved, onRunQuery } = open({ shape: 'sine' });
-    expect(saved()).toEqual({ refId: 'A', shape: 'sine', expr: 'up' });
-    expect(onRunQuery).toHaveBeenCalledTimes(1);
-  });
-
   it('saves the legend on Enter and on blur', async () => {
     const { saved, onRunQuery } = open({ expr: 'up' });
     await type('Legend', '{{job}}', '{Enter}');

@@ -1,15 +1,16 @@
 import { css } from '@emotion/css';
-import { GrafanaTheme2, QueryEditorProps } from '@grafana/data';
+import type { GrafanaTheme2 } from '@grafana/data';
 import { Alert, InlineField, Input, RadioButtonGroup, useStyles2 } from '@grafana/ui';
-import React, { useEffect, useMemo, useState } from 'react';
-import { DataSource } from '../datasource';
+import React, { useMemo, useState } from 'react';
+import { useDraft } from '../components/useDraft';
 import { Names } from './names';
-import { EditorMode, Options, Query } from '../types';
 import { Builder } from './Builder';
 import { CodeField } from './CodeField';
+import type { EditorMode, PromQLQuery } from './query';
 import { StepHint } from './StepHint';
 import { toVisual } from './visual';
 import { StreamingSwitch } from '../components/StreamingSwitch';
+import type { EditorProps } from '../sources/source';
 
 const MODES: Array<{ value: EditorMode; label: string }> = [
   { value: 'builder', label: 'Builder' },
@@ -17,14 +18,7 @@ const MODES: Array<{ value: EditorMode; label: string }> = [
 ];
 
 /** The expression alone is saved; the builder reads it, and is there for those that it can show. */
-export function PromQLEditor({
-  datasource,
-  query,
-  range,
-  data,
-  onChange,
-  onRunQuery,
-}: QueryEditorProps<DataSource, Query, Options>) {
+export function PromQLEditor({ datasource, query, range, data, onChange, onRunQuery }: EditorProps<PromQLQuery>) {
   const { expr = '', legend = '', withStreaming = true } = query;
   const styles = useStyles2(getStyles);
   const names = useMemo(() => new Names(datasource, range), [datasource, range]);
@@ -33,17 +27,10 @@ export function PromQLEditor({
   const mode = canBuild ? wanted : 'code';
   const [refused, setRefused] = useState<string>();
 
-  const save = (change: Partial<Query>) => {
+  const save = (change: Partial<PromQLQuery>) => {
     onChange({ ...query, ...change });
     onRunQuery();
   };
-  useEffect(() => {
-    // A query of another source, which has no expression: it begins as a new one does.
-    const begun = query.expr ?? datasource.getDefaultQuery().expr;
-    if (begun !== query.expr) {
-      save({ expr: begun });
-    }
-  });
   const saveExpr = (changed: string) => changed !== expr && save({ expr: changed, editorMode: mode });
   const choose = (editorMode: EditorMode) => {
     if (editorMode === 'builder' && !canBuild) {
@@ -99,22 +86,15 @@ export function PromQLEditor({
 
 /** Saved when one leaves the field or presses Enter. */
 function LegendField({ id, value, onChange }: { id: string; value: string; onChange: (value: string) => void }) {
-  const [text, setText] = useState(value);
-  const [seen, setSeen] = useState(value);
-  if (value !== seen) {
-    setSeen(value);
-    setText(value);
-  }
-  const commit = () => text.trim() !== value && onChange(text.trim());
+  const { draft, setDraft, handlers } = useDraft(value, (text) => onChange(text.trim()));
   return (
     <Input
       id={id}
       width={30}
       placeholder="{{label}}"
-      value={text}
-      onChange={({ currentTarget }) => setText(currentTarget.value)}
-      onBlur={commit}
-      onKeyDown={({ key }) => key === 'Enter' && commit()}
+      value={draft}
+      onChange={({ currentTarget }) => setDraft(currentTarget.value)}
+      {...handlers}
     />
   );
 }

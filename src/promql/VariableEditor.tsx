@@ -3,8 +3,8 @@ import { InlineField, Stack } from '@grafana/ui';
 import React, { useMemo } from 'react';
 import type { DataSource } from '../datasource';
 import { Names } from './names';
-import { Options, Query } from '../types';
-import { VariableQuery, variableQuery } from './variables';
+import type { Options, Query } from '../types';
+import { VariableQuery, variableQuery } from './variableQuery';
 import { Choice, found } from '../components/Choice';
 import { CodeField } from './CodeField';
 

@@ -1,6 +1,6 @@
 import { escapeRegExp } from 'lodash';
 import { LIMIT, Names } from './names';
-import { Matcher, quote, selector, unquote } from './promql';
+import { Matcher, quote, selector, unquote } from './text';
 import { FUNCTIONS } from './functions';
 import { CALCULATIONS, MATCH_OPERATORS } from './visual';
 

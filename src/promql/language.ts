@@ -1,7 +1,7 @@
 import type { Monaco, monacoTypes } from '@grafana/ui';
-import type { SyntaxNode } from '@lezer/common';
-import { nodesOf, parse, syntaxErrors, variablesOf } from './promql';
-import { Completion, Suggestion } from './completion';
+import { language } from 'monaco-promql/promql/promql';
+import type { Completion, Suggestion } from './completion';
+import { syntaxErrors } from './tree';
 
 export const LANGUAGE = 'continuum-promql';
 
@@ -37,13 +37,7 @@ export function registerLanguage(monaco: Monaco) {
     autoClosingPairs: pairs,
     surroundingPairs: pairs,
   });
-  monaco.languages.setTokensProvider(LANGUAGE, {
-    getInitialState: () => after(''),
-    tokenize: (line, before) => {
-      const { text } = before as Before;
-      return { tokens: highlight(text, line), endState: after(`${text}${line}\n`) };
-    },
-  });
+  monaco.languages.setMonarchTokensProvider(LANGUAGE, HIGHLIGHTING);
   monaco.languages.registerCompletionItemProvider(LANGUAGE, {
     triggerCharacters: ['{', '[', '(', ',', '=', '~', '"', "'", '$', ' '],
     provideCompletionItems: async (model, position) => {
@@ -59,47 +53,30 @@ export function registerLanguage(monaco: Monaco) {
   });
 }
 
-interface Before extends monacoTypes.languages.IState {
-  text: string;
-}
+/** A variable in any of Grafana's notations. */
+const VARIABLE: monacoTypes.languages.IMonarchLanguageRule = [/\$\w+|\$\{[^}"'`]+\}|\[\[\w+(?::\w+)?\]\]/, 'variable'];
 
-/** All lines before: what a part of an expression is may depend on any of them. Expressions are short. */
-function after(text: string): Before {
-  const state: Before = { text, clone: () => state, equals: (other) => (other as Before).text === text };
-  return state;
-}
+const { tokenizer } = language;
 
-const SCOPES: Record<string, string> = {
-  FunctionIdentifier: 'type',
-  AggregateOp: 'type',
-  LabelName: 'tag',
-  QuotedLabelName: 'tag',
-  StringLiteral: 'string',
-  NumberDurationLiteral: 'number',
-  NumberDurationLiteralInDurationContext: 'number',
-  LineComment: 'comment',
+/** A text in quotes goes on up to a variable. */
+const inQuotes = (mark: string, rules: monacoTypes.languages.IMonarchLanguageRule[] = []) => [
+  VARIABLE,
+  [new RegExp(`[^\\\\${mark}$[]+|[$[]`), 'string'] as [RegExp, string],
+  ...rules,
+];
+
+/** The rules of PromQL, and Grafana's variables. */
+const HIGHLIGHTING: monacoTypes.languages.IMonarchLanguage = {
+  ...language,
+  tokenizer: {
+    ...tokenizer,
+    root: [VARIABLE, ...(tokenizer.root ?? [])],
+    clauses: [VARIABLE, ...(tokenizer.clauses ?? [])],
+    string_double: inQuotes('"', tokenizer.string_double),
+    string_single: inQuotes("'", tokenizer.string_single),
+    string_backtick: inQuotes('`', tokenizer.string_backtick),
+  },
 };
-const KEYWORDS =
-  /^(By|Without|On|Ignoring|GroupLeft|GroupRight|Bool|Offset|And|Or|Unless|Atan2|AtModifierPreprocessors|inf|nan)$/;
-
-/** The tokens of a line that comes after some text, by the grammar. */
-export function highlight(before: string, line: string): monacoTypes.languages.IToken[] {
-  const expr = before + line;
-  const scopes = new Array<string>(line.length).fill('');
-  const paint = (scope: string, { from, to }: { from: number; to: number }) =>
-    scopes.fill(scope, Math.max(0, from - before.length), Math.max(0, to - before.length));
-  const scopeOf = ({ name }: SyntaxNode) => SCOPES[name] ?? (KEYWORDS.test(name) ? 'keyword' : undefined);
-  for (const node of nodesOf(parse(expr))) {
-    const scope = scopeOf(node);
-    if (scope) {
-      paint(scope, node);
-    }
-  }
-  variablesOf(expr).forEach((variable) => paint('variable', variable));
-  return scopes
-    .map((scope, startIndex) => ({ scopes: scope, startIndex }))
-    .filter(({ scopes: scope }, i) => scope !== scopes[i - 1]);
-}
 
 /** Underlines what cannot be parsed. */
 export function markErrors(monaco: Monaco, model: Model) {

@@ -1,8 +1,9 @@
-import { ScopedVars, TimeRange } from '@grafana/data';
+import type { ScopedVars, TimeRange } from '@grafana/data';
 import { getTemplateSrv } from '@grafana/runtime';
 import { escapeRegExp } from 'lodash';
 import type { DataSource } from '../datasource';
-import { inPromQL, selector } from './promql';
+import { replaced } from './interpolation';
+import { selector } from './text';
 
 export interface Metric {
   name: string;
@@ -48,7 +49,7 @@ export class Names {
   }
 
   private interpolated(text: string): string {
-    return getTemplateSrv().replace(text, this.scopedVars, inPromQL);
+    return replaced(text, this.scopedVars);
   }
 }
 

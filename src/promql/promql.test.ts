@@ -1,5 +1,7 @@
 import { AdHocVariableFilter } from '@grafana/data';
-import { inPromQL, isVariable, mask, quote, selector, syntaxErrors, unquote, withFilters } from './promql';
+import { inPromQL } from './interpolation';
+import { isVariable, mask, quote, selector, unquote } from './text';
+import { syntaxErrors, withFilters } from './tree';
 
 describe('variables are masked', () => {
   it.each([

@@ -2,14 +2,15 @@ import { DataFrame, DataQueryRequest, dateTime, FieldType } from '@grafana/data'
 import { setTemplateSrv, TemplateSrv } from '@grafana/runtime';
 import { firstValueFrom, of } from 'rxjs';
 import type { DataSource } from '../datasource';
-import { VariableQuery, variableQuery, variablesOf } from './variables';
+import { VariableQuery, variableQuery } from './variableQuery';
+import { Variables } from './variables';
 
 const NOW = 1_700_000_000_000;
 const range = { from: dateTime(NOW - 3_600_000), to: dateTime(NOW) };
 
 const getResource = jest.fn();
 const query = jest.fn();
-const variables = variablesOf({ getResource, query } as unknown as DataSource);
+const variables = new Variables({ getResource, query } as unknown as DataSource);
 
 function request(target: Partial<VariableQuery> | string) {
   const targets = [typeof target === 'string' ? target : { refId: 'v', ...target }];

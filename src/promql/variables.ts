@@ -6,34 +6,17 @@ import {
   dateTime,
   FieldType,
 } from '@grafana/data';
-import { DataQuery } from '@grafana/schema';
 import { delay, from, map, Observable } from 'rxjs';
-import { VariableEditor } from './VariableEditor';
+import { lazily } from '../components/lazily';
 import type { DataSource } from '../datasource';
 import { Names } from './names';
-import { selector } from './promql';
-import { Options, Query } from '../types';
-
-/** What a variable of a dashboard takes its values from. */
-export interface VariableQuery extends DataQuery {
-  kind?: 'labelValues' | 'labelNames' | 'metrics' | 'queryResult';
-  label?: string;
-  /** Selects the series that are looked at, for all kinds but the last. */
-  match?: string;
-  /** Of a query result. */
-  expr?: string;
-}
-
-/** Variables as they are provisioned for Grafana's Prometheus data source: a call, by itself or as the field query. */
-type Saved = VariableQuery | string | { query: string };
-
-type Support = CustomVariableSupport<DataSource, VariableQuery, Query, Options>;
+import type { Options, Query } from '../types';
+import { selector } from './text';
+import { SavedVariable, type VariableQuery, variableQuery } from './variableQuery';
 
 /** The variables that a data source offers which is asked in PromQL. */
-export const variablesOf = (datasource: DataSource): Support => new Variables(datasource);
-
-class Variables extends CustomVariableSupport<DataSource, VariableQuery, Query, Options> {
-  override editor = VariableEditor;
+export class Variables extends CustomVariableSupport<DataSource, VariableQuery, Query, Options> {
+  override editor = lazily(async () => (await import('./VariableEditor')).VariableEditor);
 
   constructor(private readonly datasource: DataSource) {
     super();
@@ -44,7 +27,7 @@ class Variables extends CustomVariableSupport<DataSource, VariableQuery, Query, 
   }
 
   override query(request: DataQueryRequest<VariableQuery>): Observable<DataQueryResponse> {
-    const query = variableQuery(request.targets[0] as Saved);
+    const query = variableQuery(request.targets[0] as SavedVariable);
     if (query.kind === 'queryResult') {
       return this.queryResult(request, query);
     }
@@ -107,32 +90,4 @@ function newestOf({ fields: [time, ...series], length }: DataFrame): string[] {
       ? []
       : [`${selector(__name__, matchers)} ${value as number} ${time!.values[length - 1] as number}`];
   });
-}
-
-/** The query of a variable in whatever form it was saved. A call that is not known gives no values. */
-export function variableQuery(saved: Saved): VariableQuery {
-  const text = typeof saved === 'string' ? saved : 'query' in saved && !('kind' in saved) ? saved.query : undefined;
-  if (typeof text !== 'string') {
-    return saved as VariableQuery;
-  }
-  const refId = 'variable';
-  const [, name, args = ''] = /^\s*(\w+)\(([\s\S]*)\)\s*$/.exec(text) ?? [];
-  switch (name) {
-    case 'label_values': {
-      const [, match, label = ''] = /^(?:([\s\S]*),)?\s*([^\s,]+)\s*$/.exec(args) ?? [];
-      return { refId, kind: 'labelValues', label, match: match?.trim() };
-    }
-    case 'label_names':
-      return { refId, kind: 'labelNames', match: args.trim() || undefined };
-    case 'metrics':
-      return {
-        refId,
-        kind: 'metrics',
-        match: args.trim() && selector('', [{ label: '__name__', op: '=~', value: `.*(?:${args.trim()}).*` }]),
-      };
-    case 'query_result':
-      return { refId, kind: 'queryResult', expr: args.trim() };
-    default:
-      return { refId, kind: 'labelValues' };
-  }
 }

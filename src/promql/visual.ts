@@ -1,5 +1,6 @@
 import type { SyntaxNode } from '@lezer/common';
-import { childrenOf, isVariable, labelName, nodesOf, parse, selector, unquote } from './promql';
+import { isVariable, labelName, selector, unquote } from './text';
+import { childrenOf, nodesOf, parse } from './tree';
 import { FUNCTIONS } from './functions';
 
 export const MATCH_OPERATORS = ['=', '!=', '=~', '!~'] as const;

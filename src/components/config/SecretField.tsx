@@ -1,5 +1,6 @@
 import { Field, SecretInput, SecretTextArea } from '@grafana/ui';
 import React, { ReactNode, useId, useState } from 'react';
+import { useDraft } from '../useDraft';
 import { Parsed } from './fields';
 import { isConfigured, typedSecret, withoutSecret, withSecret } from './secrets';
 import { PartProps } from './settings';
@@ -22,29 +23,33 @@ export function SecretField(props: Props) {
   const { settings, onChange, secret, label, description, placeholder, width, rows = 1, codec } = props;
   const id = useId();
   const typed = typedSecret(settings, secret);
-  const [text, setText] = useState(codec && typed ? codec.decode(typed) : typed);
   const [left, setLeft] = useState(false);
-  const encoded: Parsed<string> = codec && text.trim() ? codec.encode(text) : { value: text.trim() };
+  const encode = (text: string): Parsed<string> => (codec && text.trim() ? codec.encode(text) : { value: text.trim() });
   const save = (value: string) =>
     onChange(value ? withSecret(settings, secret, value) : withoutSecret(settings, secret));
+  const { draft, setDraft, handlers } = useDraft(codec && typed ? codec.decode(typed) : typed, (text) => {
+    const encoded = encode(text);
+    if ('value' in encoded && encoded.value !== typed) {
+      save(encoded.value);
+    }
+  });
+  const encoded = encode(draft);
   const common = {
     id,
     placeholder,
     disabled: settings.readOnly,
     isConfigured: isConfigured(settings, secret),
-    value: codec ? text : typed,
+    value: draft,
     onReset: () => {
-      setText('');
+      setDraft('');
       onChange(withoutSecret(settings, secret));
     },
     onBlur: () => {
       setLeft(true);
-      if (codec && 'value' in encoded && encoded.value !== typed) {
-        save(encoded.value);
-      }
+      handlers.onBlur();
     },
     onChange: ({ currentTarget: { value } }: React.FormEvent<HTMLInputElement | HTMLTextAreaElement>) => {
-      setText(value);
+      setDraft(value);
       if (!codec) {
         save(value);
       }

@@ -1,6 +1,7 @@
 import { Field, Input, RadioButtonGroup, TextArea } from '@grafana/ui';
 import { isEqual } from 'lodash';
 import React, { ReactNode, useId, useState } from 'react';
+import { useDraft } from '../useDraft';
 import { formatDuration, formatSize, parseDuration, parseSize } from './units';
 
 /** What a text means, or what is to be entered instead. */
@@ -47,39 +48,32 @@ export function CheckedField<T>({
   const meaning = (typed: string): Parsed<T | undefined> =>
     typed.trim() === '' ? { value: undefined } : parse(typed.trim());
   const textOf = (saved?: T) => (saved === undefined ? '' : format(saved));
-  const [text, setText] = useState(textOf(value));
-  const [seen, setSeen] = useState(value);
   const [left, setLeft] = useState(false);
-  const parsed = meaning(text);
-  if (!isEqual(value, seen)) {
-    setSeen(value);
-    if ('error' in parsed || !isEqual(parsed.value, value)) {
-      setText(textOf(value)); // changed from elsewhere
+  const { draft, setDraft, handlers } = useDraft(textOf(value), (text) => {
+    const typed = meaning(text);
+    if ('value' in typed && !isEqual(typed.value, value)) {
+      onChange(typed.value);
     }
-  }
-
-  const missing = required && text.trim() === '' ? `${label}: enter a value` : undefined;
+  });
+  const parsed = meaning(draft);
+  const missing = required && draft.trim() === '' ? `${label}: enter a value` : undefined;
   const error = 'error' in parsed ? `${label}: ${parsed.error}` : missing;
   // What was saved may have become invalid, by another field or from elsewhere.
-  const stale = value !== undefined && text === textOf(value);
-  const commit = () => {
-    setLeft(true);
-    if ('value' in parsed && !isEqual(parsed.value, value)) {
-      onChange(parsed.value);
-    }
-  };
+  const stale = value !== undefined && draft === textOf(value);
   const props = {
     id,
     placeholder,
     disabled,
-    value: text,
+    value: draft,
     onChange: ({ currentTarget }: React.FormEvent<HTMLInputElement | HTMLTextAreaElement>) =>
-      setText(currentTarget.value),
-    onBlur: commit,
-    onKeyDown: ({ key }: React.KeyboardEvent) => {
-      if (key === 'Enter') {
-        commit();
-      }
+      setDraft(currentTarget.value),
+    onBlur: () => {
+      setLeft(true);
+      handlers.onBlur();
+    },
+    onKeyDown: (event: React.KeyboardEvent) => {
+      setLeft(left || event.key === 'Enter');
+      handlers.onKeyDown(event);
     },
   };
   return (

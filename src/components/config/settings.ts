@@ -1,5 +1,5 @@
-import { DataSourceSettings } from '@grafana/data';
-import { Options, RecorderOptions, Secrets } from '../../types';
+import type { DataSourceSettings } from '@grafana/data';
+import type { Options, Secrets } from '../../types';
 
 /** The data source as it is being edited. */
 export type Settings = DataSourceSettings<Options, Secrets>;
@@ -14,6 +14,3 @@ export const withOptions = (settings: Settings, change: Partial<Options>): Setti
   ...settings,
   jsonData: { ...settings.jsonData, ...change },
 });
-
-export const withRecorder = (settings: Settings, change: Partial<RecorderOptions>): Settings =>
-  withOptions(settings, { recorder: { ...settings.jsonData.recorder, ...change } });

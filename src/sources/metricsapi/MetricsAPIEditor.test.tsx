@@ -1,26 +1,24 @@
-import { QueryEditorProps } from '@grafana/data';
 import { setTemplateSrv, TemplateSrv } from '@grafana/runtime';
 import { render, screen, waitFor } from '@testing-library/react';
 import userEvent from '@testing-library/user-event';
 import React, { useState } from 'react';
-import { DataSource } from '../../datasource';
-import { Options, Query } from '../../types';
-import { QueryEditor } from '../../components/QueryEditor';
+import type { MetricsAPIQuery } from './query';
+import { MetricsAPIEditor } from './MetricsAPIEditor';
 
-type Props = QueryEditorProps<DataSource, Query, Options>;
+type Props = React.ComponentProps<typeof MetricsAPIEditor>;
 
 /** The editor as Grafana holds it: what it saves comes back as its query. */
-function open(query: Partial<Query> = {}, getResource = jest.fn(() => Promise.resolve<string[]>([]))) {
-  const onChange = jest.fn<undefined, [Query]>();
+function open(query: Partial<MetricsAPIQuery> = {}, getResource = jest.fn(() => Promise.resolve<string[]>([]))) {
+  const onChange = jest.fn<undefined, [MetricsAPIQuery]>();
   const onRunQuery = jest.fn();
-  const datasource = { source: 'metrics-api', getResource };
+  const datasource = { getResource };
   function Holder() {
-    const [saved, setSaved] = useState<Query>({ refId: 'A', ...query });
-    const save = (changed: Query) => {
+    const [saved, setSaved] = useState<MetricsAPIQuery>({ refId: 'A', ...query });
+    const save = (changed: MetricsAPIQuery) => {
       onChange(changed);
       setSaved(changed);
     };
-    return <QueryEditor {...({ datasource, query: saved, onChange: save, onRunQuery } as unknown as Props)} />;
+    return <MetricsAPIEditor {...({ datasource, query: saved, onChange: save, onRunQuery } as unknown as Props)} />;
   }
   render(<Holder />);
   return { onChange, onRunQuery };
@@ -87,7 +85,7 @@ describe('MetricsAPIEditor', () => {
     expect(onChange.mock.calls).toEqual([[{ refId: 'A', metricName: 'orders', aggregation: 'avg' }]]);
   });
 
-  it.each<[string, string, Partial<Query>]>([
+  it.each<[string, string, Partial<MetricsAPIQuery>]>([
     ['Query', ' room = $room ', { queryText: 'room = $room' }],
     ['Min step (ms)', '250', { minStep: 250 }],
     ['Min step (ms)', '${step}', { minStep: '${step}' }],

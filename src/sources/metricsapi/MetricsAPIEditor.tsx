@@ -1,11 +1,12 @@
-import { QueryEditorProps } from '@grafana/data';
 import { InlineField, Input, Stack } from '@grafana/ui';
-import { isEqual } from 'lodash';
-import React, { KeyboardEvent, useState } from 'react';
-import { DataSource } from '../../datasource';
-import { AGGREGATIONS, DEFAULT_METRIC_QUERY, Options, Query } from '../../types';
+import React from 'react';
+import { useDraft } from '../../components/useDraft';
+import type { DataSource } from '../../datasource';
+import { hasVariable } from '../interpolate';
+import { AGGREGATIONS, DEFAULTS, type MetricsAPIQuery } from './query';
 import { StreamingSwitch } from '../../components/StreamingSwitch';
 import { Choice, found, optionsOf } from '../../components/Choice';
+import type { EditorProps } from '../source';
 
 const TEXTS: Array<{ name: keyof Texts; label: string; width: number; tooltip: string; placeholder?: string }> = [
   {
@@ -19,7 +20,7 @@ const TEXTS: Array<{ name: keyof Texts; label: string; width: number; tooltip: s
     label: 'Min step (ms)',
     width: 14,
     tooltip: 'The shortest time between two rows, and how often at most the service is asked for its newest point.',
-    placeholder: `${DEFAULT_METRIC_QUERY.minStep}`,
+    placeholder: `${DEFAULTS.minStep}`,
   },
   {
     name: 'legend',
@@ -33,7 +34,7 @@ const TEXTS: Array<{ name: keyof Texts; label: string; width: number; tooltip: s
 /** The fields that are typed, as typed. */
 type Texts = Record<'queryText' | 'minStep' | 'legend', string>;
 
-const toTexts = ({ queryText = '', minStep = '', legend = '' }: Query): Texts => ({
+const toTexts = ({ queryText = '', minStep = '', legend = '' }: MetricsAPIQuery): Texts => ({
   queryText,
   minStep: `${minStep}`,
   legend,
@@ -42,34 +43,22 @@ const toTexts = ({ queryText = '', minStep = '', legend = '' }: Query): Texts =>
 const aggregations = optionsOf(AGGREGATIONS);
 
 /** Metric and aggregation are saved and run as they are chosen, the other fields on blur and on Enter. */
-export function MetricsAPIEditor({
-  datasource,
-  query,
-  onChange,
-  onRunQuery,
-}: QueryEditorProps<DataSource, Query, Options>) {
+export function MetricsAPIEditor({ datasource, query, onChange, onRunQuery }: EditorProps<MetricsAPIQuery>) {
   const saved = toTexts(query);
-  const [draft, setDraft] = useState(saved);
-  const [seen, setSeen] = useState(saved);
-  if (!isEqual(saved, seen)) {
-    setSeen(saved); // changed from elsewhere, or by saving the draft
-    setDraft(saved);
-  }
-
-  const save = (change: Partial<Query>) => {
+  const save = (change: Partial<MetricsAPIQuery>) => {
     onChange({ ...query, ...change });
     onRunQuery();
   };
-  const invalid = stepError(draft.minStep);
-  const commit = () => {
-    if (invalid === undefined && !isEqual(draft, saved)) {
+  const { draft, setDraft, handlers } = useDraft(saved, ({ queryText, minStep, legend }) => {
+    if (stepError(minStep) === undefined) {
       save({
-        queryText: draft.queryText.trim() || undefined,
-        minStep: stepOf(draft.minStep),
-        legend: draft.legend.trim() || undefined,
+        queryText: queryText.trim() || undefined,
+        minStep: stepOf(minStep),
+        legend: legend.trim() || undefined,
       });
     }
-  };
+  });
+  const invalid = stepError(draft.minStep);
   const id = (name: string) => `continuum-${query.refId}-${name}`;
 
   return (
@@ -94,7 +83,7 @@ export function MetricsAPIEditor({
           width={14}
           options={aggregations}
           custom
-          value={query.aggregation ?? DEFAULT_METRIC_QUERY.aggregation}
+          value={query.aggregation ?? DEFAULTS.aggregation}
           onChange={(value) => save({ aggregation: value.trim() })}
         />
       </InlineField>
@@ -113,8 +102,7 @@ export function MetricsAPIEditor({
             placeholder={placeholder}
             value={draft[name]}
             onChange={({ currentTarget }) => setDraft({ ...draft, [name]: currentTarget.value })}
-            onBlur={commit}
-            onKeyDown={({ key }: KeyboardEvent) => key === 'Enter' && commit()}
+            {...handlers}
           />
         </InlineField>
       ))}
@@ -130,15 +118,13 @@ async function metrics(datasource: DataSource, typed: string) {
   return found(typed.trim(), names);
 }
 
-const hasVariable = (text: string) => /\$\w|\$\{\w|\[\[\w/.test(text);
-
 function stepOf(text: string): number | string | undefined {
   const step = text.trim();
   return step === '' ? undefined : hasVariable(step) ? step : Number(step);
 }
 
 function stepError(text: string): string | undefined {
-  const step = stepOf(text) ?? DEFAULT_METRIC_QUERY.minStep;
+  const step = stepOf(text) ?? DEFAULTS.minStep;
   const valid = typeof step === 'string' || (Number.isInteger(step) && step >= 10 && step <= 24 * 60 * 60 * 1000);
   return valid ? undefined : 'Min step: enter a whole number from 10 to 86400000, or a variable';
 }

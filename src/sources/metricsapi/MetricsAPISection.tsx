@@ -1,17 +1,17 @@
 import { CollapsableSection, FieldSet, Grid, Stack, Text } from '@grafana/ui';
 import React from 'react';
-import { MetricsAPIOptions } from '../../types';
 import { DurationField, HEADER_NAME, TextField } from '../../components/config/fields';
+import { addressError } from '../../components/config/address';
 import { HTTPSection } from '../../components/config/HTTPSection';
-import { addressError } from '../recorder/inputs/inputs';
 import { SecretField } from '../../components/config/SecretField';
 import { PartProps, withOptions } from '../../components/config/settings';
+import type { MetricsAPIOptions } from './options';
 import { HOUR } from '../../components/config/units';
 
 export function MetricsAPISection({ settings, onChange }: PartProps) {
   const { endpoint, keyHeader, delay } = settings.jsonData.metricsApi ?? {};
   const disabled = settings.readOnly;
-  const save = (change: MetricsAPIOptions) =>
+  const save = (change: MetricsAPIOptions['metricsApi']) =>
     onChange(withOptions(settings, { metricsApi: { ...settings.jsonData.metricsApi, ...change } }));
 
   return (

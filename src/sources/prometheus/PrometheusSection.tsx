@@ -1,10 +1,10 @@
 import { FieldSet, Grid } from '@grafana/ui';
 import React from 'react';
-import { PrometheusOptions } from '../../types';
 import { ChoiceField, DurationField, TextField } from '../../components/config/fields';
+import { addressError } from '../../components/config/address';
 import { HTTPSection } from '../../components/config/HTTPSection';
-import { addressError } from '../recorder/inputs/inputs';
 import { PartProps, withOptions } from '../../components/config/settings';
+import type { PrometheusOptions } from './options';
 import { DAY, HOUR, MINUTE, SECOND } from '../../components/config/units';
 
 const METHODS = [
@@ -15,7 +15,7 @@ const METHODS = [
 export function PrometheusSection({ settings, onChange }: PartProps) {
   const { httpMethod, delay, queryTimeout, interval, lookback } = settings.jsonData.prometheus ?? {};
   const disabled = settings.readOnly;
-  const save = (change: PrometheusOptions) =>
+  const save = (change: PrometheusOptions['prometheus']) =>
     onChange(withOptions(settings, { prometheus: { ...settings.jsonData.prometheus, ...change } }));
 
   return (

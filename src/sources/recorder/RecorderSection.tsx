@@ -1,22 +1,17 @@
 import { FieldSet, Grid } from '@grafana/ui';
 import React from 'react';
-import { RecorderOptions } from '../../types';
 import { DeleteSamples } from './DeleteSamples';
 import { DurationField, SizeField } from '../../components/config/fields';
 import { InputsSection } from './inputs/InputsSection';
 import { RecorderStatus } from './RecorderStatus';
-import { PartProps, withRecorder } from '../../components/config/settings';
+import type { SettingsProps } from '../source';
+import { type RecorderOptions, withRecorder } from './options';
 import { useStatus } from './status';
 import { DAY, GIB, HOUR, MIB, MINUTE, PIB, SECOND } from '../../components/config/units';
 
 const RETENTION = 15 * DAY;
 
-interface Props extends PartProps {
-  /** Whether the data source has been saved with the recorder as its source, so that there is one to ask. */
-  saved: boolean;
-}
-
-export function RecorderSection({ settings, onChange, saved }: Props) {
+export function RecorderSection({ settings, onChange, saved }: SettingsProps) {
   const polled = useStatus(saved ? settings.uid : undefined);
   return (
     <>
@@ -27,7 +22,7 @@ export function RecorderSection({ settings, onChange, saved }: Props) {
   );
 }
 
-function StorageSection({ settings, onChange, saved }: Props) {
+function StorageSection({ settings, onChange, saved }: SettingsProps) {
   const {
     retention,
     maxBytes,

@@ -1,31 +1,27 @@
-import { QueryEditorProps } from '@grafana/data';
 import { render, screen } from '@testing-library/react';
 import userEvent from '@testing-library/user-event';
 import React, { useState } from 'react';
-import { DataSource } from '../../datasource';
-import { Options, Query, SourceName } from '../../types';
-import { QueryEditor } from '../../components/QueryEditor';
+import type { SignalQuery } from './query';
+import { SignalEditor } from './SignalEditor';
 
-type Props = QueryEditorProps<DataSource, Query, Options>;
+type Props = React.ComponentProps<typeof SignalEditor>;
 
 /** The editor as Grafana holds it: what it saves comes back as its query. */
-function open(query: Partial<Query> = {}, source: SourceName = 'signal') {
-  const onChange = jest.fn<undefined, [Query]>();
+function open(query: Partial<SignalQuery> = {}) {
+  const onChange = jest.fn<undefined, [SignalQuery]>();
   const onRunQuery = jest.fn();
-  let replace: (query: Query) => void = () => undefined;
+  let replace: (query: SignalQuery) => void = () => undefined;
   function Holder() {
-    const [saved, setSaved] = useState<Query>({ refId: 'A', ...query });
+    const [saved, setSaved] = useState<SignalQuery>({ refId: 'A', ...query });
     replace = setSaved;
-    const save = (changed: Query) => {
+    const save = (changed: SignalQuery) => {
       onChange(changed);
       setSaved(changed);
     };
-    return (
-      <QueryEditor {...({ datasource: { source }, query: saved, onChange: save, onRunQuery } as unknown as Props)} />
-    );
+    return <SignalEditor {...({ query: saved, onChange: save, onRunQuery } as unknown as Props)} />;
   }
   render(<Holder />);
-  return { onChange, onRunQuery, replace: (changed: Query) => React.act(() => replace(changed)) };
+  return { onChange, onRunQuery, replace: (changed: SignalQuery) => React.act(() => replace(changed)) };
 }
 
 const field = (label: string) => screen.getByLabelText<HTMLInputElement>(label);
@@ -57,7 +53,7 @@ describe('QueryEditor', () => {
     expect(field('With Streaming')).toBeChecked();
   });
 
-  it.each<[string, string, Partial<Query>]>([
+  it.each<[string, string, Partial<SignalQuery>]>([
     ['Lower limit', '-5.5', { lowerLimit: -5.5 }],
     ['Upper limit', '1e3', { upperLimit: 1000 }],
     ['Upper limit', ' $high ', { upperLimit: '$high' }],

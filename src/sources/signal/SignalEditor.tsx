@@ -1,12 +1,12 @@
-import { QueryEditorProps } from '@grafana/data';
 import { InlineField, Input, Stack } from '@grafana/ui';
 import { isEqual } from 'lodash';
-import React, { KeyboardEvent, useState } from 'react';
-import { DataSource } from '../../datasource';
-import { DEFAULT_QUERY, Options, Query, SHAPES } from '../../types';
+import React from 'react';
 import { Draft, invalidFields, toDraft, toFields } from './draft';
 import { Choice } from '../../components/Choice';
 import { StreamingSwitch } from '../../components/StreamingSwitch';
+import { useDraft } from '../../components/useDraft';
+import { DEFAULT_QUERY, SHAPES, type SignalQuery } from './query';
+import type { EditorProps } from '../source';
 
 const shapes = SHAPES.map((value) => ({ value, label: value.charAt(0).toUpperCase() + value.slice(1) }));
 
@@ -34,7 +34,7 @@ const FIELDS: Array<{
   },
 ];
 
-type Props = QueryEditorProps<DataSource, Query, Options>;
+type Props = EditorProps<SignalQuery>;
 
 /**
  * The fields are checked as one types, and saved and run together on blur and Enter, once all of them are valid: who
@@ -44,15 +44,7 @@ export function SignalEditor(props: Props) {
   const { onChange, onRunQuery } = props;
   const query = { ...DEFAULT_QUERY, ...props.query };
   const saved = toDraft(query);
-  const [draft, setDraft] = useState(saved);
-  const [seen, setSeen] = useState(saved);
-  if (!isEqual(saved, seen)) {
-    setSeen(saved); // changed from elsewhere, or by saving the draft
-    setDraft(saved);
-  }
-
-  const invalid = invalidFields(draft);
-  const save = (change: Partial<Query>) => {
+  const save = (change: Partial<SignalQuery>) => {
     onChange({ ...query, ...change });
     onRunQuery();
   };
@@ -62,6 +54,8 @@ export function SignalEditor(props: Props) {
       save(fields);
     }
   };
+  const { draft, setDraft, handlers } = useDraft(saved, commit);
+  const invalid = invalidFields(draft);
   const id = (name: string) => `continuum-${query.refId}-${name}`;
 
   return (
@@ -102,8 +96,7 @@ export function SignalEditor(props: Props) {
             placeholder={placeholder}
             value={draft[name]}
             onChange={({ currentTarget }) => setDraft({ ...draft, [name]: currentTarget.value })}
-            onBlur={() => commit(draft)}
-            onKeyDown={({ key }: KeyboardEvent) => key === 'Enter' && commit(draft)}
+            {...handlers}
           />
         </InlineField>
       ))}

@@ -1,4 +1,5 @@
-import { Query, SHAPES } from '../../types';
+import { hasVariable } from '../interpolate';
+import { SHAPES, type SignalQuery } from './query';
 
 const MAX_LIMIT = 1e15;
 const MIN_TICK = 10;
@@ -7,7 +8,13 @@ const MAX_TICK = 24 * 60 * 60 * 1000;
 /** The query's fields as typed. */
 export type Draft = Record<'shape' | 'lowerLimit' | 'upperLimit' | 'tickInterval' | 'legend', string>;
 
-export function toDraft({ shape, lowerLimit, upperLimit, tickInterval, legend = '' }: Omit<Query, 'refId'>): Draft {
+export function toDraft({
+  shape,
+  lowerLimit,
+  upperLimit,
+  tickInterval,
+  legend = '',
+}: Omit<SignalQuery, 'refId'>): Draft {
   return {
     shape: `${shape}`,
     lowerLimit: `${lowerLimit}`,
@@ -53,8 +60,6 @@ export function invalidFields(draft: Draft): Partial<Draft> {
   }
   return invalid;
 }
-
-const hasVariable = (text: string) => /\$\w|\$\{\w|\[\[\w/.test(text);
 
 /** NaN for what is no number; Number('') would be 0. */
 const toNumber = (text: string) => (text.trim() === '' ? NaN : Number(text));

@@ -1,11 +1,12 @@
 import { Alert, Badge, Collapse, Field, IconButton, Input as TextInput, Stack, Text } from '@grafana/ui';
 import React, { useId, useState } from 'react';
-import { Input } from '../../../types';
+import { Input } from '../options';
 import { changeInput, InputFieldsProps, inputsOf, nameError, renameInput, secretKey, TYPES } from './inputs';
 import { MQTTFields } from './MQTTFields';
 import { NATSFields } from './NATSFields';
 import { PushFields } from './PushFields';
 import { StateBadge } from '../RecorderStatus';
+import { useDraft } from '../../../components/useDraft';
 import { typedSecret } from '../../../components/config/secrets';
 import { PartProps } from '../../../components/config/settings';
 import { InputStatus } from '../status';
@@ -120,23 +121,22 @@ interface NameFieldProps {
 /** Renames when one leaves the field and not with each letter, for secrets move along. */
 function NameField({ name, description, others, disabled, onRename }: NameFieldProps) {
   const id = useId();
-  const [text, setText] = useState(name);
-  const error = nameError(text.trim(), others);
-  const commit = () => {
-    if (!error && text.trim() !== name) {
+  const errorOf = (text: string) => nameError(text.trim(), others);
+  const { draft, setDraft, handlers } = useDraft(name, (text) => {
+    if (!errorOf(text) && text.trim() !== name) {
       onRename(text.trim());
     }
-  };
+  });
+  const error = errorOf(draft);
   return (
     <Field label="Name" description={description} htmlFor={id} invalid={error !== undefined} error={error}>
       <TextInput
         id={id}
         width={40}
-        value={text}
+        value={draft}
         disabled={disabled}
-        onChange={({ currentTarget }) => setText(currentTarget.value)}
-        onBlur={commit}
-        onKeyDown={({ key }) => key === 'Enter' && commit()}
+        onChange={({ currentTarget }) => setDraft(currentTarget.value)}
+        {...handlers}
       />
     </Field>
   );

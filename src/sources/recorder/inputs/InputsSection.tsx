@@ -1,11 +1,11 @@
 import { Button, Checkbox, Dropdown, Field, FieldSet, Menu, Stack, Text } from '@grafana/ui';
 import { uniqueId } from 'lodash';
 import React, { useState } from 'react';
-import { RecorderOptions } from '../../../types';
+import { RecorderOptions, withRecorder } from '../options';
 import { DurationField } from '../../../components/config/fields';
 import { InputCard } from './InputCard';
 import { addInput, inputsOf, removeInput, TYPES } from './inputs';
-import { PartProps, withRecorder } from '../../../components/config/settings';
+import { PartProps } from '../../../components/config/settings';
 import { InputStatus } from '../status';
 import { HOUR, SECOND } from '../../../components/config/units';
 

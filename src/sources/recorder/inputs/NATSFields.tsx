@@ -1,8 +1,9 @@
 import { Grid } from '@grafana/ui';
 import React from 'react';
-import { NATSInput } from '../../../types';
+import { NATSInput } from '../options';
 import { LinesField, TextField } from '../../../components/config/fields';
-import { addressError, InputFieldsProps, secretKey } from './inputs';
+import { addressError } from '../../../components/config/address';
+import { InputFieldsProps, secretKey } from './inputs';
 import { RulesFields } from './RulesFields';
 import { SecretField } from '../../../components/config/SecretField';
 import { TLSFields } from './TLSFields';

@@ -1,7 +1,7 @@
 import { config } from '@grafana/runtime';
 import { Alert, Checkbox, ClipboardButton, Field, Grid, Input } from '@grafana/ui';
 import React, { useId } from 'react';
-import { PushFormat, PushInput } from '../../../types';
+import { PushFormat, PushInput } from '../options';
 import { NumberField, SizeField } from '../../../components/config/fields';
 import { InputFieldsProps } from './inputs';
 import { MIB } from '../../../components/config/units';

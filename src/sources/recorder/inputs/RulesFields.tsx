@@ -1,6 +1,6 @@
 import { CollapsableSection, Grid } from '@grafana/ui';
 import React from 'react';
-import { Rules } from '../../../types';
+import { Rules } from '../options';
 import { ChoiceField, NumberField, PairsField, TextField } from '../../../components/config/fields';
 
 const FORMATS = [

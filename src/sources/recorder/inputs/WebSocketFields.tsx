@@ -1,6 +1,6 @@
 import { Grid } from '@grafana/ui';
 import React from 'react';
-import { WebSocketInput } from '../../../types';
+import { WebSocketInput } from '../options';
 import {
   DurationField,
   formatPairs,
@@ -9,7 +9,8 @@ import {
   SizeField,
   TextField,
 } from '../../../components/config/fields';
-import { addressError, InputFieldsProps, secretKey } from './inputs';
+import { addressError } from '../../../components/config/address';
+import { InputFieldsProps, secretKey } from './inputs';
 import { RulesFields } from './RulesFields';
 import { SecretField } from '../../../components/config/SecretField';
 import { TLSFields } from './TLSFields';

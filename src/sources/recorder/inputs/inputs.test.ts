@@ -1,5 +1,6 @@
-import { Input } from '../../../types';
-import { addInput, addressError, inputsOf, nameError, removeInput, renameInput } from './inputs';
+import { Input } from '../options';
+import { addressError } from '../../../components/config/address';
+import { addInput, inputsOf, nameError, removeInput, renameInput } from './inputs';
 import { Settings } from '../../../components/config/settings';
 
 const plant: Input = { type: 'mqtt', name: 'plant' };

@@ -1,6 +1,6 @@
-import { Input } from '../../../types';
+import { Input, withRecorder } from '../options';
 import { secretsOf, isConfigured, typedSecret, withoutSecret, withSecret } from '../../../components/config/secrets';
-import { PartProps, Settings, withRecorder } from '../../../components/config/settings';
+import { PartProps, Settings } from '../../../components/config/settings';
 
 export const TYPES: Array<{ value: Input['type']; label: string; description: string }> = [
   { value: 'mqtt', label: 'MQTT', description: 'Subscribes to topics of a broker' },
@@ -85,21 +85,4 @@ export function renameInput(settings: Settings, index: number, name: string): { 
     renamed = withoutSecret(renamed, key);
   }
   return { settings: renamed, lost };
-}
-
-/**
- * What is wrong with an address, and what to do. Whoever can see the settings sees the address, so that it must not hold
- * a password.
- */
-export function addressError(addresses: string[], schemes: string[], example: string): string | undefined {
-  for (const part of addresses) {
-    const scheme = /^([a-z]+):\/\/[^/\s]/i.exec(part.trim())?.[1]?.toLowerCase();
-    if (!scheme || !schemes.includes(scheme)) {
-      return `enter an address such as ${example}, beginning with ${schemes.map((s) => `${s}://`).join(' or ')}`;
-    }
-    if (/^[a-z]+:\/\/[^/?#]*@/i.test(part.trim())) {
-      return 'enter user and password in the fields below, not in the address';
-    }
-  }
-  return undefined;
 }

@@ -1,6 +1,4 @@
 import type { AdHocVariableFilter } from '@grafana/data';
-import type { SyntaxNode, Tree } from '@lezer/common';
-import { parser } from '@prometheus-io/lezer-promql';
 import { escapeRegExp } from 'lodash';
 
 /** A template variable in each of Grafana's notations, or one of its macros. Never reaches over the end of a text in quotes. */
@@ -39,39 +37,6 @@ export function hasVariables(text: string): boolean {
   return [...text.matchAll(VARIABLE)].some(([, ...names]) => !MACRO.test(names.find(Boolean) ?? ''));
 }
 
-export function variablesOf(text: string): Array<{ from: number; to: number }> {
-  return [...text.matchAll(VARIABLE)].map(({ index, 0: variable }) => ({ from: index, to: index + variable.length }));
-}
-
-export function parse(expr: string): Tree {
-  return parser.parse(mask(expr));
-}
-
-export function childrenOf(node: SyntaxNode): SyntaxNode[] {
-  const children: SyntaxNode[] = [];
-  for (let child = node.firstChild; child; child = child.nextSibling) {
-    children.push(child);
-  }
-  return children;
-}
-
-/** Every node of the tree, from the outside in and in the order of the text. */
-export function nodesOf(tree: Tree): SyntaxNode[] {
-  const nodes: SyntaxNode[] = [];
-  tree.iterate({ enter: ({ node }) => void nodes.push(node) });
-  return nodes;
-}
-
-/** The parts of the expression that cannot be parsed. None if variables of the dashboard decide about that. */
-export function syntaxErrors(expr: string): Array<{ from: number; to: number }> {
-  if (!expr.trim() || hasVariables(expr)) {
-    return [];
-  }
-  return nodesOf(parse(expr))
-    .filter(({ type }) => type.isError)
-    .map(({ from, to }) => ({ from, to }));
-}
-
 /** A text in quotes. */
 export function quote(text: string): string {
   return `"${text.replace(/[\\"]/g, '\\$&').replace(/\n/g, '\\n')}"`;
@@ -96,12 +61,6 @@ export function unquote(literal: string): string | undefined {
   return inner.replace(escape, (_, code: string) =>
     code.length > 1 ? String.fromCharCode(parseInt(code.slice(1), 16)) : (ESCAPES[code] ?? code),
   );
-}
-
-/** A variable's value within a quoted text: several values as a regular expression for any of them. */
-export function inPromQL(value: string | string[]): string {
-  const quoted = (text: string) => text.replace(/[\\"]/g, '\\$&');
-  return Array.isArray(value) ? `(${value.map((v) => quoted(escapeRegExp(v))).join('|')})` : quoted(value);
 }
 
 const LABEL = /^[a-zA-Z_]\w*$/;
@@ -140,23 +99,4 @@ export function matcherOf({ key, operator, value, values = [] }: AdHocVariableFi
     default:
       return { label: key, op: operator, value };
   }
-}
-
-/** The expression with the filters added to each of its selectors. One that cannot be parsed stays as it is. */
-export function withFilters(expr: string, filters: AdHocVariableFilter[]): string {
-  const nodes = filters.length ? nodesOf(parse(expr)) : [];
-  if (nodes.some(({ type }) => type.isError)) {
-    return expr;
-  }
-  const added = selector('', filters.map(matcherOf)).slice(1, -1);
-  let out = expr;
-  // From the end, so that positions stay true.
-  for (const node of nodes.filter(({ name }) => name === 'VectorSelector').reverse()) {
-    const matchers = node.getChild('LabelMatchers');
-    const last = matchers?.lastChild;
-    const at = last?.to ?? (matchers ? matchers.from + 1 : node.to);
-    const insert = matchers ? (last ? `, ${added}` : added) : `{${added}}`;
-    out = out.slice(0, at) + insert + out.slice(at);
-  }
-  return out;
 }

@@ -1,0 +1,16 @@
+/**
+ * What is wrong with an address, and what to do. Whoever can see the settings sees the address, so that it must not hold
+ * a password.
+ */
+export function addressError(addresses: string[], schemes: string[], example: string): string | undefined {
+  for (const part of addresses) {
+    const scheme = /^([a-z]+):\/\/[^/\s]/i.exec(part.trim())?.[1]?.toLowerCase();
+    if (!scheme || !schemes.includes(scheme)) {
+      return `enter an address such as ${example}, beginning with ${schemes.map((s) => `${s}://`).join(' or ')}`;
+    }
+    if (/^[a-z]+:\/\/[^/?#]*@/i.test(part.trim())) {
+      return 'enter user and password in the fields below, not in the address';
+    }
+  }
+  return undefined;
+}

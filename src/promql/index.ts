@@ -1,0 +1,50 @@
+import type { AdHocVariableFilter, DataSourceApi, DataSourceGetTagKeysOptions, MetricFindValue } from '@grafana/data';
+import type { DataQuery } from '@grafana/schema';
+import { lazily } from '../components/lazily';
+import type { Source } from '../sources/source';
+import { filtered, loadFilters } from './filters';
+import { LATER, replaced } from './interpolation';
+import { Names } from './names';
+import type { PromQLQuery } from './query';
+import { matcherOf, selector } from './text';
+import { Variables } from './variables';
+
+export type { PromQLQuery } from './query';
+
+/** What sources have in common that are asked in PromQL. */
+export const promQL = {
+  key: 'expr',
+  isComplete: ({ expr }) => Boolean(expr?.trim()),
+  text: ({ expr = '' }) => expr,
+  interpolate: (query, { scopedVars, filters }) => {
+    const expr = replaced(query.expr ?? '', { ...scopedVars, ...LATER });
+    return { ...query, expr: filtered(expr, filters) };
+  },
+  load: ({ filters = [] }) => (filters.length ? loadFilters() : undefined),
+  offers: (datasource) => ({
+    // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment -- one class of the union
+    variables: new Variables(datasource),
+    getTagKeys: async ({ filters, timeRange }: Partial<DataSourceGetTagKeysOptions> = {}) =>
+      asTags(await new Names(datasource, timeRange).labels(selectorOf(filters))),
+    getTagValues: async ({ key, filters, timeRange }) => {
+      const others = filters.filter((filter) => filter.key !== key);
+      return asTags(await new Names(datasource, timeRange).values(key, selectorOf(others)));
+    },
+    importQueries: (queries, origin) => Promise.resolve(fromPrometheus(queries, origin)),
+  }),
+  QueryEditor: lazily(async () => (await import('./PromQLEditor')).PromQLEditor),
+} satisfies Partial<Source<PromQLQuery, object>>;
+
+const asTags = (texts: string[]) => texts.map((text): MetricFindValue => ({ text }));
+const selectorOf = (filters: AdHocVariableFilter[] = []) => selector('', filters.map(matcherOf)) || undefined;
+
+/** Queries of Grafana's Prometheus data source, and of those that are like it, as ours. */
+function fromPrometheus(queries: DataQuery[], { type }: DataSourceApi): PromQLQuery[] {
+  return /prometheus|victoriametrics-(metrics-)?datasource|mimir/i.test(type)
+    ? queries.map((query) => {
+        const { refId, hide, expr, legendFormat } = query as DataQuery & { expr?: string; legendFormat?: string };
+        const legend = legendFormat === '__auto' ? undefined : legendFormat;
+        return { refId, hide, withStreaming: true, expr: expr ?? '', ...(legend && { legend }) };
+      })
+    : [];
+}

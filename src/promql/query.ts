@@ -1,0 +1,9 @@
+import type { BaseQuery } from '../types';
+
+export type EditorMode = 'builder' | 'code';
+
+export interface PromQLQuery extends BaseQuery {
+  expr?: string;
+  /** How the expression is shown for editing; by default as the builder can show it. */
+  editorMode?: EditorMode;
+}

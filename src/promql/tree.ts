@@ -1,0 +1,52 @@
+import type { AdHocVariableFilter } from '@grafana/data';
+import type { SyntaxNode, Tree } from '@lezer/common';
+import { parser } from '@prometheus-io/lezer-promql';
+import { hasVariables, mask, matcherOf, selector } from './text';
+
+export function parse(expr: string): Tree {
+  return parser.parse(mask(expr));
+}
+
+export function childrenOf(node: SyntaxNode): SyntaxNode[] {
+  const children: SyntaxNode[] = [];
+  for (let child = node.firstChild; child; child = child.nextSibling) {
+    children.push(child);
+  }
+  return children;
+}
+
+/** Every node of the tree, from the outside in and in the order of the text. */
+export function nodesOf(tree: Tree): SyntaxNode[] {
+  const nodes: SyntaxNode[] = [];
+  tree.iterate({ enter: ({ node }) => void nodes.push(node) });
+  return nodes;
+}
+
+/** The parts of the expression that cannot be parsed. None if variables of the dashboard decide about that. */
+export function syntaxErrors(expr: string): Array<{ from: number; to: number }> {
+  if (!expr.trim() || hasVariables(expr)) {
+    return [];
+  }
+  return nodesOf(parse(expr))
+    .filter(({ type }) => type.isError)
+    .map(({ from, to }) => ({ from, to }));
+}
+
+/** The expression with the filters added to each of its selectors. One that cannot be parsed stays as it is. */
+export function withFilters(expr: string, filters: AdHocVariableFilter[]): string {
+  const nodes = filters.length ? nodesOf(parse(expr)) : [];
+  if (nodes.some(({ type }) => type.isError)) {
+    return expr;
+  }
+  const added = selector('', filters.map(matcherOf)).slice(1, -1);
+  let out = expr;
+  // From the end, so that positions stay true.
+  for (const node of nodes.filter(({ name }) => name === 'VectorSelector').reverse()) {
+    const matchers = node.getChild('LabelMatchers');
+    const last = matchers?.lastChild;
+    const at = last?.to ?? (matchers ? matchers.from + 1 : node.to);
+    const insert = matchers ? (last ? `, ${added}` : added) : `{${added}}`;
+    out = out.slice(0, at) + insert + out.slice(at);
+  }
+  return out;
+}

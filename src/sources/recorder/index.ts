@@ -1,0 +1,21 @@
+import { lazily } from '../../components/lazily';
+import { promQL, type PromQLQuery } from '../../promql';
+import type { Source } from '../source';
+import type { RecorderOptions } from './options';
+
+/** What every machine has, so that a new query shows something at once. */
+const STARTER = 'sum by (mode) (rate(node_cpu_seconds_total{mode!="idle"}[$__rate_interval]))';
+
+export const recorder: Source<PromQLQuery, { recorder?: RecorderOptions }> = {
+  ...promQL,
+  name: 'recorder',
+  label: 'Recorder (this machine)',
+  description: 'Records this machine, messages and what is pushed. Asked in PromQL.',
+  defaultQuery: ({ recorder: { noHost, inputs } = {} }) => {
+    // Where there is more than this machine, only the user knows what is wanted.
+    const onlyHost = !noHost && !inputs?.length;
+    return { withStreaming: true, expr: onlyHost ? STARTER : '' };
+  },
+  sampleInterval: ({ recorder }) => recorder?.interval ?? recorder?.hostInterval ?? 1000,
+  Settings: lazily(async () => (await import('./RecorderSection')).RecorderSection),
+};

@@ -1,0 +1,83 @@
+import { Settings, withOptions } from '../../components/config/settings';
+
+/** The settings of a recorder. Times are in milliseconds; what is absent has the back end's default. */
+export interface RecorderOptions {
+  retention?: number;
+  maxBytes?: number;
+  outOfOrder?: number;
+  interval?: number;
+  lookback?: number;
+  maxWait?: number;
+  maxAhead?: number;
+  diskLow?: number;
+  diskCritical?: number;
+  idleStop?: number;
+  noHost?: boolean;
+  hostInterval?: number;
+  inputs?: Input[];
+}
+
+/** What fills a recorder, besides the metrics of this machine. */
+export type Input = MQTTInput | NATSInput | WebSocketInput | PushInput;
+
+export interface MQTTInput {
+  type: 'mqtt';
+  name: string;
+  url?: string;
+  version?: '5' | '3.1.1';
+  user?: string;
+  clientId?: string;
+  topics?: string[];
+  qos?: 0 | 1 | 2;
+  serverName?: string;
+  skipVerify?: boolean;
+  rules?: Rules;
+}
+
+export interface NATSInput {
+  type: 'nats';
+  name: string;
+  url?: string;
+  user?: string;
+  subjects?: string[];
+  stream?: string;
+  serverName?: string;
+  skipVerify?: boolean;
+  rules?: Rules;
+}
+
+export interface WebSocketInput {
+  type: 'websocket';
+  name: string;
+  url?: string;
+  send?: string;
+  pingInterval?: number;
+  maxBytes?: number;
+  skipVerify?: boolean;
+  rules?: Rules;
+}
+
+export interface PushInput {
+  type: 'push';
+  name: string;
+  formats?: PushFormat[];
+  maxBytes?: number;
+  maxSeries?: number;
+  samplesPerSecond?: number;
+}
+
+export type PushFormat = 'influx' | 'prometheus';
+
+/** How messages become samples. */
+export interface Rules {
+  format?: 'auto' | 'number' | 'json' | 'influx';
+  pattern?: string;
+  metric?: string;
+  timeKey?: string;
+  timeUnit?: 'auto' | 's' | 'ms' | 'us' | 'ns';
+  labels?: Record<string, string>;
+  maxSeries?: number;
+}
+
+export const withRecorder = (settings: Settings, change: Partial<RecorderOptions>): Settings =>
+  withOptions(settings, { recorder: { ...settings.jsonData.recorder, ...change } });

@@ -1,0 +1,65 @@
+import type { AdHocVariableFilter, DataQueryRequest, DataSourceApi, QueryEditorProps, ScopedVars } from '@grafana/data';
+import type { FunctionComponent } from 'react';
+import type { PartProps } from '../components/config/settings';
+import type { DataSource } from '../datasource';
+import type { BaseQuery, Options, Query } from '../types';
+
+/**
+ * All that differs from source to source. Editors and settings are large and seldom wanted, so that they are loaded when
+ * they are shown (see `lazily`).
+ *
+ * @typeParam Q - its queries as they are saved
+ * @typeParam O - its own part of the settings, which is there whatever the source is
+ */
+export interface Source<Q extends BaseQuery, O extends object> {
+  /** As the settings and the back end have it. */
+  name: string;
+  /** On the settings page. */
+  label: string;
+  description: string;
+
+  defaultQuery: (options: Options & O) => Partial<Q>;
+  /** A field that every query which was made for the source has. Sources that are asked in one language share it. */
+  key: keyof Q & string;
+  /** Whether the query can be run. */
+  isComplete: (query: Q) => boolean;
+  /** The query in a line. */
+  text: (query: Q) => string;
+  /** The query with values in place of variables, and with the dashboard's filters. */
+  interpolate: (query: Q, values: Values) => Q;
+  /** What has to be loaded before the queries of a request can be interpolated. */
+  load?: (request: DataQueryRequest<Q>) => Promise<unknown> | undefined;
+  /** What else its data sources offer Grafana. */
+  offers?: (datasource: DataSource) => Partial<Offers>;
+
+  /** How far apart samples usually are, in milliseconds. */
+  sampleInterval?: (options: Options & O) => number;
+  /** How long the source may take for an answer, in milliseconds, where that is not the timeout of HTTP. */
+  timeout?: (options: Options & O) => number | undefined;
+
+  QueryEditor: FunctionComponent<EditorProps<Q>>;
+  /** None where there is nothing to set. */
+  Settings?: FunctionComponent<SettingsProps>;
+}
+
+/** Methods of a data source that Grafana takes as a feature that is there. */
+type Offers = Pick<DataSourceApi<BaseQuery>, 'variables' | 'getTagKeys' | 'getTagValues' | 'importQueries'>;
+
+/** What Grafana gives an editor of queries, for those of one source. */
+export type EditorProps<Q> = Pick<
+  QueryEditorProps<DataSource, Query, Options>,
+  'datasource' | 'onRunQuery' | 'app' | 'range' | 'data'
+> & { query: Q; onChange: (query: Q) => void };
+
+/** What a query is interpolated with. */
+export interface Values {
+  /** The text with values in place of variables. */
+  text: (text: string) => string;
+  scopedVars: ScopedVars;
+  filters: AdHocVariableFilter[];
+}
+
+export interface SettingsProps extends PartProps {
+  /** Whether the data source has been saved with this source, so that it can be asked. */
+  saved: boolean;
+}
