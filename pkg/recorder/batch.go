@@ -110,8 +110,8 @@ func (b *batch) plan(n *newest, app storage.Appender) *unknown {
 
 // resolve has the series know how the opened TSDB refers to it.
 func (b *batch) resolve(s *Series, app storage.Appender) {
-	if s.of != b.of.number {
-		s.of, s.ref = b.of.number, 0
+	if now := b.of.refs.Load(); s.of != now {
+		s.of, s.ref = now, 0
 	}
 	if refs, ok := app.(storage.GetRef); ok && s.ref == 0 {
 		s.ref, _ = refs.GetRef(s.Labels, s.Labels.Hash())
@@ -320,13 +320,13 @@ type newest struct {
 	all bool
 }
 
-// learn takes over what a batch has read.
+// learn takes over what a batch has read, and forgets what is no longer in the head.
 func (n *newest) learn(b *batch) {
-	// Series come and go: forget those that the TSDB has forgotten.
-	if series := n.of.Head().NumSeries(); uint64(len(n.times)) > 2*series+1<<16 {
-		clear(n.times)
-		n.all = false
-	}
+	defer func() {
+		for _, ref := range n.of.takeGone() {
+			delete(n.times, ref)
+		}
+	}()
 	if b.newest == nil {
 		return
 	}

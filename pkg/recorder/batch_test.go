@@ -1,10 +1,12 @@
 package recorder
 
 import (
+	"fmt"
 	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -204,5 +206,112 @@ func TestNaNIsRepeated(t *testing.T) {
 	}
 	if st := s.Status().Inputs[0]; st.Samples != 2 || st.Repeated != 4 {
 		t.Errorf("the status is %+v", st)
+	}
+}
+
+// Several inputs store at once: what arrives, what is late, and what comes twice. None
+// of it is lost, and none is there twice.
+func TestSideBySide(t *testing.T) {
+	seed := rand.Uint64()
+	r, c := newRecorder(t, t.TempDir())
+	var ins []Input
+	var sinks []*Sink
+	for i := range 4 {
+		ins = append(ins, newManual(fmt.Sprint(i)))
+	}
+	s, err := openStore(r, Key{1, "uid"}, testConfig(ins...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, in := range ins {
+		sinks = append(sinks, <-in.(*manual).sinks)
+	}
+	const rounds, several = 300, 8
+	var wg sync.WaitGroup
+	// Numbers arrive, several of a series at once.
+	for i, sink := range sinks[:2] {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(seed, uint64(i)))
+			for n := 0; n < rounds*20; {
+				var batch []Sample
+				now := c.ms.Add(rng.Int64N(3))
+				for range 1 + rng.IntN(40) {
+					// Both inputs have series of the same labels.
+					batch = append(batch, Sample{Series: series("arrived", "s", fmt.Sprint(n%several)), T: now, V: float64(i*rounds*100 + n), Arrived: true})
+					n++
+				}
+				commit(t, sink, now, batch...)
+			}
+		})
+	}
+	// Both of these send the same late samples.
+	var mu sync.Mutex
+	sent := make(map[string]map[int64]bool)
+	for i, sink := range sinks[2:] {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(seed, uint64(i+2)))
+			all := make([]*Series, several)
+			for j := range all {
+				all[j] = series("late", "s", fmt.Sprint(j))
+			}
+			for range rounds {
+				var batch []Sample
+				for range 1 + rng.IntN(40) {
+					at := start - rng.Int64N(3000)
+					p := Sample{Series: all[rng.IntN(several)], T: at, V: float64(at)}
+					batch = append(batch, p)
+					mu.Lock()
+					name := p.Series.Labels.String()
+					if sent[name] == nil {
+						sent[name] = make(map[int64]bool)
+					}
+					sent[name][at] = true
+					mu.Unlock()
+				}
+				commit(t, sink, 0, batch...)
+				if rng.IntN(100) == 0 {
+					resume := s.ingester.pause() // the TSDB itself leaves the last hour alone
+					compact(t, s)
+					resume()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	found, stored := make(map[float64]int), uint64(0)
+	for _, samples := range read(t, s, "arrived") {
+		for _, v := range samples {
+			found[v]++
+		}
+	}
+	for i := range 2 {
+		for n := range rounds * 20 {
+			if v := float64(i*rounds*100 + n); found[v] != 1 {
+				t.Errorf("seed %d: %v is there %d times", seed, v, found[v])
+			}
+		}
+	}
+	for name, samples := range read(t, s, "late") {
+		stored += uint64(len(samples))
+		for at := range sent[name] {
+			if _, ok := samples[at]; !ok {
+				t.Errorf("seed %d: %s has nothing at %d", seed, name, at-start)
+			}
+		}
+		for at, v := range samples {
+			if v != float64(at) {
+				t.Errorf("seed %d: %s has %v at %d", seed, name, v, at)
+			}
+		}
+	}
+	var counted uint64
+	for _, in := range s.Status().Inputs[2:] {
+		counted += in.Samples
+		if in.Refused != (Refused{}) {
+			t.Errorf("seed %d: %+v", seed, in)
+		}
+	}
+	if counted != stored {
+		t.Errorf("seed %d: %d samples were stored, %d are there", seed, counted, stored)
 	}
 }

@@ -22,8 +22,10 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 	"github.com/prometheus/prometheus/util/compression"
 	"github.com/spf13/afero"
@@ -68,12 +70,49 @@ type database struct {
 // mean nothing to another.
 type opened struct {
 	*tsdb.DB
-	number   uint64 // another for each
 	failures failures
 	readers  sync.WaitGroup
+	// refs is a number while SeriesRefs mean the same: another for each TSDB, and
+	// after series were removed from its head, which may come back under other ones.
+	refs atomic.Uint64
+
+	mu   sync.Mutex
+	gone []storage.SeriesRef // that were removed
 }
 
-var opens atomic.Uint64
+var (
+	refs atomic.Uint64
+
+	_ tsdb.SeriesLifecycleCallback = (*opened)(nil)
+)
+
+// PreCreation implements tsdb.SeriesLifecycleCallback.
+func (o *opened) PreCreation(labels.Labels) error { return nil }
+
+// PostCreation implements tsdb.SeriesLifecycleCallback.
+func (o *opened) PostCreation(labels.Labels) {}
+
+// PostDeletion implements tsdb.SeriesLifecycleCallback.
+func (o *opened) PostDeletion(gone map[chunks.HeadSeriesRef]labels.Labels) {
+	if len(gone) == 0 {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for ref := range gone {
+		o.gone = append(o.gone, storage.SeriesRef(ref))
+	}
+	o.refs.Store(refs.Add(1))
+}
+
+// takeGone returns the series that were removed since it was asked last.
+func (o *opened) takeGone() []storage.SeriesRef {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	gone := o.gone
+	o.gone = nil
+	return gone
+}
 
 // newDatabase takes the directory for this process. It opens no TSDB yet.
 func newDatabase(dir string, c Config, now func() time.Time, logger *slog.Logger) (*database, error) {
@@ -195,7 +234,9 @@ func (d *database) openTSDB(c Config) (*opened, error) {
 				return nil, err
 			}
 		}
-		o := &opened{number: opens.Add(1)}
+		o := &opened{}
+		o.refs.Store(refs.Add(1))
+		opts.SeriesLifecycleCallback = o
 		var ready atomic.Pointer[tsdb.DB]
 		opts.BlocksToDelete = func(blocks []*tsdb.Block) map[ulid.ULID]struct{} {
 			gone := d.expired(blocks)

@@ -36,7 +36,8 @@ type Leaver interface {
 // for as long as the input runs.
 type Series struct {
 	Labels labels.Labels
-	// ref is where the opened TSDB of that number found the series last.
+	// ref is how the TSDB refers to the series, 0 if it is not in the head, as long as
+	// of is opened.refs.
 	ref storage.SeriesRef
 	of  uint64
 }

@@ -28,6 +28,7 @@ import (
 	"maps"
 	"math"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -256,7 +257,19 @@ func (t *torture) run(ctx context.Context) (err error) {
 			}
 		}
 	}
-	return report(t.seed, violations)
+	if err = report(t.seed, violations); err != nil {
+		if failed := keep(ctx, process, disk, dir); failed != nil {
+			fmt.Println("The store cannot be kept:", failed)
+		}
+	}
+	return err
+}
+
+// keep keeps the status and a copy of the store, to be looked into.
+func keep(ctx context.Context, p *process, d *disk, dir string) error {
+	_, status, err := p.resource(ctx, http.MethodGet, "status", nil, nil)
+	return errors.Join(err, os.WriteFile(filepath.Join(dir, "status.json"), []byte(status), 0o600),
+		os.CopyFS(filepath.Join(dir, "recorder"), os.DirFS(filepath.Join(d.dir, "recorder"))))
 }
 
 func wait(ctx context.Context, d time.Duration) {

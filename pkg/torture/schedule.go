@@ -59,13 +59,10 @@ const (
 	// longDisk is how long the disk is full once in a long run. The TSDB works
 	// once a minute by itself, and not after a restart alone.
 	longDisk = 75 * time.Second
-	// doubt is how long it takes until samples are acknowledged again by a process
-	// that was started under a clock far ahead. None is towards the end, so that
-	// there is something to check.
-	doubt = 150 * time.Second
 	// shrinks is how often the disk has no room for a moment.
 	shrinks = 4
-	// enough is how long a run must be for that.
+	// enough is how long a run must be for that, and for a clock that is set back so
+	// far that it is in doubt when it returns: nothing is stored for two minutes then.
 	enough = 3 * time.Minute
 )
 
@@ -87,7 +84,6 @@ func planned(seed uint64, length time.Duration) []fault {
 			fault{at: longBegin, kind: fillDisk, lasts: longDisk})
 	}
 	until := make(map[kind]time.Duration) // when a kind is over
-	var wrong time.Duration               // until then the clock is far ahead
 	var cards []kind
 	for at := between(0, time.Second); at < length; at += between(1500*time.Millisecond, 3500*time.Millisecond) {
 		if len(cards) == 0 {
@@ -107,19 +103,16 @@ func planned(seed uint64, length time.Duration) []fault {
 			f.lasts = between(500*time.Millisecond, 4*time.Second)
 		case stepClock:
 			f.lasts = between(time.Second, 5*time.Second)
-			step := []time.Duration{30 * 24 * time.Hour, time.Hour, 3 * time.Second, -3 * time.Second, -45 * time.Second, -2 * time.Minute}[r.IntN(6)]
-			f.amount = step.Milliseconds()
-			if step >= time.Hour {
-				wrong = at + f.lasts
+			steps := []time.Duration{30 * 24 * time.Hour, time.Hour, 3 * time.Second, -3 * time.Second, -45 * time.Second, -2 * time.Minute}
+			if length < enough {
+				steps = steps[:5]
 			}
+			f.amount = steps[r.IntN(len(steps))].Milliseconds()
 		case newSettings, lateBatch, hostileBody:
 			f.amount = int64(r.IntN(1000))
 		}
 		f.lasts = min(f.lasts, length-at)
 		ends := f.kind == killPlugin || f.kind == termPlugin || f.kind == shrinkDisk
-		if ends && at < wrong && at > length-doubt {
-			continue
-		}
 		inLong := at+f.lasts > longBegin-8*time.Second && at < longEnd
 		if at < until[f.kind] || inLong && (f.kind == fillDisk || ends) {
 			continue
