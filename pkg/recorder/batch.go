@@ -52,6 +52,7 @@ type known struct {
 	from, through int64
 	samples       map[int64]float64 // by time
 	newest        int64
+	searched      [2]int64 // all times from the first to before the second are taken
 }
 
 func (k *known) add(t int64, v float64) {
@@ -77,7 +78,7 @@ func (b *batch) plan(n *newest, app storage.Appender) *unknown {
 		p := &b.samples[i]
 		b.resolve(p.Series, app)
 		newest, sure := bound.of(n, p.Series.ref)
-		if p.T > newest || sure && p.Arrived && newest-p.T <= maxBehind {
+		if p.T > newest || sure && p.Arrived && newest-p.T < maxSpread {
 			continue
 		}
 		if !sure && p.Series.ref != 0 && !n.all {
@@ -207,24 +208,32 @@ func (b *batch) before(n *newest, app storage.Appender, i int) (t int64, is bool
 }
 
 // spread returns the time that a sample gets that has arrived at or before the
-// newest of its series. Of more than can be spread the last one counts: for the
-// others it reports so, with the value of that.
+// newest of its series. Where there is none it reports so, but for the last sample of
+// the series, whose value it returns: of more than can be spread the last one counts.
 func (b *batch) spread(i int, k *known, newest int64) (t int64, full bool, v float64) {
 	p := &b.samples[i]
-	switch ahead := newest - p.T; {
-	case ahead < maxSpread:
+	if newest-p.T < maxSpread || k == nil {
 		return newest + 1, false, 0
-	case ahead <= maxBehind || k == nil:
-		last := b.lastOf(p.Series)
-		return newest + 1, last != i, b.samples[last].V
 	}
-	// The clock was set back.
-	for t = p.T; t < p.T+maxSpread; t++ {
-		if _, full = k.samples[t]; !full {
-			break
+	// The clock was set back, or very many came at once.
+	if t, ok := k.free(p.T); ok {
+		return t, false, 0
+	}
+	last := b.lastOf(p.Series)
+	return newest + 1, last != i, b.samples[last].V
+}
+
+// free returns the first time from t on that has no sample, if it is near.
+func (k *known) free(t int64) (int64, bool) {
+	if t < k.searched[0] || t > k.searched[1] {
+		k.searched = [2]int64{t, t}
+	}
+	for ; k.searched[1] < t+maxSpread; k.searched[1]++ {
+		if _, taken := k.samples[k.searched[1]]; !taken {
+			return k.searched[1], true
 		}
 	}
-	return t, full, k.samples[t-1]
+	return 0, false
 }
 
 // lastOf returns the index of the last sample of a series.

@@ -16,14 +16,10 @@ const (
 	// DefaultMaxAhead is how far ahead of this clock a sample may be, unless the
 	// settings say otherwise.
 	DefaultMaxAhead = 10 * time.Minute
-	// maxSpread is how far ahead of its arrival a sample may be stored, in ms,
-	// because the milliseconds before have samples already. So many of one series
-	// may come at once.
+	// maxSpread is how far behind the newest sample of its series an arrival may be, in
+	// ms, to be stored after it: so far ahead are many stored that come at once. If it
+	// is further behind, the clock was set back since, or there are too many.
 	maxSpread = 5000
-	// maxBehind is how far behind the newest sample of its series an arrival may
-	// be, in ms, to be stored after it. If it is further behind, the clock was set
-	// back since.
-	maxBehind = maxSpread + 1000
 )
 
 // Why a sample is refused.

@@ -48,8 +48,8 @@ type Sample struct {
 	T      int64
 	V      float64
 	// Arrived: T is when the sample came, and not a stamp of its own. Such a sample is
-	// stored after all that its series has, at the next millisecond that is free, up
-	// to five seconds after T. Of more than fit there in a batch the last one counts.
+	// stored after all that its series has, at the next millisecond that is free, some
+	// seconds after T at most. Of more than fit there in a batch the last one counts.
 	Arrived bool
 }
 

@@ -212,7 +212,7 @@ func interruptions(events []event) int {
 	n := 0
 	for _, e := range events {
 		switch e.kind {
-		case killPlugin, termPlugin, stopMQTT, newSettings:
+		case killPlugin, termPlugin, shrinkDisk, stopMQTT, newSettings:
 			n++
 		}
 	}

@@ -51,8 +51,9 @@ const (
 	// inputs is how many the settings have, with that of this machine's metrics.
 	inputs = 5
 	// inFlight is how many messages the broker sends before the first of them is
-	// acknowledged: mosquitto's max_inflight_messages.
-	inFlight = 20
+	// acknowledged: what the plugin allows. Mosquitto's own max_inflight_messages is
+	// not for clients of MQTT 5.
+	inFlight = 1000
 )
 
 // writeEvery is short enough that a chunk of a series, which has 120 samples, is

@@ -57,6 +57,7 @@ type run struct {
 	// of the goroutine that handles messages
 	seed   maphash.Seed
 	seen   map[uint16]*delivery // what was received last under a packet ID
+	pruned time.Time            // when seen was last looked through
 	copies map[string]copied    // what was received last of a topic
 	fresh  atomic.Bool          // the broker has begun a new session
 	lost   atomic.Int64         // when the connection before this one was, Unix ns
@@ -232,6 +233,10 @@ func (r *run) receive(m received) {
 func (r *run) handle(m received) {
 	if r.fresh.Swap(false) {
 		clear(r.seen)
+	}
+	if m.at.Sub(r.pruned) > keepAlive {
+		r.pruned = m.at
+		maps.DeleteFunc(r.seen, func(_ uint16, d *delivery) bool { return d.settled(m.at) })
 	}
 	matching := 0
 	for _, f := range r.in.filters {
