@@ -19,11 +19,11 @@ function buffer(times: number[], terms: Partial<Terms> = {}, interval = STEP): D
 
 describe('exact', () => {
   it.each<[string, number[], Partial<Terms>, number[], number[]]>([
-    ['rows in order', [10, 20, 30, 40, 50], {}, [10, 20, 30, 40, 50], [0, 1, 2, 3, 4]],
-    ['the newest window only', [10, 20, 30, 40, 50, 60, 70], {}, [30, 40, 50, 60, 70], [2, 3, 4, 5, 6]],
-    ['the last of equal times', [10, 20, 30, 40, 50, 30, 40], {}, [10, 20, 30, 40, 50], [0, 1, 5, 6, 4]],
-    ['an overlap that goes on', [10, 20, 30, 40, 30, 40, 50, 60], {}, [20, 30, 40, 50, 60], [1, 4, 5, 6, 7]],
-    ['a row that came late', [10, 20, 40, 50, 30], {}, [10, 20, 30, 40, 50], [0, 1, 4, 2, 3]],
+    ['rows in order', [0, 10, 20, 30, 40, 50], {}, [0, 10, 20, 30, 40, 50], [0, 1, 2, 3, 4, 5]],
+    ['the newest window only', [10, 20, 30, 40, 50, 60, 70], {}, [20, 30, 40, 50, 60, 70], [1, 2, 3, 4, 5, 6]],
+    ['the last of equal times', [0, 10, 20, 30, 40, 50, 30, 40], {}, [0, 10, 20, 30, 40, 50], [0, 1, 2, 6, 7, 5]],
+    ['an overlap that goes on', [10, 20, 30, 40, 30, 40, 50, 60], {}, [10, 20, 30, 40, 50, 60], [0, 1, 4, 5, 6, 7]],
+    ['a row that came late', [0, 10, 20, 40, 50, 30], {}, [0, 10, 20, 30, 40, 50], [0, 1, 2, 5, 3, 4]],
     ['fewer rows where no more were promised', [30, 40, 50], { first: 30 }, [30, 40, 50], [0, 1, 2]],
     ['nothing from before the promise', [10, 30, 40, 50], { first: 30 }, [30, 40, 50], [1, 2, 3]],
     ['no rows where none were promised', [10, 20], { first: 30 }, [], []],
@@ -38,28 +38,28 @@ describe('exact', () => {
     ['from a time on', { from: 20 }, [20, 30, 40, 50]],
     ['from a time between two rows on', { from: 21 }, [30, 40, 50]],
     ['from a time on that is not reached', { from: 60 }, []],
-    ['no more than the window', { from: 0 }, [10, 20, 30, 40, 50]],
-    ['the newest of a length', { length: 20 }, [40, 50]],
+    ['no more than the window', { from: -10 }, [0, 10, 20, 30, 40, 50]],
+    ['the newest of a length and the row at its start', { length: 20 }, [30, 40, 50]],
     ['the newest of an uneven length', { length: 25 }, [30, 40, 50]],
-    ['until a time', { length: 20, to: 35 }, [20, 30]],
+    ['until a time', { length: 20, to: 35 }, [10, 20, 30]],
     ['from a time until another', { from: 20, to: 40 }, [20, 30, 40]],
   ])('reads what is wanted: %s', (_, wanted, want) => {
-    const { rows, doubt } = exact(buffer([10, 20, 30, 40, 50]), 'A', { length: 50, reach: 50, ...wanted });
+    const { rows, doubt } = exact(buffer([0, 10, 20, 30, 40, 50]), 'A', { length: 50, reach: 50, ...wanted });
     expect(doubt).toBeUndefined();
     expect(rows?.fields[0]?.values).toEqual(want);
   });
 
   it('tells when the range outgrows the window', () => {
-    const outgrown = (wanted: Wanted) => exact(buffer([10, 20, 30, 40, 50]), 'A', wanted).outgrown;
+    const outgrown = (wanted: Wanted) => exact(buffer([0, 10, 20, 30, 40, 50]), 'A', wanted).outgrown;
     expect(outgrown({ length: 50, reach: 50 })).toBe(false);
     expect(outgrown({ length: 51, reach: 51 })).toBe(true);
-    expect(outgrown({ from: 15, length: 40, reach: 40 })).toBe(false);
-    expect(outgrown({ from: 15, length: 41, reach: 41 })).toBe(true); // before it is too late
+    expect(outgrown({ from: 15, length: 50, reach: 50 })).toBe(false);
+    expect(outgrown({ from: 15, length: 51, reach: 51 })).toBe(true);
   });
 
   it.each<[string, DataFrame, string, boolean]>([
-    ['a row between others is missing', buffer([10, 20, 40, 50]), 'hole', true],
-    ['one is missing that no overlap reaches', buffer([0, 30_000], { window: 30_010 }), 'hole', false],
+    ['a row between others is missing', buffer([0, 10, 20, 40, 50]), 'hole', true],
+    ['one is missing that no overlap reaches', buffer([0, 30_000], { window: 30_000 }), 'hole', false],
     ['the oldest rows are missing', buffer([30, 40, 50]), 'short', false],
     ['the oldest promised rows are missing', buffer([30, 40, 50], { first: 20 }), 'short', false],
     ['the time has another interval', buffer([10, 20], {}, 20), 'fields', false],
@@ -72,7 +72,7 @@ describe('exact', () => {
   });
 
   it('returns a copy under its own refId', () => {
-    const frame = buffer([10, 20, 30, 40, 50]);
+    const frame = buffer([10, 20, 30, 40, 50], { first: 10 });
     const rows = exact(frame, 'A').rows!;
     frame.fields[1]!.values[0] = 99;
     frame.fields[1]!.config.unit = 'late';
@@ -83,14 +83,14 @@ describe('exact', () => {
   });
 
   it('leaves out what a panel has worked out of the fields', () => {
-    const frame = buffer([10, 20, 30, 40, 50]);
+    const frame = buffer([10, 20, 30, 40, 50], { first: 10 });
     frame.fields[1]!.state = { displayName: 'of before', calcs: { last: 9 } };
     exact(frame, 'A').rows!.fields.forEach(({ state }) => expect(state).toBeUndefined());
     expect(frame.fields[1]!.state).toBeDefined();
   });
 
   it('keeps what has no value', () => {
-    const frame = buffer([10, 20, 30, 40, 50]);
+    const frame = buffer([10, 20, 30, 40, 50], { first: 10 });
     frame.fields[1]!.values = [1, null, 3, null, 5];
     expect(exact(frame, 'A').rows!.fields[1]!.values).toEqual([1, null, 3, null, 5]);
   });

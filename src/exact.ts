@@ -16,7 +16,10 @@ export interface Reading {
   outgrown?: boolean;
 }
 
-/** The rows that a range has as of now: those from a time on, or else the newest of a length. All in milliseconds. */
+/**
+ * The rows that a range has as of now: those from a time on, or else those of a length up to the newest. The time itself
+ * and both ends of the length are part of the range. All in milliseconds.
+ */
 export interface Wanted {
   from?: number;
   length: number;
@@ -47,10 +50,10 @@ export function exact(buffer: DataFrame, refId: string, wanted?: Wanted): Readin
   }
   const { from, length: range, to = Infinity, reach } = wanted ?? { length: window, reach: window };
   const last = Math.min(newest, Math.floor(to / step) * step);
-  const start = from === undefined ? (Math.floor((last - range) / step) + 1) * step : Math.ceil(from / step) * step;
-  const oldest = Math.max(first, newest - window + step, start);
+  const start = from === undefined ? Math.ceil((last - range) / step) * step : Math.ceil(from / step) * step;
+  const oldest = Math.max(first, newest - window, start);
   const length = Math.max(0, Math.floor((last - oldest) / step) + 1);
-  const outgrown = reach > window - (from === undefined ? 0 : step);
+  const outgrown = reach > window;
 
   const places = new Int32Array(length).fill(-1);
   for (let i = 0; i < times.length; i++) {

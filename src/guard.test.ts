@@ -56,7 +56,7 @@ function expectExact(panel: Panel, step: number, window: number) {
   for (const { data } of panel.answers) {
     const [frame] = data as DataFrame[];
     if (frame) {
-      expect(frame.length).toBe(window / step);
+      expect(frame.length).toBe(window / step + 1);
       const newest = frame.fields[0]!.values[frame.length - 1] as number;
       const wrong = frame.fields.find((f) =>
         f.values.some((value, row) => value !== newest - (frame.length - 1 - row) * step),

@@ -119,7 +119,7 @@ func (p *panel) final(t *testing.T) {
 	p.tab.mu.Lock()
 	defer p.tab.mu.Unlock()
 	want := pictureOf(fresh)
-	want.times = want.times[max(0, len(want.times)-int(p.length.Milliseconds()/want.step)):] // the window is rounded up
+	want.times = want.times[max(0, len(want.times)-int(p.length.Milliseconds()/want.step)-1):] // the window is rounded up
 	got := p.shown
 	if got.step != want.step || len(got.times) != len(want.times) {
 		t.Errorf("shown are %d rows at a step of %d ms, a fresh query has %d rows at a step of %d ms",

@@ -357,11 +357,7 @@ func (g *guard) read(unwatched bool) {
 	want := g.wanted()
 	custom := b.schema.Meta.Custom
 	shown, doubt, mendable := exact(b, custom, want)
-	most := custom.Window
-	if want.grows {
-		most -= custom.Step
-	}
-	outgrown := want.reach > most
+	outgrown := want.reach > custom.Window
 	switch {
 	case !reflect.DeepEqual(b.schema.Fields, g.stream.fields) || doubt == "fields":
 		g.trouble("fields", 0)
@@ -437,11 +433,11 @@ func exact(b *buffer, custom liveAnswer, want wanted) (shown picture, doubt stri
 		return picture{}, "fields", false
 	}
 	newest := slices.Max(b.times)
-	start := grid.Floor(newest-want.length, custom.Step) + custom.Step
+	start := grid.Floor(newest-want.length+custom.Step-1, custom.Step)
 	if want.grows {
 		start = grid.Floor(want.from+custom.Step-1, custom.Step)
 	}
-	oldest := max(custom.First, newest-custom.Window+custom.Step, start)
+	oldest := max(custom.First, newest-custom.Window, start)
 	from := slices.Repeat([]int{-1}, int(max(0, (newest-oldest)/custom.Step+1)))
 	for i, t := range b.times {
 		if t >= oldest {

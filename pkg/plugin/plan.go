@@ -16,6 +16,10 @@ type request struct {
 	from, to int64
 	interval int64 // the step that Grafana suggests, in ms
 	live     bool  // a stream of what follows is wanted
+	// computes is the caller's. Then there are at most maxRows rows, if that is
+	// not 0.
+	computes bool
+	maxRows  int64
 }
 
 // plan is how a request is answered: plainly with the settled rows of its range,
@@ -30,7 +34,8 @@ type plan struct {
 }
 
 // span is which rows are read: those in (first, through], of which those in
-// (after, through] are shown.
+// (after, through] are shown. A range begins with the row at its very start, if
+// that is a grid time.
 type span struct{ first, after, through int64 }
 
 // newPlan decides how a request is answered, as far as the settled time does not
@@ -43,7 +48,11 @@ func newPlan(q source.Query, r request, s settings) (plan, error) {
 		return plan{}, errors.New("the time range ends before it begins: choose another one")
 	}
 	length := r.to - r.from
-	p := plan{step: max(r.interval, q.MinStep(), s.MinStep), request: r}
+	least := max(q.MinStep(), s.MinStep)
+	p := plan{step: max(r.interval, least), request: r}
+	if r.computes {
+		p.step = max(p.step, stepFor(length, r.maxRows, least), stepFor(length, s.MaxRows, least))
+	}
 	var err error
 	if r.live && 2*p.step <= length {
 		p.window = grid.Window(length, p.step)
@@ -64,19 +73,37 @@ func newPlan(q source.Query, r request, s settings) (plan, error) {
 	return p, nil
 }
 
+// stepFor returns the step, a multiple of the least, at which a range has no more
+// rows than a number, 0 if any step will do.
+func stepFor(length, rows, least int64) int64 {
+	switch {
+	case rows <= 0:
+		return 0
+	case rows == 1:
+		return (length/least + 1) * least
+	}
+	step := (length + rows - 2) / (rows - 1)
+	return (step + least - 1) / least * least
+}
+
 // rows returns which rows are read when the query is settled up to a time.
 func (p plan) rows(settled int64, s settings) (span, error) {
 	var r span
 	if p.live {
 		// The newest window, by the clock of the source: the browser's may be off.
 		r.through = grid.Floor(settled, p.step)
-		r.after = r.through - p.window
+		r.after = r.through - p.window - p.step
 		// A stream begins with the overlap, and must know the fields of it all.
 		r.first = min(r.after, r.through-tail.OverlapLen(p.step)*p.step)
 		return r, nil
 	}
 	r.through = grid.Floor(min(p.to, settled), p.step)
-	r.after = min(grid.Floor(p.from, p.step), r.through) // perhaps nothing of the range is settled
+	r.after = min(grid.Floor(p.from-1, p.step), r.through) // perhaps nothing of the range is settled
+	if lookback := p.bound.Traits().Lookback; r.after == r.through && p.computes && (lookback == 0 || p.to-settled <= lookback) {
+		// An instant, or a range that ends before its first row is settled, has the
+		// newest row before.
+		r.after -= p.step
+	}
 	r.first = r.after
 	if n := (r.through - r.after) / p.step; n > s.MaxRows {
 		return span{}, fmt.Errorf("the query has %d rows, more than the %d that the data source settings allow: "+
@@ -90,14 +117,14 @@ func (p plan) rows(settled int64, s settings) (span, error) {
 // no other one is opened. The fields are nil where they are not known yet.
 func streamable(b source.Bound, window int64, fields []string, s settings) error {
 	t := b.Traits()
-	rows := window / t.Step
+	rows := window/t.Step + 1
 	switch least := max(b.Query().MinStep(), s.MinStep); {
 	case t.Unsplit != nil:
 		return t.Unsplit
 	case t.Step < least:
 		return fmt.Errorf("the step of %d ms is below the minimum of %d ms. Choose a larger one.", t.Step, least)
-	case rows < 2:
-		return fmt.Errorf("the window of %d ms has less than two rows. Choose a longer time range.", window)
+	case rows <= 2:
+		return fmt.Errorf("the window of %d ms is shorter than two steps. Choose a longer time range.", window)
 	case rows > s.MaxRows:
 		return fmt.Errorf("it would have %d rows, more than the %d that the data source settings allow. "+
 			"Choose a shorter time range, or a larger minimum interval in the query options.", rows, s.MaxRows)

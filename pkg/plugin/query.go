@@ -171,6 +171,7 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 	p, err := newPlan(q, request{
 		from: dq.TimeRange.From.UnixMilli(), to: dq.TimeRange.To.UnixMilli(),
 		interval: dq.Interval.Milliseconds(), live: w.Live && !caller.computes,
+		computes: caller.computes, maxRows: dq.MaxDataPoints,
 	}, in.settings)
 	if err != nil {
 		return nil, invalid{err}

@@ -17,9 +17,12 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 	"github.com/grafana/grafana-plugin-sdk-go/experimental"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/continuum-live/continuum-datasource/pkg/grid"
 	"github.com/continuum-live/continuum-datasource/pkg/limits"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 	"github.com/continuum-live/continuum-datasource/pkg/source/signal"
 )
@@ -274,8 +277,8 @@ func TestChannelOnlyWhereLiveIsRight(t *testing.T) {
 		{name: "expression", raw: live, length: time.Minute, headers: map[string]string{"http_X-Grafana-From-Expr": "true"}},
 		{name: "step is half the range", raw: live, length: 2 * time.Second, channel: true},
 		{name: "step over half the range", raw: live, length: 1999 * time.Millisecond},
-		{name: "as many rows as allowed", settings: `{"maxRows":144}`, raw: live, length: 130 * time.Second, channel: true},
-		{name: "more rows than allowed only when rounded", settings: `{"maxRows":143}`, raw: live, length: 130 * time.Second, notice: "144 rows, more than the 143"},
+		{name: "as many rows as allowed", settings: `{"maxRows":145}`, raw: live, length: 130 * time.Second, channel: true},
+		{name: "more rows than allowed only when rounded", settings: `{"maxRows":144}`, raw: live, length: 130 * time.Second, notice: "145 rows, more than the 144"},
 		{name: "data too large", raw: `{"live":true,"legend":"` + strings.Repeat("x", 48<<10) + `"}`, length: time.Minute, notice: "48 KB"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -312,7 +315,7 @@ func TestLiveWindowByTheServersClock(t *testing.T) {
 		t.Errorf("the newest row is %v old", late)
 	}
 	custom := frame.Meta.Custom.(liveAnswer)
-	if custom.Window != 60_000 || frame.Rows() != 60 || custom.First != frame.Fields[0].At(0).(time.Time).UnixMilli() {
+	if custom.Window != 60_000 || frame.Rows() != 61 || custom.First != frame.Fields[0].At(0).(time.Time).UnixMilli() {
 		t.Errorf("%d rows for %+v", frame.Rows(), custom)
 	}
 }
@@ -374,7 +377,7 @@ func TestAlertRule(t *testing.T) {
 			time.Sleep(7300 * time.Millisecond)
 			got := reduced(t, in, pc, raw, length)
 			now := time.Now()
-			truth, err := b.Rows(t.Context(), now.Add(-length).UnixMilli()/1000*1000, now.UnixMilli()/1000*1000)
+			truth, err := b.Rows(t.Context(), (now.Add(-length).UnixMilli()-1)/1000*1000, now.UnixMilli()/1000*1000)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -392,6 +395,70 @@ func TestAlertRule(t *testing.T) {
 		for name := range reducers {
 			if crossed[name] < 5 {
 				t.Errorf("the %s crosses the threshold only %d times", name, crossed[name])
+			}
+		}
+	})
+}
+
+// Rules as Grafana's alerting sends them, with its default of 43,200 points, get the
+// state that the series has: over 80 alerting, else normal, no data if there are none.
+func TestAlertStates(t *testing.T) {
+	onRecorder(t, func(t *testing.T, r *fed) {
+		time.Sleep(300 * time.Millisecond) // beside the grid
+		now := time.Now()
+		hot := &recorder.Series{Labels: labels.FromStrings(model.MetricNameLabel, "hot")}
+		cold := &recorder.Series{Labels: labels.FromStrings(model.MetricNameLabel, "cold")}
+		ended := &recorder.Series{Labels: labels.FromStrings(model.MetricNameLabel, "ended")}
+		commit := func(at int64) {
+			samples := []recorder.Sample{{Series: hot, T: at, V: 90}, {Series: cold, T: at, V: 10}}
+			if at < now.Add(-time.Hour).UnixMilli() {
+				samples = append(samples, recorder.Sample{Series: ended, T: at, V: 90})
+			}
+			if err := r.sink.Commit(t.Context(), samples, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for at := now.Add(-16 * time.Hour); at.Before(now.Add(-time.Second)); at = at.Add(10 * time.Second) {
+			commit(at.UnixMilli())
+		}
+		commit(now.UnixMilli() - 1700) // up to there the rows are settled
+		for _, c := range []struct {
+			name     string
+			from, to time.Duration // before now
+			rows     int           // at most
+		}{
+			{"an instant", 0, 0, 1},
+			{"an instant of an hour ago", 90 * time.Minute, 90 * time.Minute, 1},
+			{"shorter than a step", 500 * time.Millisecond, 0, 1},
+			{"shorter than what is not settled", 1500 * time.Millisecond, 0, 1},
+			{"ten minutes", 10 * time.Minute, 0, 601},
+			{"15 hours", 15 * time.Hour, 0, 43_200},
+		} {
+			for expr, want := range map[string]string{"hot": "Alerting", "cold": "Normal", "none": "NoData", "ended": "NoData", "hot > 95": "NoData"} {
+				if expr == "ended" && c.from > time.Hour {
+					continue
+				}
+				a := ask(t, r.instance, &backend.QueryDataRequest{
+					PluginContext: r.pc, Headers: map[string]string{backend.FromAlertHeaderName: "true"},
+					Queries: []backend.DataQuery{{
+						RefID: "A", JSON: fmt.Appendf(nil, `{"expr":%q,"intervalMs":1000,"maxDataPoints":43200}`, expr),
+						Interval: time.Second, MaxDataPoints: 43_200,
+						TimeRange: backend.TimeRange{From: now.Add(-c.from), To: now.Add(-c.to)},
+					}},
+				})["A"]
+				state, rows := "NoData", 0
+				switch {
+				case a.Error != nil:
+					state = a.Error.Error()
+				case len(a.Frames) > 0 && len(a.Frames[0].Fields) > 0:
+					rows = a.Frames[0].Rows()
+					if state = "Normal"; a.Frames[0].Fields[1].At(rows-1).(float64) > 80 {
+						state = "Alerting"
+					}
+				}
+				if state != want || rows > c.rows {
+					t.Errorf("%s of %s: %s with %d rows, want %s", c.name, expr, state, rows, want)
+				}
 			}
 		}
 	})
@@ -420,15 +487,13 @@ func reduced(t *testing.T, in *instance, pc backend.PluginContext, raw string, l
 	return values
 }
 
-func TestMultiWithoutRows(t *testing.T) {
+func TestNothingSettled(t *testing.T) {
 	in, pc := newInstance(t, `{}`)
 	q := queryFor("A", `{}`, time.Minute, time.Second)
 	q.TimeRange.From, q.TimeRange.To = q.TimeRange.From.Add(time.Hour), q.TimeRange.To.Add(time.Hour)
-	for _, headers := range []map[string]string{nil, {backend.FromAlertHeaderName: "true"}} {
-		a := ask(t, in, &backend.QueryDataRequest{PluginContext: pc, Headers: headers, Queries: []backend.DataQuery{q}})["A"]
-		if a.Error != nil || a.Frames[0].Rows() != 0 || a.Frames[0].Meta.TypeVersion.IsZero() {
-			t.Errorf("a range in the future with headers %v: %+v", headers, a)
-		}
+	a := askOne(t, in, pc, q)
+	if a.Error != nil || a.Frames[0].Rows() != 0 || a.Frames[0].Meta.TypeVersion.IsZero() {
+		t.Errorf("a range in the future: %+v", a)
 	}
 }
 

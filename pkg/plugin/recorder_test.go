@@ -307,13 +307,13 @@ func TestRecorderAnswers(t *testing.T) {
 			}
 		}
 		frame := r.ask(t, `{"expr":"m_bytes","legend":"M {{machine}}"}`, 30*time.Second)
-		if f := frame.Fields[1]; f.Config.DisplayNameFromDS != "M a" || f.Config.Unit != "bytes" || frame.Rows() != 30 || f.Labels["machine"] != "a" {
+		if f := frame.Fields[1]; f.Config.DisplayNameFromDS != "M a" || f.Config.Unit != "bytes" || frame.Rows() != 31 || f.Labels["machine"] != "a" {
 			t.Errorf("the answer is %+v with %d rows", f, frame.Rows())
 		}
 
 		// What depends on the range asked for is shown, but not streamed.
 		frame = r.ask(t, `{"expr":"m_bytes - m_bytes @ start()","live":true}`, 30*time.Second)
-		if frame.Meta.Channel != "" || len(frame.Meta.Notices) != 1 || !strings.Contains(frame.Meta.Notices[0].Text, "@ start()") || frame.Rows() != 30 {
+		if frame.Meta.Channel != "" || len(frame.Meta.Notices) != 1 || !strings.Contains(frame.Meta.Notices[0].Text, "@ start()") || frame.Rows() != 31 {
 			t.Errorf("the answer has the channel %q and the notices %v", frame.Meta.Channel, frame.Meta.Notices)
 		}
 
@@ -351,8 +351,8 @@ func TestRecorderAnswers(t *testing.T) {
 			}
 		}
 		// A range without any length has a window of one step.
-		if frame = r.ask(t, `{"expr":"avg_over_time(m_bytes[$__range])"}`, 0); frame.Rows() != 0 {
-			t.Errorf("an empty range has %d rows", frame.Rows())
+		if frame = r.ask(t, `{"expr":"avg_over_time(m_bytes[$__range])"}`, 0); frame.Rows() != 1 {
+			t.Errorf("a range of one time has %d rows", frame.Rows())
 		}
 
 		rsp, err := r.QueryData(t.Context(), &backend.QueryDataRequest{PluginContext: r.pc, Queries: []backend.DataQuery{{

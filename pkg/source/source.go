@@ -84,6 +84,10 @@ type Traits struct {
 	// Unsplit is why rows that are asked for in parts may differ from those
 	// asked for at once, nil if they never do. Such a query cannot be streamed.
 	Unsplit error
+	// Lookback is how long the newest row stands for the present, in milliseconds,
+	// when the settled time stays where it is. It is 0 where the settled time goes
+	// on with a clock.
+	Lookback int64
 	// Revised says that settled rows may change without notice, as they do on a
 	// server that takes late samples. Then the newest rows are read again
 	// whenever there are more.

@@ -78,7 +78,7 @@ export class Server {
   history(window: number, nonce: number, names = ['value'], digest = 'd'): DataFrameJSON {
     const through = this.settled;
     const path = this.backEnd.distinctPaths ? `${this.step}/${window}/${digest}/${nonce}` : 'd';
-    const custom: Terms = { data: '{}', step: this.step, window, first: through - window + this.step };
+    const custom: Terms = { data: '{}', step: this.step, window, first: through - window };
     const t = times(custom.first, through, this.step);
     return {
       schema: {

@@ -212,8 +212,12 @@ type bound struct {
 func (b bound) Query() source.Query { return b.query }
 
 func (b bound) Traits() source.Traits {
-	return source.Traits{Step: b.step, Reads: []source.Read{{Metric: b.MetricName, After: -b.step}}}
+	return source.Traits{Step: b.step, Lookback: b.source.delay + lookback, Reads: []source.Read{{Metric: b.MetricName, After: -b.step}}}
 }
+
+// lookback is how long a service's newest point stands for the present, in
+// milliseconds: as long as Prometheus would have it.
+const lookback = 5 * 60 * 1000
 
 // Watch has no signal: a service says nothing by itself.
 func (bound) Watch() (uint64, <-chan struct{}) { return 0, nil }

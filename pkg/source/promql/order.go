@@ -270,11 +270,11 @@ func (l *list) At() storage.Series                { return l.series[l.next-1] }
 func (l *list) Err() error                        { return nil }
 func (l *list) Warnings() annotations.Annotations { return nil }
 
-// dependsOnOrder says whether an aggregation gives another result, if only in
-// its last bits, when its series come in another order.
+// dependsOnOrder says whether an aggregation gives another result, if only in its
+// last bits or in the sign of a zero, when its series come in another order.
 func dependsOnOrder(op parser.ItemType) bool {
 	switch op {
-	case parser.COUNT, parser.GROUP, parser.MIN, parser.MAX, parser.QUANTILE, parser.COUNT_VALUES:
+	case parser.COUNT, parser.GROUP, parser.COUNT_VALUES:
 		return false
 	}
 	return true
