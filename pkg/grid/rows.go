@@ -184,6 +184,10 @@ func (s Series) field(values any) *data.Field {
 	return f
 }
 
+// Empty returns the answer of a query that has no series. It has no times either,
+// because Grafana would show them as a table.
+func Empty() *data.Frame { return typed(data.FrameTypeTimeSeriesWide) }
+
 // typed sets Type and TypeVersion: without both, alerting ignores the type.
 func typed(t data.FrameType, fields ...*data.Field) *data.Frame {
 	frame := data.NewFrame("", fields...)

@@ -196,9 +196,12 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 	executed := fmt.Sprintf("%s, one row per %v", q, ms(p.step))
 
 	var frames data.Frames
-	if caller.computes {
+	switch {
+	case caller.computes:
 		frames = rows.Multi()
-	} else {
+	case len(rows.Series) == 0:
+		frames = data.Frames{grid.Empty()}
+	default:
 		frames = data.Frames{rows.Frame()}
 	}
 	for _, f := range frames {
@@ -206,7 +209,10 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 		f.Meta.ExecutedQueryString = executed
 	}
 	notice := p.notice
-	if p.live {
+	switch {
+	case len(rows.Series) == 0:
+		notice = errors.New(hint(ctx, p.bound, span)) // without a stream: the guard looks again for series
+	case p.live:
 		notice = in.offer(frames[0].Meta, caller, w, p, rows.Fields(), rows.Time(0), late)
 	}
 	if notice != nil {
@@ -214,6 +220,16 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 	}
 	frames[0].AppendNotices(rows.Notices...)
 	return frames, nil
+}
+
+// hint says what is known of a query that has no series.
+func hint(ctx context.Context, b source.Bound, s span) string {
+	if h, ok := b.(source.Hinter); ok {
+		if text := h.Hint(ctx, s.after, s.through); text != "" {
+			return text
+		}
+	}
+	return "No series in this time range matches the query."
 }
 
 // offer puts the channel of the rows that follow into an answer's meta. An error

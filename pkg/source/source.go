@@ -71,6 +71,13 @@ type Bound interface {
 	Rows(ctx context.Context, after, through int64) (grid.Rows, error)
 }
 
+// Hinter is a Bound that may know why it has no series.
+type Hinter interface {
+	// Hint returns a sentence for who asked for rows in (after, through] and got
+	// no series, empty if there is nothing to say.
+	Hint(ctx context.Context, after, through int64) string
+}
+
 // Traits say what kind of query a bound query is.
 type Traits struct {
 	// Step is the step in milliseconds.
