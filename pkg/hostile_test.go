@@ -86,7 +86,7 @@ func TestHostileQueries(t *testing.T) {
 	now := time.Now().UnixMilli() / 1000 * 1000
 	var all []*gauge
 	for i := range 1200 {
-		all = append(all, &gauge{labels: labels.FromStrings(model.MetricNameLabel, "x", "i", fmt.Sprint(i)), next: func(v float64) float64 { return v + 1 }})
+		all = append(all, &gauge{labels: labels.FromStrings(model.MetricNameLabel, "x", "i", fmt.Sprint(i)), value: float64(i), next: func(v float64) float64 { return v + 1 + float64(i)/7 }})
 	}
 	record(t, root, all, now-600_000, now-5000)
 	onStore(t, root)
@@ -114,12 +114,24 @@ func TestHostileQueries(t *testing.T) {
 		{"signs", recorder, many("-", 60_000) + "x", 10, "Operators of a query: "},
 		{"a sum", recorder, many("a+", 30_000) + "a", 10, "Operators of a query: "},
 		{"a subquery of many steps", recorder, "max_over_time(sum(x offset 3h)[4h:1ms])", 1, "Steps of a query with its subqueries: "},
-		{"subqueries in subqueries", recorder, "max_over_time(max_over_time(sum(x)[12h:1s])[12h:1s])", 1, "Samples read for each series: "},
-		{"ranges of many rows", recorder, "sum(sum_over_time(x[30d]))", 50_000, "Samples read for each series: "},
+		{"subqueries in subqueries", recorder, "max_over_time(max_over_time(sum(x)[1d:1s])[1d:1s])", 1, "Samples read by a query: "},
+		{"ranges of many rows", recorder, "sum(sum_over_time(x[30d]))", 50_000, "Samples read by a query: "},
 		{"more series than are drawn", recorder, "x", 10, "Series of an answer: "},
 		{"cells", recorder, `x{i=~".?.?."}`, 2100, "Cells of an answer: "},
-		{"samples", recorder, fmt.Sprintf("sum(x @ %d + time())", now/1000-10), 7200, "Samples of an evaluation: "},
+		{"cells of very many rows", recorder, "rate(x{i=~'.?.?.'}[1m])", 20_000, "Cells of an answer: "},
+		{"ranges of many series", recorder, "sum(sum_over_time(x[10m]))", 50_000, "Samples read by a query: "},
+		{"ranges that are sorted", recorder, "sum(quantile_over_time(0.9, x[10m]))", 2000, "Samples read by a query: "},
+		{"many operators on many series", recorder, "sum(" + many("x+", 900) + "x)", 600, "Values of an evaluation: "},
+		{"samples", recorder, fmt.Sprintf("sum_over_time((x @ %d + time())[2h:1s])", now/1000-10), 1, "Samples of an evaluation: "},
 		{"samples that are kept", recorder, "max_over_time(sum(last_over_time(x[2h]) + 1)[2h:1s])", 1, "Samples of an evaluation: "},
+		{"a series of each value", recorder, `count(count_values("v", x))`, 600, "Values of an evaluation: "},
+		{"a series of each match", recorder, `count(x * on() group_left(j) topk(1, label_replace(sin(x + time() * 3), "j", "$1", "i", "(.*)")))`, 600, "Values of an evaluation: "},
+		{"labels that double", recorder, many("label_replace(", 24) + `x` + many(`,"i","$1$1","i","(.*)")`, 24), 10, "Label of a query: "},
+		{"labels that are joined", recorder, many("label_join(", 20) + `x` + many(`,"i","","i","i","i")`, 20), 10, "Label of a query: "},
+		{"long labels", recorder, `count(label_replace(x,"a","` + many("x", 60_000) + `","",""))`, 10, "Samples of an evaluation: "},
+		{"a matcher that is a large program", recorder, `count(x{i=~"` + many(".{1000}", 1500) + `"})`, 10, "Regular expressions of a query: "},
+		{"a matcher of 60 KB", recorder, `count(x{i=~"` + many("(.*a.*b)|", 6500) + `"})`, 10, "Regular expressions of a query: "},
+		{"a replacement that is a large program", recorder, `count(label_replace(x,"a","b","i","` + many(".{1000}", 1500) + `"))`, 10, "Regular expressions of a query: "},
 		{"sparse series", remote, "sparse", 50_000, "Cells of an answer: "},
 		{"many series", remote, "many", 10, "Series of an answer: "},
 		{"large labels", remote, "labels", 10, "Answers being made: "},
@@ -176,6 +188,10 @@ func TestHostileQueries(t *testing.T) {
 	}
 	for _, q := range questions {
 		refuse(q)
+	}
+	// What is large in parts alone is answered.
+	if rsp, err := ask(ctx, recorder, "sum(rate(x[1m]))", 3000); err != nil || rsp.Error != nil || rsp.Frames[0].Rows() != 3000 {
+		t.Errorf("a sum over many series and rows is not answered: %v, %v", err, rsp.Error)
 	}
 	var crowd sync.WaitGroup // and all at once
 	for _, q := range questions {

@@ -40,11 +40,19 @@ var (
 	Cells  = Limit{"Cells of an answer", "rows × series", 2_000_000, "choose a shorter time range or a larger minimum interval, or aggregate"}
 	// Steps is how often any part of an expression is evaluated.
 	Steps = Limit{"Steps of a query with its subqueries", "steps", 1_000_000, "choose a shorter range or a larger step for the subquery, or a shorter time range"}
-	// Visits is how many samples of each series are looked at, where ranges overlap
-	// as often as they do.
-	Visits = Limit{"Samples read for each series", "samples", 1_000_000_000, "choose a shorter range in the brackets, a shorter time range, or a larger minimum interval"}
-	// Samples is how many samples an evaluation has in memory.
-	Samples = Limit{"Samples of an evaluation", "samples", 2_500_000, narrow + ", or choose a shorter time range"}
+	// Reads is how many samples are looked at, where ranges overlap as often as they
+	// do, and Values how many are calculated, by each part of the expression.
+	Reads  = Limit{"Samples read by a query", "samples", 5_000_000_000, "choose a shorter range in the brackets, a shorter time range, or a larger minimum interval"}
+	Values = Limit{"Values of an evaluation", "values", 50_000_000, narrow + ", or choose a shorter time range or a larger minimum interval"}
+	// Samples is how many samples an evaluation has in memory at once.
+	Samples = Limit{"Samples of an evaluation", "samples", 5_000_000, narrow + ", or choose a shorter range in the brackets"}
+	// Label is one label that an expression makes.
+	Label = Limit{"Label of a query", "bytes", 64 << 10, "use label_replace and label_join less often, or with shorter texts"}
+	// Patterns is the size of the regular expressions, as steps of programs. Lists
+	// of plain texts are none.
+	Patterns = Limit{"Regular expressions of a query", "steps", 5000, "use shorter ones, or lists of plain texts such as a|b|c"}
+	// Legend is the display name of a series.
+	Legend = Limit{"Legend of a series", "bytes", 4 << 10, "shorten the legend"}
 	// Body is an answer of a server, Names an answer that lists names.
 	Body  = Limit{"Answer of a server", "bytes", 64 << 20, "choose a shorter time range, or narrow the query down"}
 	Names = Limit{"List of names from a server", "bytes", 8 << 20, "ask for fewer names"}
@@ -56,14 +64,16 @@ var (
 
 // The budgets of the process.
 var (
-	// Evaluations is how many expressions are evaluated at once. Others wait.
+	// Evaluations is how many expressions are evaluated at once, and Heavy how many
+	// of them may take long or hold much. Others wait.
 	Evaluations = Limit{"Evaluations at once", "evaluations", 4, "wait a moment"}
+	Heavy       = Limit{"Heavy evaluations at once", "evaluations", 2, "wait a moment"}
 	// Bytes is what all answers take that are being made, or not yet sent.
 	Bytes = Limit{"Answers being made", "bytes", 96 << 20, "wait a moment, ask for fewer series, or choose a shorter time range"}
 )
 
 // All are all budgets, in the order of docs/limits.md.
-var All = []Limit{Text, Nesting, Operators, StreamData, Overlap, Series, Cells, Steps, Visits, Samples, Body, Names, Token, Points, Evaluations, Bytes}
+var All = []Limit{Text, Nesting, Operators, StreamData, Overlap, Series, Cells, Steps, Reads, Values, Samples, Label, Patterns, Legend, Body, Names, Token, Points, Evaluations, Heavy, Bytes}
 
 // Check returns an *[Error] if n is more than the limit.
 func (l Limit) Check(n int64) error {

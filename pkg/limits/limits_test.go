@@ -62,6 +62,11 @@ func TestPromQL(t *testing.T) {
 		{"names that begin with words", many("offset_a, ", 2000), Limit{}},
 		{"offsets", "x" + many(" offset 1m", 2000), Operators},
 		{"a text that is too long", many("x", 64<<10+1), Text},
+		{"a list of plain texts", `x{a=~"` + many(`a\\.b|`, 10_000) + `c"}`, Limit{}},
+		{"a regular expression that makes a large program", `x{a=~"` + many(".{1000}", 6) + `"}`, Patterns},
+		{"one that is written otherwise", `x{a=~"` + many(`\x2e{1000}`, 6) + `"}`, Patterns},
+		{"several", many(`x{a!~'(.*a){400}'} + `, 10) + "x", Patterns},
+		{"a text like one", `x{a="` + many(".{1000}", 6) + `"}`, Limit{}},
 		{"a string that is never closed", `"` + many(`\`, 1001), Limit{}},
 	} {
 		refused(t, tc.name, PromQL(tc.expr), tc.limit)
@@ -102,7 +107,7 @@ func TestEvaluationsWait(t *testing.T) {
 		began := time.Now()
 		for range 2 * Evaluations.Most {
 			all.Go(func() {
-				done, err := Evaluate(t.Context())
+				done, err := Evaluate(t.Context(), false)
 				if err != nil {
 					t.Error(err)
 				}
@@ -114,7 +119,7 @@ func TestEvaluationsWait(t *testing.T) {
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		if _, err := Evaluate(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := Evaluate(ctx, false); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
 		all.Wait()
@@ -128,7 +133,7 @@ func TestAnswers(t *testing.T) {
 	fill := func(ctx context.Context, rows, series int) error {
 		a := NewAnswer(ctx, rows)
 		for range series {
-			if err := a.Add(); err != nil {
+			if err := a.Add(0); err != nil {
 				return err
 			}
 		}

@@ -10,16 +10,31 @@ import (
 
 var (
 	evaluations = semaphore.NewWeighted(Evaluations.Most)
+	heavy       = semaphore.NewWeighted(Heavy.Most)
 	inFlight    atomic.Int64 // bytes
 )
 
 // Evaluate waits until there is room for one more evaluation in the process, or
-// ctx ends. The evaluation ends with the function that it returns.
-func Evaluate(ctx context.Context) (done func(), err error) {
+// ctx ends. The evaluation ends with the function that it returns. Heavy ones
+// leave room for others, which thus need not wait for them.
+func Evaluate(ctx context.Context, isHeavy bool) (done func(), err error) {
+	if isHeavy {
+		if err := heavy.Acquire(ctx, 1); err != nil {
+			return nil, context.Cause(ctx)
+		}
+	}
 	if err := evaluations.Acquire(ctx, 1); err != nil {
+		if isHeavy {
+			heavy.Release(1)
+		}
 		return nil, context.Cause(ctx)
 	}
-	return sync.OnceFunc(func() { evaluations.Release(1) }), nil
+	return sync.OnceFunc(func() {
+		evaluations.Release(1)
+		if isHeavy {
+			heavy.Release(1)
+		}
+	}), nil
 }
 
 // account is what the answers to one request have taken of [Bytes].
@@ -31,9 +46,9 @@ type account struct {
 
 type accountKey struct{}
 
-// Begin returns the context of one request, which [Charge] charges. What it was
-// charged is given back with the function, and charges after that count for
-// nothing.
+// Begin returns the context of one request, or of a part of it, which [Charge]
+// charges. What it was charged is given back with the function, and charges after
+// that count for nothing.
 func Begin(ctx context.Context) (context.Context, func()) {
 	a := &account{}
 	return context.WithValue(ctx, accountKey{}, a), func() {
@@ -65,9 +80,19 @@ func Charge(ctx context.Context, bytes int64) error {
 	return nil
 }
 
-// perCell is what a cell takes on its way: as a number, in a frame that can have
-// nulls, encoded for Grafana, and as a message.
-const perCell = 40 // bytes
+// PerAnswer is what an answer takes beside its cells, in bytes: a frame, encoded
+// with its schema. A request may have very many queries.
+const PerAnswer = 8 << 10
+
+const (
+	// perCell is what a cell takes on its way: as a number, in a frame that can have
+	// nulls, encoded for Grafana, and as a message.
+	perCell = 40 // bytes
+	// perSeries is what a series takes beside that, and perLabel a byte of its labels:
+	// they are in the source's answer, the field, its name, and all that encoded.
+	perSeries = 4 << 10
+	perLabel  = 8
+)
 
 // Answer counts the cells of an answer while it is built.
 type Answer struct {
@@ -78,8 +103,9 @@ type Answer struct {
 // NewAnswer returns the count of an answer with so many rows.
 func NewAnswer(ctx context.Context, rows int) *Answer { return &Answer{ctx: ctx, rows: int64(rows)} }
 
-// Add makes room for one more series, or returns an *[Error] if there is none.
-func (a *Answer) Add() error {
+// Add makes room for one more series, whose labels have so many bytes, or returns
+// an *[Error] if there is none.
+func (a *Answer) Add(labels int) error {
 	a.series++
 	if err := Series.Check(a.series); err != nil {
 		return err
@@ -87,5 +113,5 @@ func (a *Answer) Add() error {
 	if err := Cells.Check(a.series * a.rows); err != nil {
 		return err
 	}
-	return Charge(a.ctx, a.rows*perCell)
+	return Charge(a.ctx, a.rows*perCell+perSeries+int64(labels)*perLabel)
 }

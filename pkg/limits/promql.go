@@ -1,6 +1,10 @@
 package limits
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/prometheus/prometheus/util/strutil"
+)
 
 // PromQL refuses an expression that would keep the parser, or the walks over what
 // it makes, busy for long. It looks at each byte once and knows strings and
@@ -9,16 +13,28 @@ func PromQL(expr string) error {
 	if err := Text.Check(int64(len(expr))); err != nil {
 		return err
 	}
-	var depth, deepest, operators int64
-	braces := false // what is between them are matchers
+	var depth, deepest, operators, patterns int64
+	matches := false // the text that follows is a regular expression
+	braces := false  // what is between them are matchers
 	for i := 0; i < len(expr); i++ {
 		switch c := expr[i]; c {
 		case '"', '\'', '`':
+			begin := i
 			for i++; i < len(expr) && expr[i] != c; i++ {
 				if expr[i] == '\\' && c != '`' {
 					i++
 				}
 			}
+			if matches && i < len(expr) {
+				if text, err := strutil.Unquote(expr[begin : i+1]); err == nil {
+					if patterns += Pattern(text); patterns > Patterns.Most {
+						return Patterns.Check(patterns)
+					}
+				}
+			}
+			matches = false
+		case '~':
+			matches = true
 		case '#':
 			for i < len(expr) && expr[i] != '\n' {
 				i++

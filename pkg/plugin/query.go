@@ -156,6 +156,9 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 	if err := limits.Text.Check(int64(len(dq.JSON))); err != nil {
 		return nil, invalid{err}
 	}
+	if err := limits.Charge(ctx, limits.PerAnswer+int64(len(dq.JSON))); err != nil {
+		return nil, err
+	}
 	var w wire
 	if err := json.Unmarshal(dq.JSON, &w); err != nil {
 		return nil, invalid{fmt.Errorf("the query cannot be read: %w", err)}
@@ -191,9 +194,10 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 	}
 	rows = rows.Newest(int((span.through - span.after) / p.step))
 	for i := range rows.Series {
-		rows.Series[i].Display = display(rows.Series[i], w.Legend)
+		if rows.Series[i].Display, err = display(rows.Series[i], w.Legend); err != nil {
+			return nil, invalid{err}
+		}
 	}
-	executed := fmt.Sprintf("%s, one row per %v", q, ms(p.step))
 
 	var frames data.Frames
 	switch {
@@ -206,8 +210,9 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 	}
 	for _, f := range frames {
 		f.RefID = dq.RefID
-		f.Meta.ExecutedQueryString = executed
 	}
+	// Once, because it may be long and the frames many.
+	frames[0].Meta.ExecutedQueryString = fmt.Sprintf("%s, one row per %v", q, ms(p.step))
 	notice := p.notice
 	switch {
 	case len(rows.Series) == 0:
@@ -278,11 +283,18 @@ var placeholder = regexp.MustCompile(`\{\{\s*([^{}\s]+)\s*\}\}`)
 
 // display returns a series' name in legends: the format with each {{label}}
 // replaced by the label's value, or the name that the source gave.
-func display(s grid.Series, format string) string {
+func display(s grid.Series, format string) (string, error) {
 	if format == "" {
-		return s.Display
+		return s.Display, nil
+	}
+	size := len(format)
+	for _, m := range placeholder.FindAllStringSubmatch(format, -1) {
+		size += len(s.Labels[m[1]])
+	}
+	if err := limits.Legend.Check(int64(size)); err != nil {
+		return "", err
 	}
 	return placeholder.ReplaceAllStringFunc(format, func(m string) string {
 		return s.Labels[placeholder.FindStringSubmatch(m)[1]]
-	})
+	}), nil
 }

@@ -90,7 +90,10 @@ func openRecorder(_ context.Context, in *instance, s backend.DataSourceInstanceS
 	if err != nil {
 		return nil, nil, err
 	}
-	engine := promql.Embedded{Store: func(ctx context.Context) (*recorder.Store, error) { return in.recorder.Store(ctx, in.storeKey()) }}
+	engine := promql.Embedded{
+		Store:    func(ctx context.Context) (*recorder.Store, error) { return in.recorder.Store(ctx, in.storeKey()) },
+		Interval: ms(c.Interval),
+	}
 	return promql.Source{Engine: engine, Browser: engine, Interval: ms(c.Interval), Lookback: ms(c.Lookback)}, &config, nil
 }
 

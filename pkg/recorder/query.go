@@ -63,6 +63,33 @@ func (s *Store) query(mint, maxt int64, do func(storage.Querier) (annotations.An
 	return errors.Join(err, q.Close())
 }
 
+// MostSeries returns how many series there are at most, whatever is asked for.
+func (s *Store) MostSeries() (n uint64, err error) {
+	db, err := s.database.acquire()
+	if err != nil {
+		return 0, err
+	}
+	defer db.readers.Done()
+	n = db.Head().NumSeries()
+	for _, b := range db.Blocks() {
+		n += b.Meta().Stats.NumSeries
+	}
+	return n, nil
+}
+
+// CountSeries returns how many series match that may have samples from mint to maxt
+// (Unix ms).
+func (s *Store) CountSeries(ctx context.Context, mint, maxt int64, matchers ...*labels.Matcher) (n uint64, err error) {
+	err = s.query(mint, maxt, func(q storage.Querier) (annotations.Annotations, error) {
+		set := q.Select(ctx, false, &storage.SelectHints{Start: mint, End: maxt, Func: "series", DisableTrimming: true}, matchers...)
+		for set.Next() {
+			n++
+		}
+		return set.Warnings(), set.Err()
+	})
+	return n, err
+}
+
 // LabelNames returns the names of labels that series with samples from mint to
 // maxt (Unix ms) have, at most limit of them.
 func (s *Store) LabelNames(ctx context.Context, mint, maxt int64, limit int, matchers ...*labels.Matcher) (names []string, err error) {

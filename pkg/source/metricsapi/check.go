@@ -62,7 +62,8 @@ func (s *Source) check(ctx context.Context) (string, error) {
 		return fmt.Sprintf("The metrics API answers, and names %d metrics. The first of them, %s, has no point yet.", len(names), names[0]), nil
 	}
 	ms := floorMs(at)
-	p, err := c.points(ctx, params(), ms-60_000, ms)
+	p, done, err := c.points(ctx, params(), ms-60_000, ms)
+	defer done()
 	switch {
 	case err != nil:
 		return "", err
@@ -85,7 +86,8 @@ func (s *Source) checkUnnamed(ctx context.Context) error {
 			})
 		},
 		func(p url.Values) error {
-			_, err := s.client.points(ctx, p, now-1000, now)
+			_, done, err := s.client.points(ctx, p, now-1000, now)
+			done()
 			return err
 		},
 	} {

@@ -85,14 +85,17 @@ func (c client) latest(ctx context.Context, params url.Values) (at int64, err er
 }
 
 // points returns the points in [from, to] and perhaps a millisecond more, in
-// Unix milliseconds.
-func (c client) points(ctx context.Context, params url.Values, from, to int64) (s series, err error) {
+// Unix milliseconds. What they take is given back with done, which is never nil.
+func (c client) points(ctx context.Context, params url.Values, from, to int64) (s series, done func(), err error) {
+	done = func() {}
 	// The millisecond more makes it the same whether a service counts the end of
 	// a range to it or not.
 	to++
 	params.Set("from", strconv.FormatInt(from, 10))
 	params.Set("to", strconv.FormatInt(to, 10))
 	err = c.get(ctx, remote.Tries, "/query", params, func(_ http.Header, body io.Reader) error {
+		done() // with what an attempt before took
+		ctx, done = limits.Begin(ctx)
 		s, err = decodeSeries(ctx, body, from, to)
 		return err
 	})
@@ -102,7 +105,7 @@ func (c client) points(ctx context.Context, params url.Values, from, to int64) (
 		labels[c.Redact(name)] = c.Redact(value)
 	}
 	s.labels = labels
-	return s, err
+	return s, done, err
 }
 
 // names returns the metrics that the service names, none if it does not.

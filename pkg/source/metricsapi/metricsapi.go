@@ -188,7 +188,7 @@ func (q query) MinStep() int64 { return q.MinStepMs }
 // subject is what the service is asked about, whatever is made of its points. It
 // is a digest because the texts may be long.
 func (q query) subject() string {
-	sum := sha256.Sum256([]byte(q.MetricName + "\x00" + q.QueryText))
+	sum := sha256.Sum256([]byte(q.params().Encode()))
 	return string(sum[:])
 }
 
@@ -328,11 +328,12 @@ func (b bound) Rows(ctx context.Context, after, through int64) (grid.Rows, error
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
-	answer, err := b.source.client.points(ctx, b.params(), first, through)
+	answer, done, err := b.source.client.points(ctx, b.params(), first, through)
+	defer done()
 	if err != nil {
 		return grid.Rows{}, err
 	}
-	if err := limits.NewAnswer(ctx, rows.Len()).Add(); err != nil {
+	if err := limits.NewAnswer(ctx, rows.Len()).Add(len(b.MetricName) + len(answer.labels.String())); err != nil {
 		return grid.Rows{}, err
 	}
 	rows.Series = []grid.Series{{

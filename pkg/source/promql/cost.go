@@ -1,6 +1,9 @@
 package promql
 
 import (
+	"maps"
+	"math"
+	"strings"
 	"time"
 
 	"github.com/prometheus/prometheus/promql/parser"
@@ -9,43 +12,281 @@ import (
 )
 
 // affordable refuses an expression whose evaluation at the given times would take
-// too much memory or time even for few series: a subquery evaluates what is in it
-// at all of its steps, and a range is read anew for each row. Samples are taken to
-// be an interval apart.
+// too much time even for a single series: a subquery evaluates what is in it at
+// all of its steps, and a range is read anew for each row. Samples are taken to be
+// an interval apart.
 func affordable(expr parser.Expr, at span, interval time.Duration) error {
-	c := cost{interval: max(1, interval.Milliseconds()), whole: at}
-	c.visit(expr, at)
+	c := costOf(expr, at, interval, func(*parser.VectorSelector) float64 { return 1 })
 	if err := limits.Steps.Check(c.steps); err != nil {
 		return err
 	}
-	return limits.Visits.Check(int64(min(c.visits, 1e18)))
+	if err := limits.Label.Check(whole(c.label)); err != nil {
+		return err
+	}
+	return c.check(1)
 }
 
+// cost is what it takes to evaluate an expression, at the very most. Counts are
+// floats because they may be beyond any integer.
 type cost struct {
 	interval int64 // ms
 	whole    span
-	steps    int64 // of the part that is evaluated most often
-	visits   float64
+	count    func(*parser.VectorSelector) float64
+
+	steps  int64   // of the part that is evaluated most often
+	read   float64 // samples that are looked at
+	values float64 // that are calculated
+	now    float64 // samples that are held at a point of the evaluation
+	held   float64 // the most that are ever held at once
+	kept   float64 // that are held until the evaluation ends
+	label  float64 // bytes of the longest label that the expression makes
+	series float64 // of the result
 }
 
-func (c *cost) visit(n parser.Node, at span) {
-	steps := (at.last-at.first)/at.step + 1
-	c.steps = max(c.steps, steps)
+// costOf returns the cost of an expression at the given times, where count says how
+// many series a selector has.
+func costOf(expr parser.Expr, at span, interval time.Duration, count func(*parser.VectorSelector) float64) cost {
+	c := cost{interval: max(1, interval.Milliseconds()), whole: at, count: count}
+	c.series = c.visit(expr, at).series
+	return c
+}
+
+// check refuses what takes too long when it is done so many times.
+func (c cost) check(times float64) error {
+	if err := limits.Reads.Check(whole(c.read * times)); err != nil {
+		return err
+	}
+	return limits.Values.Check(whole(c.values * times))
+}
+
+// whole returns a number that may be too large for an integer.
+func whole(n float64) int64 { return int64(min(n, 1e18)) }
+
+// part is the result of a part of an expression.
+type part struct {
+	series float64
+	held   float64            // samples, until what it is part of has been calculated
+	labels map[string]float64 // the bytes of those that the expression makes
+}
+
+const (
+	// labelBytes is how long the labels of a store are taken to be.
+	labelBytes = 1 << 10
+	// sampleBytes is what a sample takes of memory.
+	sampleBytes = 16
+	// labelCopies is how often labels that an expression makes are in memory.
+	labelCopies = 4
+	// making is how many values take as long as a series that is not known yet.
+	making = 100
+	// sorting is how much longer functions take that sort a range than those that
+	// add it up.
+	sorting = 16
+	// slice is the most samples for which the engine makes room in a series before
+	// it has any.
+	slice = 5000
+)
+
+func (c *cost) hold(samples float64) {
+	c.now += samples
+	c.held = max(c.held, c.now+c.kept)
+}
+
+func (c *cost) visit(n parser.Node, at span) part {
+	steps := float64(at.len())
+	c.steps = max(c.steps, int64(at.len()))
+	var r part
+	var args []part
+	read := c.read
+	inside := at
 	switch n := n.(type) {
+	case *parser.ParenExpr:
+		return c.visit(n.Expr, at)
+	case *parser.StringLiteral:
+		return r
 	case *parser.MatrixSelector:
-		c.visits += float64(steps) * max(1, float64(n.Range.Milliseconds()/c.interval))
-		return
+		return c.matrix(n, steps)
 	case *parser.SubqueryExpr:
-		inside := within(n, at, c.whole)
-		if inside.last < inside.first {
-			return
+		if inside = within(n, at, c.whole); inside.last < inside.first {
+			return r
 		}
-		c.visits += float64(steps) * max(1, float64(n.Range.Milliseconds()/inside.step))
-		at = inside
-	case *parser.VectorSelector, *parser.NumberLiteral:
-		c.visits += float64(steps)
+		r = c.visit(n.Expr, inside)
+		c.read += r.series * steps * max(1, float64(n.Range.Milliseconds()/inside.step))
+		return r
 	}
 	for child := range parser.ChildrenIter(n) {
-		c.visit(child, at)
+		args = append(args, c.visit(child, at))
 	}
+	for _, arg := range args {
+		r.series = max(r.series, arg.series)
+		for name, bytes := range arg.labels {
+			r.set(name, max(bytes, r.labels[name]))
+		}
+	}
+	room := steps // of a series
+	made := 0.0   // series whose labels are found anew at each time
+	switch n := n.(type) {
+	case *parser.VectorSelector:
+		r.series = c.count(n)
+		c.read += r.series * steps
+	case *parser.Call:
+		r.series = max(1, r.series)
+		c.call(n, &r, read)
+	case *parser.AggregateExpr:
+		if dependsOnOrder(n.Op) && !ordered(n.Expr) { // then what it takes is evaluated by itself
+			c.kept += r.series * steps
+		}
+		switch {
+		case n.Op == parser.COUNT_VALUES: // each value may be another one
+			r.series, room = r.series*steps, min(steps, slice)
+			made = r.series
+		case !n.Without && len(n.Grouping) == 0 && single(n.Op):
+			r = part{series: 1}
+		}
+	case *parser.BinaryExpr:
+		if m := n.VectorMatching; m != nil {
+			switch {
+			case n.Op == parser.LOR:
+				r.series = args[0].series + args[1].series
+			case len(m.Include) > 0: // each row may have other labels
+				r.series, room = min(args[0].series*args[1].series, r.series*steps), min(steps, slice)
+				made = r.series
+			}
+		}
+	default:
+		r.series = max(1, r.series)
+	}
+	c.values += r.series*steps + making*made
+	r.held = r.series * room
+	for _, bytes := range r.labels {
+		r.held += labelCopies * r.series * bytes / sampleBytes
+	}
+	c.hold(r.held)
+	for _, arg := range args {
+		c.now -= arg.held
+	}
+	return r
+}
+
+// matrix adds what a range takes: the engine reads one series after the other, and
+// holds a range of it.
+func (c *cost) matrix(n *parser.MatrixSelector, steps float64) part {
+	s := n.VectorSelector.(*parser.VectorSelector)
+	series := c.count(s)
+	samples := max(1, float64(n.Range.Milliseconds()/c.interval))
+	c.read += series * steps * samples
+	c.hold(samples)
+	c.now -= samples
+	return part{series: series}
+}
+
+// call adds what is particular to a function. Before its arguments, so many samples
+// were read.
+func (c *cost) call(n *parser.Call, r *part, before float64) {
+	text := func(i int) string {
+		if i < len(n.Args) {
+			if s, ok := n.Args[i].(*parser.StringLiteral); ok {
+				return s.Val
+			}
+		}
+		return ""
+	}
+	bytes := 0.0
+	switch n.Func.Name {
+	case "quantile_over_time", "mad_over_time":
+		c.read += (c.read - before) * (sorting - 1)
+		return
+	case "label_replace":
+		with := text(2)
+		bytes = float64(len(with)) + float64(strings.Count(with, "$"))*r.label(text(3))
+	case "label_join":
+		for i := 3; i < len(n.Args); i++ {
+			bytes += r.label(text(i)) + float64(len(text(2)))
+		}
+	default:
+		return
+	}
+	r.set(text(1), bytes)
+	c.label = max(c.label, bytes)
+}
+
+func (p *part) label(name string) float64 {
+	if bytes, ok := p.labels[name]; ok {
+		return bytes
+	}
+	return labelBytes
+}
+
+func (p *part) set(name string, bytes float64) {
+	p.labels = maps.Clone(p.labels) // which may be an argument's
+	if p.labels == nil {
+		p.labels = make(map[string]float64)
+	}
+	p.labels[name] = bytes
+}
+
+// work is how an expression is evaluated: in parts of so many rows, so that little
+// is held at once. The first part is smaller if the answer may have too many series.
+type work struct {
+	first, rows int
+	heavy       bool
+}
+
+const (
+	// light is what an evaluation may hold, read and calculate at most to go on
+	// beside heavy ones.
+	lightHeld, lightReads, lightValues = 1_000_000, 100_000_000, 2_000_000
+	// doubtful is how much smaller the first part is then.
+	doubtful = 16
+)
+
+// plan refuses an expression that would take too much, and says how another one is
+// evaluated. Count says how many series a selector has, most how many there are at
+// all: where even so many are few, nothing is counted.
+func plan(expr parser.Expr, at span, interval time.Duration, most float64, count func(*parser.VectorSelector) float64) (work, error) {
+	all := costOf(expr, at, interval, func(*parser.VectorSelector) float64 { return most })
+	if all.light() {
+		return work{first: at.len(), rows: at.len()}, nil
+	}
+	counts := make(map[*parser.VectorSelector]float64)
+	same := make(map[string]float64) // by the text of selectors
+	of := func(rows int) cost {
+		return costOf(expr, span{at.last - int64(rows-1)*at.step, at.last, at.step}, interval, func(s *parser.VectorSelector) float64 {
+			if n, ok := counts[s]; ok {
+				return n
+			}
+			plain := (&parser.VectorSelector{Name: s.Name, LabelMatchers: s.LabelMatchers}).String()
+			if _, ok := same[plain]; !ok {
+				same[plain] = count(s)
+			}
+			counts[s] = same[plain]
+			return counts[s]
+		})
+	}
+	if all = of(at.len()); all.light() {
+		return work{first: at.len(), rows: at.len()}, nil
+	}
+	w := work{first: at.len(), rows: at.len(), heavy: true}
+	least := of(1).held
+	target := min(float64(limits.Samples.Most), max(lightHeld, 2*least))
+	low, high := 1, at.len() // the most rows within the target
+	for low < high {
+		if middle := (low + high + 1) / 2; of(middle).held <= target {
+			low = middle
+		} else {
+			high = middle - 1
+		}
+	}
+	w.first, w.rows = low, low
+	if all.series*float64(at.len()) > float64(limits.Cells.Most) || all.series > float64(limits.Series.Most) {
+		w.first = max(1, w.rows/doubtful)
+	}
+	one := of(w.rows)
+	if err := limits.Samples.Check(whole(one.held)); err != nil {
+		return w, err
+	}
+	return w, one.check(math.Ceil(float64(at.len()) / float64(w.rows)))
+}
+
+func (c cost) light() bool {
+	return c.held <= lightHeld && c.read <= lightReads && c.values <= lightValues
 }

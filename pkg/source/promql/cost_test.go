@@ -4,12 +4,17 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/promql/parser"
+
 	"github.com/continuum-live/continuum-datasource/pkg/limits"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 )
 
 func refusedBy(err error, limit limits.Limit) bool {
@@ -27,16 +32,22 @@ func TestAffordable(t *testing.T) {
 		{"x", 1_000_001, limits.Steps},
 		{"rate(x[5m])", 50_000, limits.Limit{}},
 		{"avg_over_time(x[1d])", 10_000, limits.Limit{}},
-		{"avg_over_time(x[30d])", 10_000, limits.Visits},
+		{"avg_over_time(x[30d])", 10_000, limits.Reads},
 		{"max_over_time(rate(x[1m])[1d:1m])", 10_000, limits.Limit{}},
 		{"max_over_time(sum(x offset 3h)[4h:1ms])", 1, limits.Steps},
 		{"max_over_time(vector(1)[4h:1ms])", 1, limits.Steps},
 		{"max_over_time(x[4h:1ms] @ 1000)", 1, limits.Steps},
 		{"max_over_time(vector(time())[200d:10s])", 1, limits.Steps},
-		{"max_over_time(max_over_time(x[12h:1s])[12h:1s])", 1, limits.Visits},
+		{"max_over_time(max_over_time(x[1d:1s])[1d:1s])", 1, limits.Reads},
 		{"max_over_time(max_over_time(max_over_time(x[1h:10s])[1h:10s])[1h:10s])", 100, limits.Limit{}},
 		{"max_over_time(x[290y:1ms])", 1, limits.Steps},
-		{strings.Repeat("avg_over_time(x[1d]) + ", 20) + "1", 1000, limits.Visits},
+		{strings.Repeat("avg_over_time(x[1d]) + ", 60) + "1", 1000, limits.Reads},
+		{"quantile_over_time(0.9, x[1d])", 10_000, limits.Reads},
+		{strings.Repeat("x + ", 900) + "1", 50_000, limits.Values},
+		{strings.Repeat("label_replace(", 12) + "x" + strings.Repeat(`, "a", "$1$1", "a", "(.*)")`, 12), 1, limits.Label},
+		{strings.Repeat("label_replace(", 12) + "x" + strings.Repeat(`, "a", "$1", "a", "(.*)")`, 12), 1, limits.Limit{}},
+		{strings.Repeat("label_join(", 12) + "x" + strings.Repeat(`, "a", "", "a", "a")`, 12), 1, limits.Label},
+		{`label_join(label_replace(x, "a", "$1-$2", "b", "(.*)/(.*)"), "c", "/", "a", "b")`, 50_000, limits.Limit{}},
 	} {
 		parsed, err := parse(tc.expr)
 		if err != nil {
@@ -46,6 +57,52 @@ func TestAffordable(t *testing.T) {
 		if tc.limit == (limits.Limit{}) && err != nil || tc.limit != (limits.Limit{}) && !refusedBy(err, tc.limit) {
 			t.Errorf("%s at %d rows: %v", tc.expr, tc.rows, err)
 		}
+	}
+}
+
+// A query of many series is evaluated in parts, and refused only if a part of one
+// row would take too much.
+func TestPlan(t *testing.T) {
+	for _, tc := range []struct {
+		expr   string
+		series float64 // that each selector has
+		rows   int64   // a minute apart
+		parts  int64
+		heavy  bool
+		limit  limits.Limit
+	}{
+		{"sum(rate(x[5m]))", 100, 1440, 1, false, limits.Limit{}},
+		{"sum(rate(x[5m]))", 3000, 1440, 5, true, limits.Limit{}},
+		{"sum by (a) (rate(x[5m])) / sum by (a) (rate(y[5m]))", 3000, 1440, 13, true, limits.Limit{}},
+		{"histogram_quantile(0.9, sum by (le) (rate(x[5m])))", 5000, 1440, 15, true, limits.Limit{}},
+		{"sum(max_over_time(rate(x[5m])[1d:1m]))", 300, 1440, 2, true, limits.Limit{}},
+		{"sum(max_over_time(rate(x[5m])[1d:1m]))", 3000, 2, 1, true, limits.Limit{}},
+		{"sum(max_over_time(rate(x[5m])[1d:1m]))", 4000, 2, 0, true, limits.Samples},
+		{"avg_over_time(x[30d])", 20, 10, 1, false, limits.Limit{}},
+		{`count_values("v", x)`, 100, 1440, 15, true, limits.Limit{}},
+		{`count_values("v", x)`, 3000, 1440, 0, true, limits.Values},
+		{"x * on (a) group_left (b) y", 10, 1440, 1, false, limits.Limit{}},
+		{"x * on (a) group_left (b) y", 1000, 1440, 0, true, limits.Values},
+		{"x", 5000, 50_000, 0, true, limits.Values},
+	} {
+		parsed, err := parse(tc.expr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const first = 1_700_000_040_000
+		at := span{first, first + (tc.rows-1)*60_000, 60_000}
+		w, err := plan(parsed, at, 15*time.Second, 1e9, func(*parser.VectorSelector) float64 { return tc.series })
+		if tc.limit == (limits.Limit{}) && err != nil || tc.limit != (limits.Limit{}) && !refusedBy(err, tc.limit) {
+			t.Errorf("%s with %v series at %d rows: %v", tc.expr, tc.series, tc.rows, err)
+		}
+		if parts := (tc.rows + int64(w.rows) - 1) / int64(w.rows); err == nil && (parts != tc.parts || w.heavy != tc.heavy) {
+			t.Errorf("%s with %v series at %d rows: %d parts, heavy: %v", tc.expr, tc.series, tc.rows, parts, w.heavy)
+		}
+	}
+	// Where there are few series at all, none are counted.
+	parsed, _ := parse("sum(rate(x[5m]))")
+	if _, err := plan(parsed, span{1000, 100_000, 1000}, time.Second, 100, nil); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -129,4 +186,52 @@ func TestRemoteCells(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// What is evaluated in parts is the same as what is asked for in parts, to the last
+// bit.
+func TestParts(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		const many, rows = 1500, 1000
+		through := time.Now().UnixMilli()
+		after := through - rows*1000
+		for at := after - 100_000; at <= through; at += 100_000 {
+			samples := make([]recorder.Sample, many)
+			for i := range samples {
+				samples[i] = f.sample(at, level(int64(i), at), "level_bytes", "machine", fmt.Sprint(i), "line", fmt.Sprint(i%3))
+			}
+			if err := f.Commit(t.Context(), samples, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, expr := range []string{"sum(level_bytes)", "avg by (line) (level_bytes * 1.1)", "sum(rate(level_bytes[5m] offset 1m))", "stddev(sum_over_time(level_bytes[3m:30s]))"} {
+			q := f.bind(t, expr, 1000)
+			parsed, _ := parse(expr)
+			how, err := f.Engine.(Embedded).plan(t.Context(), f.store, parsed, f.Lookback, span{after + 1000, through, 1000})
+			if err != nil || how.rows >= rows {
+				t.Errorf("%s: %d rows at once, %v", expr, how.rows, err)
+			}
+			whole, err := q.Rows(t.Context(), after, through)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for begin := after; begin < through; begin += 50_000 {
+				part, err := q.Rows(t.Context(), begin, begin+50_000)
+				if err != nil {
+					t.Fatal(err)
+				}
+				part, known := part.Onto(whole.Fields())
+				if !known {
+					t.Fatalf("%s: the fields are %q, and %q of a part", expr, whole.Fields(), part.Fields())
+				}
+				for i, of := range part.Series {
+					for j, v := range of.Values {
+						if got := whole.Series[i].Values[(begin-after)/1000+int64(j)]; math.Float64bits(v) != math.Float64bits(got) {
+							t.Fatalf("%s: row %d of %s is %v, and %v of a part", expr, j, of.Name, got, v)
+						}
+					}
+				}
+			}
+		}
+	})
 }

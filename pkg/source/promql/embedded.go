@@ -11,6 +11,8 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 	upstream "github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/util/annotations"
 
 	"github.com/continuum-live/continuum-datasource/pkg/limits"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
@@ -34,6 +36,8 @@ var engine = upstream.NewEngine(upstream.EngineOpts{
 type Embedded struct {
 	// Store opens the store, or returns the one that is open.
 	Store func(context.Context) (*recorder.Store, error)
+	// Interval is how far apart samples usually are.
+	Interval time.Duration
 }
 
 // How long a check waits for inputs to connect, and then to receive something.
@@ -139,48 +143,112 @@ func (e Embedded) Range(ctx context.Context, expr string, lookback time.Duration
 	if err != nil {
 		return Answer{}, err
 	}
-	done, err := limits.Evaluate(ctx)
+	ctx, cancel := context.WithTimeout(ctx, timeout) // for all parts
+	defer cancel()
+	parsed, err := promParser.ParseExpr(expr)
+	if err != nil {
+		return Answer{}, explained(err)
+	}
+	at := span{first, last, step}
+	if resolveStartEnd(parsed, at) {
+		expr = parsed.String()
+	}
+	how, err := e.plan(ctx, s, parsed, lookback, at)
+	if err != nil {
+		return Answer{}, explained(err)
+	}
+	done, err := limits.Evaluate(ctx, how.heavy)
 	if err != nil {
 		return Answer{}, err
 	}
 	defer done()
-	result, free, err := evaluate(ctx, s, expr, lookback, span{first, last, step})
+	// The newest part first: it has most of the series, so that too many of them are
+	// noticed early.
+	m := newMatrix(ctx, at)
+	var said annotations.Annotations
+	n := int64(how.first)
+	for end := last; end >= first; end, n = end-n*step, int64(how.rows) {
+		of, err := e.part(ctx, s, expr, lookback, span{max(first, end-(n-1)*step), end, step}, m)
+		if err != nil {
+			return Answer{}, explained(err)
+		}
+		said.Merge(of)
+	}
+	return Answer{Series: m.series, Notices: noticesOf(said.AsStrings("", 0, 0))}, nil // their positions are those of a part
+}
+
+// plan says how an expression is evaluated, and counts the series for that if need
+// be.
+func (e Embedded) plan(ctx context.Context, s *recorder.Store, parsed parser.Expr, lookback time.Duration, at span) (how work, err error) {
+	most, err := s.MostSeries()
+	if err != nil {
+		return how, upstream.ErrStorage{Err: err}
+	}
+	from, to := at.first, at.last
+	rs, _ := reads(parsed, lookback)
+	for _, r := range rs {
+		if r.Fixed {
+			from, to = min(from, r.After), max(to, r.Through)
+		} else {
+			from, to = min(from, at.first+r.After), max(to, at.last+r.Through)
+		}
+	}
+	var uncounted error
+	how, err = plan(parsed, at, e.Interval, float64(most), func(v *parser.VectorSelector) float64 {
+		n, err := s.CountSeries(ctx, from, to, v.LabelMatchers...)
+		if err != nil {
+			uncounted = upstream.ErrStorage{Err: err}
+		}
+		return float64(n)
+	})
+	if uncounted != nil {
+		err = uncounted
+	}
+	return how, err
+}
+
+// part evaluates an expression at some of the times of m.
+func (e Embedded) part(ctx context.Context, s *recorder.Store, expr string, lookback time.Duration, at span, m *matrix) (annotations.Annotations, error) {
+	result, free, err := evaluate(ctx, s, expr, lookback, at)
 	defer free()
 	if err != nil {
-		if errors.As(err, new(upstream.ErrTooManySamples)) {
-			return Answer{}, limits.Samples.Check(limits.Samples.Most + 1)
-		}
-		if errors.As(err, new(*limits.Error)) {
-			return Answer{}, err
-		}
-		err = fmt.Errorf("PromQL: %w", err)
-		// A query is at fault, or a store that cannot be read now.
-		if stored := (upstream.ErrStorage{}); !errors.As(err, &stored) || errors.Is(stored.Err, recorder.ErrNotReady) {
-			err = source.Downstream(err)
-		}
-		return Answer{}, err
+		return nil, err
 	}
-	answer := Answer{Series: make([]Series, 0, min(len(result.matrix), int(limits.Series.Most)))}
-	answer.Notices = noticesOf(result.annotations.AsStrings("", 0, 0)) // their positions are those of a part
-	at := span{first, last, step}
-	room := limits.NewAnswer(ctx, at.len())
-	for _, m := range result.matrix {
-		if len(m.Histograms) > 0 {
-			return Answer{}, source.Downstream(errHistograms)
+	for _, of := range result.matrix {
+		if len(of.Histograms) > 0 {
+			return nil, errHistograms
 		}
-		if !slices.ContainsFunc(m.Floats, func(p upstream.FPoint) bool { return !math.IsNaN(p.F) }) {
+		if !slices.ContainsFunc(of.Floats, func(p upstream.FPoint) bool { return !math.IsNaN(p.F) }) {
 			continue
 		}
-		if err := room.Add(); err != nil {
-			return Answer{}, err
+		values, err := m.values(of.Metric)
+		if err != nil {
+			return nil, err
 		}
-		values := none(at.len())
-		for _, p := range m.Floats {
-			values[(p.T-first)/step] = p.F
+		for _, p := range of.Floats {
+			values[(p.T-m.at.first)/m.at.step] = p.F
 		}
-		answer.Series = append(answer.Series, Series{m.Metric, values})
 	}
-	return answer, nil
+	return result.annotations, nil
+}
+
+// explained says whose an evaluation's error is: a query is at fault, or a store
+// that cannot be read now.
+func explained(err error) error {
+	var beyond *limits.Error
+	switch {
+	case errors.As(err, new(upstream.ErrTooManySamples)):
+		return limits.Samples.Check(limits.Samples.Most + 1)
+	case errors.As(err, &beyond):
+		return beyond
+	case errors.Is(err, errHistograms):
+		return source.Downstream(err)
+	}
+	err = fmt.Errorf("PromQL: %w", err)
+	if stored := (upstream.ErrStorage{}); !errors.As(err, &stored) || errors.Is(stored.Err, recorder.ErrNotReady) {
+		err = source.Downstream(err)
+	}
+	return err
 }
 
 // LabelNames implements Browser.

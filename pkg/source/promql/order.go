@@ -53,7 +53,6 @@ func evaluate(ctx context.Context, store *recorder.Store, expr string, lookback 
 	if err != nil {
 		return r, e.free, err
 	}
-	resolveStartEnd(parsed, at)
 	changed, err := e.calculate(ctx, parsed, at)
 	if err != nil {
 		return r, e.free, err
@@ -66,17 +65,21 @@ func evaluate(ctx context.Context, store *recorder.Store, expr string, lookback 
 	return r, e.free, err
 }
 
-// resolveStartEnd replaces @ start() and @ end() by the times of the whole query.
-// A part that is evaluated by itself has another start and end.
-func resolveStartEnd(n parser.Node, whole span) {
+// resolveStartEnd replaces @ start() and @ end() by the times of the whole query, and
+// says whether there are any. A part that is evaluated by itself has another start
+// and end.
+func resolveStartEnd(n parser.Node, whole span) (resolved bool) {
 	resolve := func(timestamp **int64, startOrEnd *parser.ItemType) {
 		switch *startOrEnd {
 		case parser.START:
 			*timestamp = &whole.first
 		case parser.END:
 			*timestamp = &whole.last
+		default:
+			return
 		}
 		*startOrEnd = 0
+		resolved = true
 	}
 	switch n := n.(type) {
 	case *parser.VectorSelector:
@@ -85,8 +88,9 @@ func resolveStartEnd(n parser.Node, whole span) {
 		resolve(&n.Timestamp, &n.StartOrEnd)
 	}
 	for child := range parser.ChildrenIter(n) {
-		resolveStartEnd(child, whole)
+		resolved = resolveStartEnd(child, whole) || resolved
 	}
+	return resolved
 }
 
 func (e *evaluation) free() {
@@ -170,12 +174,15 @@ func (e *evaluation) precalculate(ctx context.Context, part parser.Expr, at span
 	if err != nil {
 		return nil, err
 	}
-	if err := e.keep(int64(len(matrix) * at.len())); err != nil { // that is what dense makes of them
-		return nil, err
-	}
 	series := make([]storage.Series, len(matrix))
 	for i, s := range matrix {
-		series[i] = upstream.NewStorageSeries(dense(s, at))
+		all := dense(s, at)
+		if len(all.Floats)+len(all.Histograms) > len(s.Floats)+len(s.Histograms) {
+			if err := e.keep(int64(at.len())); err != nil {
+				return nil, err
+			}
+		}
+		series[i] = upstream.NewStorageSeries(all)
 	}
 	e.calculated = append(e.calculated, series)
 	return &parser.VectorSelector{LabelMatchers: []*labels.Matcher{

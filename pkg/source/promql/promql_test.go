@@ -64,7 +64,7 @@ func newFixtureIn(t testing.TB, root string) (*fixture, *recorder.Recorder) {
 		t.Fatal(err)
 	}
 	return &fixture{
-		Source: Source{Engine: Embedded{func(context.Context) (*recorder.Store, error) { return s, nil }}, Interval: time.Second, Lookback: 5 * time.Minute},
+		Source: Source{Engine: Embedded{func(context.Context) (*recorder.Store, error) { return s, nil }, time.Second}, Interval: time.Second, Lookback: 5 * time.Minute},
 		Sink:   <-in, store: s, dir: filepath.Join(root, "1", "uid"), series: make(map[string]*recorder.Series),
 	}, r
 }

@@ -59,7 +59,21 @@ func parse(expr string) (parser.Expr, error) {
 	if err != nil {
 		return nil, fmt.Errorf("PromQL: %w", err)
 	}
-	return parsed, nil
+	return parsed, limits.Patterns.Check(replaced(parsed))
+}
+
+// replaced returns the steps of regular expressions in an expression's calls of
+// label_replace. Those of matchers are known before it is parsed.
+func replaced(n parser.Node) (steps int64) {
+	if c, ok := n.(*parser.Call); ok && c.Func.Name == "label_replace" && len(c.Args) == 5 {
+		if text, ok := c.Args[4].(*parser.StringLiteral); ok {
+			steps += limits.Pattern(text.Val)
+		}
+	}
+	for child := range parser.ChildrenIter(n) {
+		steps += replaced(child)
+	}
+	return steps
 }
 
 func (q query) JSON() json.RawMessage {

@@ -107,12 +107,12 @@ func formOf(req *http.Request) (url.Values, error) {
 			return nil, err
 		}
 	}
-	whole(form)
+	complete(form)
 	return form, nil
 }
 
-// whole refuses answers with holes.
-func whole(form url.Values) {
+// complete refuses answers with holes.
+func complete(form url.Values) {
 	form.Set("partial_response", "false")  // Thanos
 	form.Set("deny_partial_response", "1") // VictoriaMetrics
 }
@@ -131,7 +131,7 @@ func rangeForm(expr string, lookback, timeout time.Duration, at span) url.Values
 		// 1.001 s, they would make 1000 ms.
 		form.Set("step", strconv.FormatFloat(float64(at.step)/1000+0.00025, 'f', -1, 64))
 	}
-	whole(form)
+	complete(form)
 	return form
 }
 

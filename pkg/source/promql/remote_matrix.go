@@ -23,6 +23,7 @@ type matrix struct {
 	at     span // the times of all answers
 	room   *limits.Answer
 	index  map[string]int // by labels
+	key    []byte         // for the next look into index
 	series []Series
 }
 
@@ -58,21 +59,29 @@ func (m *matrix) add(l labels.Labels, points []point) error {
 	if len(points) == 0 {
 		return nil
 	}
-	key := l.String()
-	i, ok := m.index[key]
-	if !ok {
-		// Labels are there more than once: here, in the frame and encoded.
-		if err := errors.Join(m.room.Add(), limits.Charge(m.ctx, int64(4*len(key)))); err != nil {
-			return err
-		}
-		i = len(m.series)
-		m.index[key] = i
-		m.series = append(m.series, Series{Labels: l, Values: none(m.at.len())})
+	values, err := m.values(l)
+	if err != nil {
+		return err
 	}
 	for _, p := range points {
-		m.series[i].Values[(p.t-m.at.first)/m.at.step] = p.v
+		values[(p.t-m.at.first)/m.at.step] = p.v
 	}
 	return nil
+}
+
+// values returns the values of a series, which are none if it is new.
+func (m *matrix) values(l labels.Labels) ([]float64, error) {
+	m.key = l.Bytes(m.key)
+	i, ok := m.index[string(m.key)]
+	if !ok {
+		if err := m.room.Add(len(m.key)); err != nil {
+			return nil, err
+		}
+		i = len(m.series)
+		m.index[string(m.key)] = i
+		m.series = append(m.series, Series{Labels: l, Values: none(m.at.len())})
+	}
+	return m.series[i].Values, nil
 }
 
 type point struct {
