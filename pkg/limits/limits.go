@@ -46,13 +46,11 @@ var (
 	Values = Limit{"Values of an evaluation", "values", 50_000_000, narrow + ", or choose a shorter time range or a larger minimum interval"}
 	// Samples is how many samples an evaluation has in memory at once.
 	Samples = Limit{"Samples of an evaluation", "samples", 5_000_000, narrow + ", or choose a shorter range in the brackets"}
-	// Label is one label that an expression makes.
-	Label = Limit{"Label of a query", "bytes", 64 << 10, "use label_replace and label_join less often, or with shorter texts"}
+	// Label is one label that an expression makes, or a name that a legend makes.
+	Label = Limit{"Label or legend of a series", "bytes", 64 << 10, "shorten the legend, or the texts of label_replace and label_join"}
 	// Patterns is the size of the regular expressions, as steps of programs. Lists
 	// of plain texts are none.
 	Patterns = Limit{"Regular expressions of a query", "steps", 5000, "use shorter ones, or lists of plain texts such as a|b|c"}
-	// Legend is the display name of a series.
-	Legend = Limit{"Legend of a series", "bytes", 4 << 10, "shorten the legend"}
 	// Body is an answer of a server, Names an answer that lists names.
 	Body  = Limit{"Answer of a server", "bytes", 64 << 20, "choose a shorter time range, or narrow the query down"}
 	Names = Limit{"List of names from a server", "bytes", 8 << 20, "ask for fewer names"}
@@ -73,7 +71,7 @@ var (
 )
 
 // All are all budgets, in the order of docs/limits.md.
-var All = []Limit{Text, Nesting, Operators, StreamData, Overlap, Series, Cells, Steps, Reads, Values, Samples, Label, Patterns, Legend, Body, Names, Token, Points, Evaluations, Heavy, Bytes}
+var All = []Limit{Text, Nesting, Operators, StreamData, Overlap, Series, Cells, Steps, Reads, Values, Samples, Label, Patterns, Body, Names, Token, Points, Evaluations, Heavy, Bytes}
 
 // Check returns an *[Error] if n is more than the limit.
 func (l Limit) Check(n int64) error {

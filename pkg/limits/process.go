@@ -115,3 +115,6 @@ func (a *Answer) Add(labels int) error {
 	}
 	return Charge(a.ctx, a.rows*perCell+perSeries+int64(labels)*perLabel)
 }
+
+// ChargeLabels makes room for so many bytes more of a series' labels or name.
+func ChargeLabels(ctx context.Context, bytes int) error { return Charge(ctx, int64(bytes)*perLabel) }

@@ -194,8 +194,8 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 	}
 	rows = rows.Newest(int((span.through - span.after) / p.step))
 	for i := range rows.Series {
-		if rows.Series[i].Display, err = display(rows.Series[i], w.Legend); err != nil {
-			return nil, invalid{err}
+		if rows.Series[i].Display, err = display(ctx, rows.Series[i], w.Legend); err != nil {
+			return nil, err
 		}
 	}
 
@@ -283,7 +283,7 @@ var placeholder = regexp.MustCompile(`\{\{\s*([^{}\s]+)\s*\}\}`)
 
 // display returns a series' name in legends: the format with each {{label}}
 // replaced by the label's value, or the name that the source gave.
-func display(s grid.Series, format string) (string, error) {
+func display(ctx context.Context, s grid.Series, format string) (string, error) {
 	if format == "" {
 		return s.Display, nil
 	}
@@ -291,7 +291,10 @@ func display(s grid.Series, format string) (string, error) {
 	for _, m := range placeholder.FindAllStringSubmatch(format, -1) {
 		size += len(s.Labels[m[1]])
 	}
-	if err := limits.Legend.Check(int64(size)); err != nil {
+	if err := limits.Label.Check(int64(size)); err != nil {
+		return "", err
+	}
+	if err := limits.ChargeLabels(ctx, size); err != nil {
 		return "", err
 	}
 	return placeholder.ReplaceAllStringFunc(format, func(m string) string {

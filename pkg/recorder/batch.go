@@ -12,6 +12,8 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/tsdb/index"
+
+	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
 )
 
 // batch is samples on their way into the TSDB. It tells which of them have come
@@ -123,7 +125,7 @@ func (b *batch) resolve(s *Series, app storage.Appender) {
 // meanwhile.
 func (b *batch) look(ctx context.Context, need *unknown) (err error) {
 	defer b.of.readers.Done()
-	return recovered("look for samples that came before", func() (err error) {
+	return panics.Catch("store", func() (err error) {
 		if need.newest {
 			if b.newest, err = readNewest(ctx, b.of.Head()); err != nil {
 				return err

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"math"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,6 +28,8 @@ import (
 	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 	"github.com/prometheus/prometheus/util/compression"
 	"github.com/spf13/afero"
+
+	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
 )
 
 const (
@@ -391,7 +392,7 @@ func (d *database) release() error { return d.lock.Release() }
 // finish runs f, which may panic or not come back.
 func finish(what string, f func() error) error {
 	done := make(chan error, 1)
-	go func() { done <- recovered(what, f) }()
+	go func() { done <- panics.Catch("store", f) }()
 	select {
 	case err := <-done:
 		return err
@@ -399,21 +400,6 @@ func finish(what string, f func() error) error {
 		return fmt.Errorf("%s: it took more than %v", what, closeWait)
 	}
 }
-
-// recovered turns a panic of f into a panicked.
-func recovered(what string, f func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = panicked(fmt.Sprintf("%s: %v\n%s", what, p, debug.Stack()))
-		}
-	}()
-	return f()
-}
-
-// panicked is what was a panic, with its stack.
-type panicked string
-
-func (p panicked) Error() string { return string(p) }
 
 // toBlocks writes all that is in memory into blocks and opens the TSDB anew
 // without logs, so that nothing deleted can come back from these. A block ends at

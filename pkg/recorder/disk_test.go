@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
 )
 
 // smallDisk returns a directory on a file system of the given size.
@@ -310,7 +312,7 @@ func TestClosePanics(t *testing.T) {
 	}
 	db.readers.Done()
 	empty := fill(t, dir, 0)
-	if err := d.close(ErrDiskLow); !errors.As(err, new(panicked)) {
+	if err := d.close(ErrDiskLow); !errors.As(err, new(*panics.Error)) {
 		t.Errorf("closing on a full disk gives %v", err)
 	}
 	empty()

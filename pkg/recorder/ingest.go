@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/storage"
+
+	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
 )
 
 const (
@@ -113,7 +115,7 @@ func (g *ingester) try(ctx context.Context, input string, b *batch, watermark in
 	}
 	app := db.Appender(ctx)
 	var wanted *unknown
-	err = recovered("look for series", func() error {
+	err = panics.Catch("store", func() error {
 		wanted = b.plan(&g.newest, app)
 		return nil
 	})
@@ -125,7 +127,7 @@ func (g *ingester) try(ctx context.Context, input string, b *batch, watermark in
 	}
 	oldest, settled := g.horizon.hold()
 	committing := false
-	err = recovered("store samples", func() (err error) {
+	err = panics.Catch("store", func() (err error) {
 		committing, err = g.append(app, b, oldest, settled, &out)
 		return err
 	})
@@ -133,7 +135,7 @@ func (g *ingester) try(ctx context.Context, input string, b *batch, watermark in
 	if err == nil && failed > g.failed {
 		err = errors.New("a log of the TSDB could not be written")
 	}
-	if err != nil && (committing || failed > g.failed || errors.As(err, new(panicked))) {
+	if err != nil && (committing || failed > g.failed || errors.As(err, new(*panics.Error))) {
 		g.ready.fail(err)
 		err = fmt.Errorf("%w: %w", errWrite, err)
 	}

@@ -175,23 +175,39 @@ func (s *Store) watchUse() {
 		case <-tick.C:
 		case <-s.usage.woken:
 		}
-		s.configuring.Lock()
-		idle := s.usage.over()
-		switch {
-		case s.idle == idle:
-		case idle:
-			s.logger.Warn("Nothing is recorded any more, because nobody asks for it", "unused for", s.config.Idle)
-			s.inputs.run(nil)
-		default:
-			s.inputs.run(s.config.Inputs)
+		s.guard(s.checkUse)
+	}
+}
+
+// guard runs what a goroutine of the store does time and again. If it panics, the
+// next time is another chance.
+func (s *Store) guard(do func()) {
+	err := panics.Catch("store", func() error {
+		do()
+		return nil
+	})
+	if err != nil {
+		s.logger.Error("The store's maintenance panicked and is tried again", append(panics.Attrs(err), "error", err)...)
+	}
+}
+
+func (s *Store) checkUse() {
+	s.configuring.Lock()
+	defer s.configuring.Unlock()
+	idle := s.usage.over()
+	switch {
+	case s.idle == idle:
+	case idle:
+		s.logger.Warn("Nothing is recorded any more, because nobody asks for it", "unused for", s.config.Idle)
+		s.inputs.run(nil)
+	default:
+		s.inputs.run(s.config.Inputs)
+	}
+	s.idle = idle
+	if used, _ := s.usage.times(); used-s.memory.Used >= time.Hour.Milliseconds() {
+		if err := s.keep(); err != nil {
+			s.logger.Warn("It cannot be noted that the store is in use", "error", err)
 		}
-		s.idle = idle
-		if used, _ := s.usage.times(); used-s.memory.Used >= time.Hour.Milliseconds() {
-			if err := s.keep(); err != nil {
-				s.logger.Warn("It cannot be noted that the store is in use", "error", err)
-			}
-		}
-		s.configuring.Unlock()
 	}
 }
 
@@ -210,27 +226,33 @@ func (s *Store) maintain() {
 		case <-tick.C:
 		case <-s.ready.trouble:
 		}
-		full, _, why := s.ready.disk()
-		open, failure := s.database.isOpen(), s.ready.failure()
-		switch {
-		case full == levelCritical && open:
-			s.shut(why)
-		case full == levelCritical:
-		case open && failure != nil, !open && time.Since(failed) > retryOpen:
-			if !s.reopen(failure) {
-				failed = time.Now()
-			}
-		case full == levelEnough:
-			s.configuring.Lock()
-			critical := s.config.DiskCritical
-			s.configuring.Unlock()
-			if err := s.reserve.ensure(reserveBytes(critical)); err != nil {
-				s.logger.Warn("The disk has no reserve for the store", "error", err)
-			}
-		}
-		s.watchFuture()
-		s.keepClock()
+		s.guard(func() { s.look(&failed) })
 	}
+}
+
+// look does what the disk, the store and the clock ask for. It notes when the store
+// could not be opened.
+func (s *Store) look(failed *time.Time) {
+	full, _, why := s.ready.disk()
+	open, failure := s.database.isOpen(), s.ready.failure()
+	switch {
+	case full == levelCritical && open:
+		s.shut(why)
+	case full == levelCritical:
+	case open && failure != nil, !open && time.Since(*failed) > retryOpen:
+		if !s.reopen(failure) {
+			*failed = time.Now()
+		}
+	case full == levelEnough:
+		s.configuring.Lock()
+		critical := s.config.DiskCritical
+		s.configuring.Unlock()
+		if err := s.reserve.ensure(reserveBytes(critical)); err != nil {
+			s.logger.Warn("The disk has no reserve for the store", "error", err)
+		}
+	}
+	s.watchFuture()
+	s.keepClock()
 }
 
 // shut closes the TSDB, whose own goroutines panic on a full disk.
@@ -247,7 +269,7 @@ func (s *Store) shut(why error) {
 // reopen opens the TSDB anew, and reports whether it could.
 func (s *Store) reopen(failure error) bool {
 	if failure != nil {
-		s.logger.Error("Samples could not be written: the store is opened anew", "error", failure)
+		s.logger.Error("Samples could not be written: the store is opened anew", append(panics.Attrs(failure), "error", failure)...)
 	}
 	if err := s.database.reopen(errReopening); err != nil {
 		s.logger.Error("The store cannot be opened", "error", err)

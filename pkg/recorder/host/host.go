@@ -159,12 +159,14 @@ func (r *run) read(ctx context.Context, i int, at int64) {
 // two mounts of one name give, the first counts.
 func (r *run) take(got reading) {
 	seen := make(map[*recorder.Series]bool, len(got.values))
+	var key []byte
 	for _, v := range got.values {
-		key := v.metric + "\xff" + strings.Join(v.labels, "\xff")
-		s := r.series[key]
+		l := labels.FromStrings(append([]string{model.MetricNameLabel, v.metric}, v.labels...)...)
+		key = l.Bytes(key)
+		s := r.series[string(key)]
 		if s == nil {
-			s = &recorder.Series{Labels: labels.FromStrings(append([]string{model.MetricNameLabel, v.metric}, v.labels...)...)}
-			r.series[key] = s
+			s = &recorder.Series{Labels: l}
+			r.series[string(key)] = s
 		}
 		if !seen[s] {
 			seen[s] = true
