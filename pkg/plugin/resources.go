@@ -31,6 +31,8 @@ import (
 //	GET names                names of metrics, from a metrics API
 //	GET status               how the recorder's store is
 //	POST push/<format>       stores samples: influx or prometheus
+//	POST inputs/preview      what messages become under rules
+//	GET inputs/<name>/topics the topics of an input, with their last messages
 //	DELETE series            deletes samples
 //	DELETE store             deletes all that was recorded
 //
@@ -45,6 +47,8 @@ func (in *instance) CallResource(ctx context.Context, req *backend.CallResourceR
 	mux.HandleFunc("GET /names", in.names)
 	mux.HandleFunc("GET /status", in.resource((*instance).status))
 	mux.HandleFunc("POST /push/{format}", in.push)
+	mux.HandleFunc("POST /inputs/preview", preview)
+	mux.HandleFunc("GET /inputs/{name}/topics", in.resource((*instance).topics))
 	mux.HandleFunc("DELETE /series", in.resource((*instance).deleteSeries))
 	mux.HandleFunc("DELETE /store", in.resource((*instance).deleteStore))
 	return httpadapter.New(mux).CallResource(ctx, req, sender)

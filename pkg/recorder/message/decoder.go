@@ -69,6 +69,7 @@ type Decoder struct {
 	own   series.Watermark // of such times
 
 	examples map[string]string // by reason
+	seen     seen
 }
 
 // pending is what waits to be committed.
@@ -97,7 +98,7 @@ func New(r Rules, separator string, sink Sink) *Decoder {
 		full: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
 		pending: &pending{skipped: make(map[string]uint64)},
 		topics:  make(map[string]*topic), table: series.NewTable(cmp.Or(r.MaxSeries, DefaultMaxSeries)),
-		examples: make(map[string]string),
+		examples: make(map[string]string), seen: make(seen),
 	}
 	d.room = sync.NewCond(&d.mu)
 	for _, one := range append(slices.Clone(r.Topics), r.Rule) {
@@ -172,7 +173,9 @@ func wake(c chan struct{}) {
 // Run commits what was added until ctx ends, and then within a second what is
 // left.
 func (d *Decoder) Run(ctx context.Context) {
+	decoders.Store(d.sink, d)
 	defer func() {
+		decoders.Delete(d.sink)
 		d.mu.Lock()
 		d.ended = true
 		d.room.Broadcast()

@@ -27,6 +27,7 @@ type topic struct {
 	// of is what shares room for series: the topic or, of Sparkplug, what it is about.
 	of     string
 	fields map[string]*series.Series // by field and labels
+	seen   *seenTopic
 }
 
 func (d *Decoder) skip(reason string, count uint64, from, field, text string) {
@@ -44,10 +45,15 @@ func (d *Decoder) add(from string, payload []byte, received time.Time, own bool)
 	if t == nil {
 		var reason string
 		if t, reason = d.newTopic(from); t == nil {
+			d.seen.of(from).note(payload, received)
 			d.skip(reason, 1, from, "", example(payload))
 			return
 		}
 	}
+	if t.seen == nil || t.seen.gone {
+		t.seen = d.seen.of(from)
+	}
+	t.seen.note(payload, received)
 	c := &d.content
 	c.decode(t.rule, from, payload)
 	for _, s := range c.skips {
@@ -224,24 +230,14 @@ func (d *Decoder) newTopic(from string) (*topic, string) {
 	case !model.LabelValue(from).IsValid():
 		return nil, notUTF8
 	}
-	var (
-		r     *rule
-		found []labels.Label
-		last  string
-	)
-	for _, one := range d.rules {
-		var ok bool
-		if found, last, ok = one.pattern.match(from, d.separator); ok {
-			r = one
-			break
-		}
-	}
+	_, r := d.ruleFor(from)
 	switch {
 	case r == nil:
 		return nil, notInPattern
 	case r.leaveOut:
 		return nil, leftOut
 	}
+	found, last, _ := r.pattern.match(from, d.separator)
 	all := make(map[string]string, len(found)+len(r.labels)+1)
 	of := from
 	if r.speaksSparkplug(from) && r.pattern == nil {
@@ -265,6 +261,16 @@ func (d *Decoder) newTopic(from string) (*topic, string) {
 		t.labels = append(t.labels, labels.Label{Name: name, Value: all[name]})
 	}
 	return t, ""
+}
+
+// ruleFor returns the rule for a topic with its number, nil if it has none.
+func (d *Decoder) ruleFor(topic string) (int, *rule) {
+	for i, r := range d.rules {
+		if _, _, ok := r.pattern.match(topic, d.separator); ok {
+			return i, r
+		}
+	}
+	return 0, nil
 }
 
 // find returns the series of a value, nil if there can be none.

@@ -1,0 +1,88 @@
+package plugin
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/grafana/grafana-plugin-sdk-go/backend"
+
+	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/message"
+)
+
+// previewRequest asks what messages become.
+type previewRequest struct {
+	// Type is that of the input.
+	Type  string        `json:"type"`
+	Rules message.Rules `json:"rules"`
+	// Messages are in their order; one of Payload and Data is set.
+	Messages []struct {
+		Topic   string `json:"topic"`
+		Payload string `json:"payload"`
+		Data    []byte `json:"data"`
+	} `json:"messages"`
+}
+
+const (
+	maxPreviewMessages = 20
+	maxPreviewBytes    = 2 << 20
+)
+
+// separators are what separates the levels of topics, by the type of the input.
+var separators = map[string]string{"mqtt": "/", "nats": ".", "websocket": "/"}
+
+// preview answers what messages become under rules, whether an input has them or
+// somebody is writing them. Nothing is stored.
+func preview(w http.ResponseWriter, r *http.Request) {
+	if !mayEdit(backend.PluginConfigFromContext(r.Context())) {
+		respond(w, nil, errRole)
+		return
+	}
+	var asked previewRequest
+	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxPreviewBytes))
+	if err == nil {
+		asked.Rules.Version = message.Version1 // as for an input
+		err = json.Unmarshal(b, &asked)
+	}
+	separator := separators[asked.Type]
+	switch {
+	case err != nil:
+		err = fmt.Errorf("the request cannot be read: %w", err)
+	case separator == "":
+		err = fmt.Errorf("the type %q is none of mqtt, nats, websocket", asked.Type)
+	case len(asked.Messages) == 0:
+		err = errors.New("messages: give at least one")
+	case len(asked.Messages) > maxPreviewMessages:
+		err = fmt.Errorf("messages: there are more than %d", maxPreviewMessages)
+	default:
+		err = asked.Rules.Check()
+	}
+	if err != nil {
+		respond(w, nil, invalid{err})
+		return
+	}
+	messages := make([]message.Incoming, len(asked.Messages))
+	for i, m := range asked.Messages {
+		messages[i] = message.Incoming{Topic: m.Topic, Payload: m.Data}
+		if m.Data == nil {
+			messages[i].Payload = []byte(m.Payload)
+		}
+	}
+	respond(w, asked.Rules.Preview(separator, messages, time.Now()), nil)
+}
+
+// topics returns the topics that an input has seen lately.
+func (in *instance) topics(store *recorder.Store, r *http.Request) (any, error) {
+	if !mayEdit(backend.PluginConfigFromContext(r.Context())) {
+		return nil, errRole
+	}
+	sink := store.Sink(r.PathValue("name"))
+	if sink == nil {
+		return nil, invalid{fmt.Errorf("there is no input %q that runs: save the settings first", r.PathValue("name"))}
+	}
+	return append([]message.Topic{}, message.Topics(sink)...), nil
+}

@@ -1,0 +1,246 @@
+package message
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+
+	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+)
+
+// Incoming is a message with its topic.
+type Incoming struct {
+	Topic   string
+	Payload []byte
+}
+
+// Preview is what messages become under rules.
+type Preview struct {
+	Samples []Previewed `json:"samples"`
+	// Skipped is what is not recorded, by reason.
+	Skipped map[string]recorder.Skipped `json:"skipped,omitempty"`
+	// Suggestions are changes of the rules that the messages ask for.
+	Suggestions []Suggestion `json:"suggestions,omitempty"`
+}
+
+// Previewed is a sample.
+type Previewed struct {
+	Metric string            `json:"metric"`
+	Labels map[string]string `json:"labels,omitempty"`
+	Value  float64           `json:"value"`
+	// Time is in Unix milliseconds. Arrived: it is the time of arrival.
+	Time    int64 `json:"time"`
+	Arrived bool  `json:"arrived,omitempty"`
+}
+
+// Suggestion is a change of the rule that a message was read with.
+type Suggestion struct {
+	Text string `json:"text"`
+	// Rule is the index of the rule among Rules.Topics, -1 for the one for all others.
+	Rule int `json:"rule"`
+	// Change has the settings of the rule that change, by their name in JSON.
+	Change map[string]any `json:"change"`
+}
+
+// maxPreview is how many samples a preview has.
+const maxPreview = 200
+
+// previewing is a sink that stores nothing.
+type previewing struct{}
+
+func (previewing) Commit(context.Context, []recorder.Sample, int64) error { return nil }
+func (previewing) Report(recorder.Report)                                 {}
+func (previewing) Now() time.Time                                         { return time.Now() }
+
+// Preview returns what messages that arrive now would become. The rules must have
+// passed Check.
+func (r Rules) Preview(separator string, messages []Incoming, now time.Time) Preview {
+	d := New(r, separator, previewing{})
+	for _, m := range messages {
+		d.add(m.Topic, m.Payload, now, false)
+	}
+	p := Preview{Samples: []Previewed{}, Skipped: make(map[string]recorder.Skipped)}
+	for _, s := range d.pending.samples[:min(len(d.pending.samples), maxPreview)] {
+		lbls := s.Series.Labels.Map()
+		name := lbls[model.MetricNameLabel]
+		delete(lbls, model.MetricNameLabel)
+		v := s.V
+		if v != v { // stale: JSON has no NaN
+			continue
+		}
+		p.Samples = append(p.Samples, Previewed{name, lbls, v, s.T, s.Arrived})
+	}
+	for reason, n := range d.pending.skipped {
+		p.Skipped[reason] = recorder.Skipped{Count: n, Example: d.examples[reason]}
+	}
+	if r.Version != Version1 {
+		p.Suggestions = r.suggest(d, messages)
+	}
+	return p
+}
+
+// leaf is a value in JSON with the keys that lead to it, from the record on.
+type leaf struct{ key, text string }
+
+// shape is what a JSON message looks like to whoever makes rules for it.
+type shape struct {
+	leaves []leaf
+	each   string // an array of objects that is not read, "" if there is none
+}
+
+var (
+	// timeKeys and labelKeys are what senders call times, and what tells senders apart.
+	timeKeys  = regexp.MustCompile(`(?i)(^|[._])(ts|t|time|timestamp|datetime|date|last_?seen|at)$|_at$|Time$`)
+	labelKeys = regexp.MustCompile(`(?i)(^|[._])(id|uuid|mac|addr|address|device|sensor|channel|model|node|station|meter|symbol|tag|serial|sn|imei|eui|name|pair|product_id|s)$|(_id|Id|ID|_name|Name|EUI|_eui)$`)
+)
+
+// suggest looks for what rules say nothing about.
+func (r Rules) suggest(d *Decoder, messages []Incoming) []Suggestion {
+	type group struct {
+		rule  int
+		r     *rule
+		topic string
+		all   []shape
+	}
+	var groups []*group
+	for _, m := range messages {
+		index, found := d.ruleFor(m.Topic)
+		var v any
+		if found == nil || json.Unmarshal(m.Payload, &v) != nil {
+			continue
+		}
+		var s shape
+		s.look(found, "", v, 0)
+		at := slices.IndexFunc(groups, func(g *group) bool { return g.topic == m.Topic })
+		if at < 0 {
+			if index == len(r.Topics) {
+				index = -1
+			}
+			at, groups = len(groups), append(groups, &group{index, found, m.Topic, nil})
+		}
+		groups[at].all = append(groups[at].all, s)
+	}
+	var all []Suggestion
+	add := func(s Suggestion) {
+		if !slices.ContainsFunc(all, func(o Suggestion) bool { return o.Text == s.Text && o.Rule == s.Rule }) {
+			all = append(all, s)
+		}
+	}
+	for _, g := range groups {
+		if g.r.format != formatAuto && g.r.format != formatJSON {
+			continue
+		}
+		first := g.all[0]
+		if first.each != "" && g.r.each == "" {
+			add(Suggestion{fmt.Sprintf("%s is an array of objects: record each of them", first.each), g.rule, map[string]any{"each": first.each}})
+		}
+		if key := first.time(g.r); key != "" && g.r.timeKey == "" {
+			add(Suggestion{fmt.Sprintf("%s looks like the time: use it as the time key", key), g.rule, map[string]any{"timeKey": key}})
+		}
+		if d.pending.skipped[noZone] > 0 && g.r.timeKey != "" {
+			add(Suggestion{"the time has no zone: it is UTC", g.rule, map[string]any{"timezone": "UTC"}})
+		}
+		if keys, several := tellsApart(g.all, g.r); len(keys) > 0 {
+			text := "%s can tell senders apart: make it a label"
+			if several {
+				text = "several senders share this topic: make %s a label"
+			}
+			old := r.Rule.LabelKeys
+			if g.rule >= 0 {
+				old = r.Topics[g.rule].LabelKeys
+			}
+			add(Suggestion{fmt.Sprintf(text, strings.Join(keys, ", ")), g.rule, map[string]any{"labelKeys": slices.Concat(old, keys)}})
+		}
+	}
+	return all
+}
+
+// look notes the values of a message, those of the first record where an array has
+// records.
+func (s *shape) look(r *rule, path string, v any, depth int) {
+	const most = 200
+	if depth > 4 || len(s.leaves) > most {
+		return
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			next := key
+			if path != "" {
+				next = path + "." + key
+			}
+			s.look(r, next, v[key], depth+1)
+		}
+	case []any:
+		for _, item := range v {
+			if _, is := item.(map[string]any); !is {
+				return
+			}
+		}
+		switch {
+		case len(v) == 0:
+		case path == "" || r.each != "" && flat(path) == r.each:
+			s.look(r, "", v[0], depth+1)
+		case s.each == "" && r.each == "":
+			s.each = path
+			s.look(r, "", v[0], depth+1)
+		}
+	case string:
+		s.leaves = append(s.leaves, leaf{path, v})
+	case float64:
+		s.leaves = append(s.leaves, leaf{path, fmt.Sprintf("%.0f", v)})
+	}
+}
+
+// time returns the key of what looks like a time of this century.
+func (s *shape) time(r *rule) string {
+	for _, l := range s.leaves {
+		ms, _, ok := r.times.read([]byte(l.text))
+		if ok && timeKeys.MatchString(l.key) && ms > 978307200000 && ms < 4102444800000 {
+			return l.key
+		}
+	}
+	return ""
+}
+
+// tellsApart returns the keys that no rule has yet and whose values tell senders
+// apart, and whether they differ between the messages of a topic.
+func tellsApart(all []shape, r *rule) (keys []string, several bool) {
+	for _, l := range all[0].leaves {
+		if !labelKeys.MatchString(l.key) || flat(l.key) == r.timeKey || len(l.text) > 64 || strings.Count(l.key, ".") > 1 {
+			continue
+		}
+		if slices.ContainsFunc(r.labelKeys, func(k labelKey) bool {
+			return k.all && k.path[0] == strings.Split(l.key, ".")[0] || strings.Join(k.path, ".") == l.key || len(k.path) == 1 && strings.HasSuffix(l.key, "."+k.path[0])
+		}) {
+			continue
+		}
+		keys = append(keys, l.key)
+		for _, other := range all[1:] {
+			for _, o := range other.leaves {
+				several = several || o.key == l.key && o.text != l.text
+			}
+		}
+	}
+	return keys, several
+}
+
+// Text writes a previewed sample as PromQL does, for tests and docs.
+func (p Previewed) Text() string {
+	b := make([]string, 0, len(p.Labels))
+	for _, name := range slices.Sorted(maps.Keys(p.Labels)) {
+		b = append(b, fmt.Sprintf("%s=%q", name, p.Labels[name]))
+	}
+	text := p.Metric
+	if len(b) > 0 {
+		text += "{" + strings.Join(b, ", ") + "}"
+	}
+	return fmt.Sprintf("%s %v", text, p.Value)
+}
