@@ -33,12 +33,22 @@ func hostile(w http.ResponseWriter, r *http.Request) {
 	series := func(n int, one func(i int) string) {
 		_, _ = io.WriteString(w, `{"status":"success","data":{"resultType":"matrix","result":[`)
 		for i := range n {
-			if i > 0 {
-				_, _ = io.WriteString(w, ",")
+			comma := ","
+			if i == 0 {
+				comma = ""
 			}
-			_, _ = io.WriteString(w, one(i))
+			if _, err := io.WriteString(w, comma+one(i)); err != nil {
+				return // nobody reads any more
+			}
 		}
 		_, _ = io.WriteString(w, "]}}")
+	}
+	endless := func(text string) {
+		for range 32 << 4 {
+			if _, err := io.WriteString(w, text); err != nil {
+				return
+			}
+		}
 	}
 	start := r.Form.Get("start")
 	switch r.Form.Get("query") {
@@ -49,12 +59,13 @@ func hostile(w http.ResponseWriter, r *http.Request) {
 	case "labels": // large labels
 		text := strings.Repeat("x", 60<<10)
 		series(1000, func(i int) string {
-			return fmt.Sprintf(`{"metric":{"i":"%d","x":%q},"values":[[%s,"1"]]}`, i, text, start)
+			return fmt.Sprintf(`{"metric":{"i":"%d","x":"%s"},"values":[[%s,"1"]]}`, i, text, start)
 		})
 	case "deep":
-		_, _ = io.WriteString(w, strings.Repeat("[", 32<<20))
+		endless(strings.Repeat("[", 64<<10))
 	case "text":
-		_, _ = io.WriteString(w, `{"status":"`+strings.Repeat("x", 32<<20))
+		_, _ = io.WriteString(w, `{"status":"`)
+		endless(strings.Repeat("x", 64<<10))
 	case "login":
 		w.Header().Set("Location", "/login%ff")
 		w.WriteHeader(http.StatusFound)
@@ -145,7 +156,7 @@ func TestHostileQueries(t *testing.T) {
 			return backend.DataResponse{}, err
 		}
 		rsp, err := p.QueryData(ctx, &backend.QueryDataRequest{PluginContext: in, Queries: []backend.DataQuery{{
-			RefID: "A", Interval: time.Second, JSON: raw, TimeRange: backend.TimeRange{From: time.UnixMilli(now - rows*1000 - 5000), To: time.UnixMilli(now - 5000)},
+			RefID: "A", Interval: time.Second, JSON: raw, TimeRange: backend.TimeRange{From: time.UnixMilli(now - rows*1000 - 4999), To: time.UnixMilli(now - 5000)},
 		}}})
 		if err != nil {
 			return backend.DataResponse{}, err
