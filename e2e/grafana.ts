@@ -1,4 +1,4 @@
-import { test as base } from '@grafana/plugin-e2e';
+import { DataSourceConfigPage, test as base } from '@grafana/plugin-e2e';
 import { APIRequestContext } from '@playwright/test';
 import { Options, Query } from '../src/types';
 import { Answer } from './rows';
@@ -73,8 +73,34 @@ async function post(request: APIRequestContext, path: string, data: object) {
   return response.json();
 }
 
-/** Tests in a browser, with Grafana's API at hand. */
-export const test = base.extend<{ grafana: Grafana }>({
+interface Fixtures {
+  grafana: Grafana;
+  /** What @grafana/plugin-e2e wants to know of the Grafana. */
+  bootData: { version: string; namespace: string };
+}
+
+/**
+ * Tests in a browser, with Grafana's API at hand. Loading Grafana is what takes most of a test's time, so none does it
+ * beside the pages that it is about.
+ */
+export const test = base.extend<Fixtures>({
+  bootData: async ({ request }, run) => {
+    const response = await request.get('/api/frontend/settings');
+    const { buildInfo, namespace } = (await response.json()) as { buildInfo: { version: string }; namespace: string };
+    await run({ version: buildInfo.version, namespace });
+  },
+  page: async ({ context }, run) => {
+    await run(await context.newPage());
+  },
+  // With the session of the browser; the original logs in as an admin, whom a Grafana without a login does not have.
+  gotoDataSourceConfigPage: async ({ request, page, selectors, grafanaVersion }, run, testInfo) => {
+    await run(async (uid) => {
+      const settings = await (await request.get(`/api/datasources/uid/${uid}`)).json();
+      const opened = new DataSourceConfigPage({ page, selectors, grafanaVersion, request, testInfo }, settings);
+      await opened.goto();
+      return opened;
+    });
+  },
   grafana: async ({ request }, run) => {
     const grafana = new Grafana(request);
     await run(grafana);

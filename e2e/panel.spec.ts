@@ -1,5 +1,5 @@
 import { PLUGIN, test } from './grafana';
-import { expectExact, expectLive, Panel } from './panel';
+import { expectAxis, expectExact, expectLive, Panel, rowsOf } from './panel';
 import { SOURCES } from './sources';
 
 for (const { name, settings, query } of SOURCES) {
@@ -40,3 +40,25 @@ for (const { name, settings, query } of SOURCES) {
     });
   });
 }
+
+test('now-1m/m: a range that grows is what a fresh query returns, for a minute', async ({
+  page,
+  grafana,
+  gotoDashboardPage,
+}) => {
+  const datasource = {
+    type: PLUGIN,
+    uid: await grafana.createDataSource({ name: 'signal', jsonData: { source: 'signal' } }),
+  };
+  const targets = [{ refId: 'A', datasource, shape: 'walk', tickInterval: 1000 }];
+  await gotoDashboardPage({
+    uid: await grafana.createDashboard('grows', [{ id: 1, title: 'Live', datasource, targets }]),
+    timeRange: { from: 'now-1m/m', to: 'now' },
+  });
+  const panel = new Panel(page, 1);
+  await rowsOf(panel);
+  for (const end = Date.now() + 65_000; Date.now() < end; ) {
+    await expectExact(panel);
+    await expectAxis(panel);
+  }
+});

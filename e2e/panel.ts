@@ -18,7 +18,9 @@ export interface Shown {
   state: string;
   errors: string[];
   notices: string[];
-  /** As wide as the range is, in ms. */
+  /** Where the axis begins and ends, in Unix ms, and as wide as this the range is. */
+  from: number;
+  to: number;
   window: number;
   /** Whether the range ends at now. */
   live: boolean;
@@ -64,6 +66,8 @@ export async function shownBy(panel: Panel): Promise<Shown | undefined> {
       state,
       errors: errors.map(({ message = '' }) => message),
       notices: series.flatMap(({ meta }) => (meta?.notices ?? []).map(({ text }) => text)),
+      from: timeRange.from.valueOf(),
+      to: timeRange.to.valueOf(),
       window: timeRange.to.valueOf() - timeRange.from.valueOf(),
       live: timeRange.raw.to === 'now',
       // A copy, for what Grafana keeps here can have cycles.
@@ -128,12 +132,26 @@ export async function expectExact(panel: Panel) {
     const fresh = await queryAll(
       panel.page.request,
       [{ ...query, intervalMs: step, maxDataPoints: times.length }],
-      Math.min(first, ...times),
+      Math.min(first, ...times) - 1,
       Math.max(last, ...times),
     );
     found.push(...differences(rows, answered(fresh, refId)));
   }
   expect(found.slice(0, 10), `panel ${panel.id}: ${found.length} rows differ from a fresh query`).toEqual([]);
+}
+
+/** Expects that the axis of a panel with the range now-1m/m begins where that does, and that rows fill it. */
+export async function expectAxis(panel: Panel) {
+  const { from, to, now, rows } = await filled(panel);
+  const minute = 60_000;
+  // Rows are shown once a second, and the axis follows them: just after the minute it may still be that of before.
+  const begins = [now, now - 3000].map((at) => (Math.floor(at / minute) - 1) * minute);
+  expect(begins, 'begin of the axis').toContain(from);
+  expect(now - to, 'age of the end of the axis').toBeLessThan(5000);
+  for (const { times, step } of rows) {
+    expect(begins, 'first row').toContain(times[0]);
+    expect(now - times.at(-1)!, 'age of the newest row').toBeLessThan(5 * step);
+  }
 }
 
 /** Expects that rows come without being asked for, as they do from a stream. */

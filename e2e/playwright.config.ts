@@ -24,6 +24,7 @@ export default defineConfig({
   reporter: 'list',
   use: {
     baseURL: GRAFANA_URL,
+    actionTimeout: 30_000,
     storageState: GRAFANA_ADMIN_USER && session,
     viewport: { width: 1280, height: 900 },
     timezoneId: 'UTC',
@@ -40,7 +41,6 @@ export default defineConfig({
       ],
     },
     screenshot: 'only-on-failure',
-    trace: 'retain-on-failure',
   },
   projects: [
     { name: 'login', testMatch: 'login.ts', use: { storageState: undefined }, metadata: { session } },
