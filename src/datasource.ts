@@ -50,12 +50,13 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
       return super.query(request);
     }
     const range = new LiveRange(request);
-    const answers = request.targets.map((target) => {
+    const refIds = request.targets.map(({ refId }) => refId);
+    const answers = request.targets.map((target, place) => {
       const query = (ask?: Ask) =>
         super.query({
           ...request,
           // Grafana cancels a request when another one starts under the same id.
-          requestId: request.requestId && `${request.requestId}-${target.refId}`,
+          requestId: request.requestId && `${request.requestId}-${target.refId}${refIds.indexOf(target.refId) === place ? '' : `-${place}`}`,
           range: ask?.live ? range.streamed() : range.now(),
           targets: [{ ...target, ...ask }],
         });

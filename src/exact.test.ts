@@ -27,6 +27,7 @@ describe('exact', () => {
     ['fewer rows where no more were promised', [30, 40, 50], { first: 30 }, [30, 40, 50], [0, 1, 2]],
     ['nothing from before the promise', [10, 30, 40, 50], { first: 30 }, [30, 40, 50], [1, 2, 3]],
     ['no rows where none were promised', [10, 20], { first: 30 }, [], []],
+    ['rows of before 1970', [-30, -20, -10], { first: undefined, window: 20 }, [-30, -20, -10], [0, 1, 2]],
     ['no rows yet', [], {}, [], []],
   ])('reads %s', (_, times, terms, wantTimes, wantValues) => {
     const { rows } = exact(buffer(times, terms), 'A');

@@ -38,7 +38,7 @@ export interface Wanted {
 export function exact(buffer: DataFrame, refId: string, wanted?: Wanted): Reading {
   const time = buffer.fields[0];
   const terms = buffer.meta?.custom as Partial<Terms> | undefined;
-  const { step = 0, window = 0, first = 0 } = terms ?? {};
+  const { step = 0, window = 0, first = -Infinity } = terms ?? {};
   if (!time || step <= 0 || time.config.interval !== step) {
     return { doubt: 'fields' };
   }

@@ -73,11 +73,19 @@ func (in *instance) QueryData(ctx context.Context, req *backend.QueryDataRequest
 	// The answers are in memory until they are sent, which is when ctx ends.
 	ctx, end := limits.Begin(ctx)
 	context.AfterFunc(ctx, end)
+	asked := make(map[string]int, len(req.Queries))
+	for _, q := range req.Queries {
+		asked[q.RefID]++
+	}
 	return concurrent.QueryData(ctx, req, func(ctx context.Context, q concurrent.Query) backend.DataResponse {
 		ctx, span := tracing.DefaultTracer().Start(ctx, "continuum query", trace.WithAttributes(attribute.String("refId", q.DataQuery.RefID)))
 		defer span.End()
 		var frames data.Frames
 		err := panics.Catch("query", func() (err error) {
+			// Answers are told apart by refId alone: one of them would be lost.
+			if n := asked[q.DataQuery.RefID]; n > 1 {
+				return invalid{fmt.Errorf("%d queries have the refId %q: give each another one", n, q.DataQuery.RefID)}
+			}
 			frames, err = in.query(ctx, caller, q.DataQuery)
 			return err
 		})

@@ -131,6 +131,21 @@ func TestQueryErrors(t *testing.T) {
 	}
 }
 
+// Answers are told apart by refId alone, so that of two queries under one neither
+// may be lost without a word.
+func TestOneRefIDTwice(t *testing.T) {
+	in, pc := newInstance(t, `{}`)
+	answers := ask(t, in, &backend.QueryDataRequest{PluginContext: pc, Queries: []backend.DataQuery{
+		queryFor("A", `{}`, time.Minute, time.Second), queryFor("A", `{"shape":"sine"}`, time.Minute, time.Second), queryFor("B", `{}`, time.Minute, time.Second),
+	}})
+	if a := answers["A"]; a.Error == nil || a.Status != backend.StatusBadRequest || !strings.Contains(a.Error.Error(), `2 queries have the refId "A"`) {
+		t.Errorf("the answer of both is %+v", a)
+	}
+	if b := answers["B"]; b.Error != nil {
+		t.Errorf("beside them: %v", b.Error)
+	}
+}
+
 // A source that panics spoils no other query, and the error is the plugin's.
 func TestSourcePanics(t *testing.T) {
 	in, pc := newInstance(t, `{}`)

@@ -410,7 +410,7 @@ func TestRecorderAnswers(t *testing.T) {
 		if rsp := r.call(t, "GET", "metrics"); string(rsp.Body) != "[]\n" {
 			t.Errorf("metrics after DELETE store: %s", rsp.Body)
 		}
-		if frame := r.ask(t, `{"expr":"m_bytes"}`, 30*time.Second); len(frame.Fields) != 1 {
+		if frame := r.ask(t, `{"expr":"m_bytes"}`, 30*time.Second); len(frame.Fields) != 0 {
 			t.Errorf("deleted series are still shown: %v", frame.Fields[1].Name)
 		}
 	})

@@ -439,3 +439,20 @@ func TestOrganisationsAreApart(t *testing.T) {
 	pc.OrgID = 2
 	offered(t, in, pc, `{"live":true,"shape":"sine"}`)
 }
+
+// A stream counts for who joined it last, for who opened it may be gone. Anonymous
+// viewers are not one user.
+func TestWhoseStreamItIs(t *testing.T) {
+	s, o, limits := newStreams(), owner{1, "uid"}, settings{MaxStreams: 100, MaxStreamsPerUser: 1}
+	for i, c := range []struct {
+		user    string
+		path    int64
+		refused bool
+	}{
+		{"a", 1, false}, {"a", 2, true}, {"b", 1, false}, {"a", 2, false}, {"b", 3, true}, {"", 4, false}, {"", 5, false}, {"", 6, false},
+	} {
+		if err := s.join(o, channel.Path{Step: 1000, Window: c.path * 1000}, c.user, limits); (err != nil) != c.refused {
+			t.Errorf("join %d, of %q: %v", i, c.user, err)
+		}
+	}
+}

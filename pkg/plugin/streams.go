@@ -37,7 +37,7 @@ type ownerStreams struct {
 // stream is one path. Grafana may call RunStream anew before the last call has
 // ended, so there can be several runs for a moment.
 type stream struct {
-	user  string
+	user  string                     // who joined last, and so is there; empty if that is nobody known
 	runs  map[chan struct{}]struct{} // each run's joins
 	since time.Time                  // of the last SubscribeStream
 }
@@ -121,6 +121,10 @@ func (os *ownerStreams) room(path channel.Path, user string, limits settings) er
 	if int64(len(rows)) >= limits.MaxStreams || int64(len(os.paths)) >= 2*limits.MaxStreams {
 		return errLimit{"this data source", limits.MaxStreams}
 	}
+	// Anonymous viewers have no name to be told apart by.
+	if user == "" {
+		return nil
+	}
 	if int64(len(mine)) >= limits.MaxStreamsPerUser || myPaths >= 2*limits.MaxStreamsPerUser {
 		return errLimit{"this user", limits.MaxStreamsPerUser}
 	}
@@ -137,7 +141,7 @@ func (s *streams) join(o owner, path channel.Path, user string, limits settings)
 		return err
 	}
 	st := os.open(path, user)
-	st.since = time.Now()
+	st.user, st.since = user, time.Now()
 	for joined := range st.runs {
 		select {
 		case joined <- struct{}{}:

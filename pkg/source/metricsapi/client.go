@@ -73,11 +73,16 @@ func (c client) latest(ctx context.Context, params url.Values) (at int64, err er
 		if !ok {
 			return c.Fail(remote.Answer, "the metrics API has no point of %q yet", params.Get("metric"))
 		}
-		// Settled time never goes back: one point from the future would hold back
-		// every true one after it.
-		if now, err := http.ParseTime(header.Get("Date")); err == nil && time.Unix(0, at).Sub(now) > maxAhead {
-			return c.Fail(remote.Answer, "the newest point of %q is at %s, but the metrics API's own clock says %s: points must not come from the future",
-				params.Get("metric"), written(at), now.UTC().Format(time.RFC3339))
+		// Settled time does not go back by itself: one point from the future would
+		// hold back every true one after it. Who does not tell the time is taken to
+		// have ours.
+		whose, now, err := "the metrics API's own clock", time.Time{}, error(nil)
+		if now, err = http.ParseTime(header.Get("Date")); err != nil {
+			whose, now = "Grafana's clock", time.Now()
+		}
+		if time.Unix(0, at).Sub(now) > maxAhead {
+			return c.Fail(remote.Answer, "the newest point of %q is at %s, but %s says %s: points must not come from the future",
+				params.Get("metric"), written(at), whose, now.UTC().Format(time.RFC3339))
 		}
 		return nil
 	})

@@ -29,6 +29,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/continuum-live/continuum-datasource/pkg/grid"
+	"github.com/continuum-live/continuum-datasource/pkg/internal/clock"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/remote"
 	"github.com/continuum-live/continuum-datasource/pkg/limits"
@@ -74,10 +75,16 @@ type Source struct {
 
 // newest is what /latest last answered about a subject.
 type newest struct {
-	settled int64 // the highest ever, less the delay
+	settled int64 // the highest since the service's clock was set back, less the delay
+	back    int   // answers in a row that were far before settled
 	asked   time.Time
 	err     error // of the last answer
 }
+
+// setBack is how far, in milliseconds, a newest point must be before another one
+// for the service's clock to have been set back, or its points deleted. That is
+// believed of a few answers in a row: one alone may be of a replica that is behind.
+const setBack = 10_000
 
 // New returns the source of a service, or an error that says which setting is
 // wrong. It asks nothing of the service yet.
@@ -289,10 +296,14 @@ func (s *Source) ask(ctx context.Context, q query) newest {
 	n, ok := s.newest.Get(q.subject())
 	if err == nil {
 		settled := floorMs(at) - s.delay
-		if ok {
-			settled = max(settled, n.settled)
+		if ok && settled < n.settled-setBack {
+			n.back++
+		} else {
+			n.back = 0
 		}
-		n.settled = settled
+		if !ok || settled > n.settled || n.back >= clock.Confirmations {
+			n.settled, n.back = settled, 0
+		}
 	}
 	n.asked, n.err = asked, err
 	if err == nil || ok { // who makes up names pushes no others out

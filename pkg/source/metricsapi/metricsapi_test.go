@@ -267,6 +267,57 @@ func TestPointFromTheFuture(t *testing.T) {
 	})
 }
 
+// Who tells no time is held to ours, and one answer from the future does not silence
+// those after it.
+func TestPointFromTheFutureWithoutDate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Hour)
+		ahead := time.Duration(0)
+		s, _ := asking(t, Config{}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header()["Date"] = nil
+			_, _ = fmt.Fprintf(w, `{"timestamp":%d,"value":1}`, time.Now().Add(ahead).UnixMilli())
+		}))
+		b := bind(t, parse(t, s, `{"metricName":"m"}`), 1000)
+		for i := range 30 {
+			time.Sleep(2 * time.Second)
+			ahead = []time.Duration{0, time.Hour, 0}[i%3]
+			settled, err := b.Settled(t.Context())
+			switch {
+			case ahead > 0 && (err == nil || !strings.Contains(err.Error(), "Grafana's clock says")):
+				t.Errorf("an hour ahead: %v", err)
+			case ahead == 0 && (err != nil || settled != time.Now().UnixMilli()):
+				t.Errorf("settled is %v behind, %v", time.Since(time.UnixMilli(settled)), err)
+			}
+		}
+	})
+}
+
+// A service whose clock was set back is followed once it has said so thrice; one
+// answer of a replica that is behind is none.
+func TestNewestPointGoesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(2 * time.Hour)
+		behind := time.Duration(0)
+		s, _ := asking(t, Config{}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = fmt.Fprintf(w, `{"timestamp":%d,"value":1}`, time.Now().Add(-behind).UnixMilli())
+		}))
+		b := bind(t, parse(t, s, `{"metricName":"m"}`), 1000)
+		newest := int64(0)
+		for i, c := range []struct{ behind, want time.Duration }{{0, 0}, {time.Hour, -1}, {0, 0}, {time.Hour, -1}, {time.Hour, -1}, {time.Hour, time.Hour}, {time.Hour, time.Hour}} {
+			time.Sleep(2 * time.Second)
+			behind = c.behind
+			settled, err := b.Settled(t.Context())
+			want := time.Now().Add(-c.want).UnixMilli()
+			if c.want < 0 {
+				want = newest
+			}
+			if newest = settled; err != nil || settled != want {
+				t.Errorf("answer %d: settled is %v behind, %v", i, time.Since(time.UnixMilli(settled)), err)
+			}
+		}
+	})
+}
+
 // Who makes up names, or has many, does not fill the memory.
 func TestSubjectsAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

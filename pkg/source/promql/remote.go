@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/continuum-live/continuum-datasource/pkg/internal/clock"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/remote"
 	"github.com/continuum-live/continuum-datasource/pkg/limits"
@@ -62,8 +63,11 @@ type Remote struct {
 	mu     sync.Mutex
 	probed time.Time // when the last probe ended, on the monotonic clock
 	err    error     // of the last probe
-	// settled is the settled time at probed; newest is the greatest that was
-	// ever told, because the settled time never goes back.
+	// clock is used by one probe at a time.
+	clock clock.Remote
+	// settled is the settled time at probed; newest is the greatest that was told
+	// since the server's clock was set, because the settled time never goes back
+	// by itself.
 	settled, newest int64
 }
 
@@ -108,17 +112,19 @@ func (r *Remote) Settled(ctx context.Context) (int64, error) {
 		return settled, err
 	}
 	probed := r.probes.DoChan("", func() (any, error) {
+		if _, ok, _ := r.known(); ok { // since this one looked
+			return nil, nil
+		}
 		// For all who wait, so not under the context of the first.
 		ctx, cancel := r.bound(context.Background())
 		defer cancel()
-		var settled int64
-		err := panics.Catch("probe", func() (err error) {
-			settled, err = r.probe(ctx)
-			return err
-		})
+		err := panics.Catch("probe", func() error { return r.probe(ctx) })
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.settled, r.err, r.probed = settled, err, time.Now()
+		r.err = err
+		if err != nil {
+			r.probed = time.Now()
+		}
 		return nil, nil
 	})
 	select {
@@ -146,16 +152,38 @@ func (r *Remote) known() (settled int64, ok bool, err error) {
 }
 
 // probe asks for the settled time. The answer is from before its arrival, so
-// that the clock which goes on from there is never ahead of the server's.
+// that the clock which goes on from there is never ahead of the server's. While an
+// answer is not believed, the time goes on from the one before.
 //
 // VictoriaMetrics evaluates a query without a time some seconds in the past, and
 // answers later times with made-up values; there that past is what counts.
-func (r *Remote) probe(ctx context.Context) (int64, error) {
-	now, value, err := r.now(ctx)
-	if err != nil {
-		return 0, err
+func (r *Remote) probe(ctx context.Context) error {
+	for range 2 * clock.Confirmations {
+		asked := time.Now()
+		now, value, err := r.now(ctx)
+		if err != nil {
+			return err
+		}
+		answered := time.Now()
+		believed, set := r.clock.Answer(now, asked, answered)
+		if !believed && !r.clock.Believed() {
+			continue
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		switch {
+		case believed:
+			r.settled = r.final(now, value)
+		default:
+			r.settled += answered.Sub(r.probed).Milliseconds()
+		}
+		if set {
+			r.newest = r.settled
+		}
+		r.probed = answered
+		return nil
 	}
-	return r.final(now, value), nil
+	return r.client.Fail(remote.Answer, "the clocks of %s differ by more than a second from one answer to the next: set the clocks of its replicas", r.host)
 }
 
 func (r *Remote) final(now, value int64) int64 { return min(now-r.delay.Milliseconds(), value) }

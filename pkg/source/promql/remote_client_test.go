@@ -323,6 +323,39 @@ func TestRemoteTimeout(t *testing.T) {
 	}
 }
 
+// Nobody is told the time of a first answer that no other confirms.
+func TestRemoteFirstAnswer(t *testing.T) {
+	for name, c := range map[string]struct {
+		hours []int // that the answers are ahead, the last for ever
+		want  int   // hours
+		err   string
+	}{
+		"right":                      {[]int{0}, 0, ""},
+		"a wrong one":                {[]int{1, 0}, 0, ""},
+		"another clock than ours":    {[]int{1}, 1, ""},
+		"another, after a wrong one": {[]int{5, 1}, 1, ""},
+		"none agree":                 {[]int{1, 2, 3, 4, 5, 6, 7}, 0, "set the clocks of its replicas"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				probe := script{func(url.Values) (int, string, string) {
+					now := time.Now().Add(time.Duration(c.hours[0]) * time.Hour)
+					c.hours = c.hours[min(1, len(c.hours)-1):]
+					return 200, "", fmt.Sprintf(`{"status":"success","data":{"resultType":"scalar","result":[%d,"%d"]}}`, now.Unix(), now.Unix())
+				}}
+				r := remoteOf(t, RemoteConfig{URL: "http://server", Client: &http.Client{Transport: &probe}})
+				settled, err := r.Settled(t.Context())
+				if (err != nil) != (c.err != "") || err != nil && !strings.Contains(err.Error(), c.err) {
+					t.Fatalf("the error is %v", err)
+				}
+				if ahead := time.Until(time.UnixMilli(settled)); err == nil && ahead != time.Duration(c.want)*time.Hour {
+					t.Errorf("settled is %v ahead", ahead)
+				}
+			})
+		})
+	}
+}
+
 // Of however many queries, one a second asks for the server's clock; in between
 // it goes on with ours, and it never goes back.
 func TestRemoteSettled(t *testing.T) {
@@ -368,20 +401,45 @@ func TestRemoteSettled(t *testing.T) {
 			t.Errorf("%d probes in ten seconds", n)
 		}
 
-		// Another clock is the server's own business, but for going back.
-		time.Sleep(time.Second)
-		offset = -time.Minute
-		before, _ := q.Settled(t.Context())
-		time.Sleep(59 * time.Second)
-		if now, _ := q.Settled(t.Context()); now < before {
-			t.Errorf("settled went back by %d ms", before-now)
+		// A replica whose clock is wrong answers now and then.
+		for i := range 40 {
+			time.Sleep(time.Second)
+			offset = []time.Duration{0, time.Hour, 0, -time.Hour, time.Hour, 0}[i%6]
+			if b := behind(); b != 2*time.Second {
+				t.Errorf("with a wrong answer, settled is %v behind", b)
+			}
 		}
-		time.Sleep(10 * time.Second)
+		offset = 0
+		behind()
+
+		// Another clock is the server's own business, once it is certain.
+		time.Sleep(time.Second)
+		offset = time.Hour
+		for range 3 {
+			behind()
+			time.Sleep(time.Second)
+		}
+		if b := behind(); b != 2*time.Second-time.Hour {
+			t.Errorf("an hour ahead, settled is %v behind", b)
+		}
+		offset = -time.Minute
+		time.Sleep(time.Second)
+		before, _ := q.Settled(t.Context())
+		for range 3 {
+			time.Sleep(time.Second)
+			behind()
+		}
+		if now, _ := q.Settled(t.Context()); before-now < time.Hour.Milliseconds() {
+			t.Errorf("set back, settled went back by %d ms", before-now)
+		}
 		if b := behind(); b != time.Minute+2*time.Second {
 			t.Errorf("settled is %v behind", b)
 		}
 		offset, latency = 0, 30*time.Second
-		time.Sleep(time.Minute)
+		for range 33 {
+			time.Sleep(time.Second)
+			behind()
+		}
 		if b := behind(); b != 30*time.Second {
 			t.Errorf("where the server looks 30 s back, settled is %v behind", b)
 		}

@@ -6,13 +6,16 @@
 package signal
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/data"
@@ -45,6 +48,9 @@ func (Source) Query(raw json.RawMessage) (source.Query, error) {
 	in := fields{Shape: scalar(Shapes[0]), LowerLimit: "0", UpperLimit: "100", TickInterval: "1000"}
 	if err := json.Unmarshal(raw, &in); err != nil {
 		return nil, fmt.Errorf("the query is not a JSON object: %w", err)
+	}
+	if string(bytes.TrimSpace(raw)) == "null" {
+		return nil, errors.New("the query is null: make it a JSON object, {} for a signal with all defaults")
 	}
 	q := query{Shape: string(in.Shape)}
 	if !slices.Contains(Shapes, q.Shape) {
@@ -143,12 +149,13 @@ func (q query) String() string {
 func (q query) MinStep() int64 { return q.TickInterval }
 
 // Bind implements source.Query.
-func (q query) Bind(step, _ int64) (source.Bound, error) { return bound{q, step}, nil }
+func (q query) Bind(step, _ int64) (source.Bound, error) { return bound{q, step, new(atomic.Int64)}, nil }
 
 // bound is a query at one step.
 type bound struct {
 	query
-	step int64 // ms
+	step int64         // ms
+	told *atomic.Int64 // the settled time that was told last
 }
 
 func (b bound) Query() source.Query { return b.query }
@@ -159,12 +166,27 @@ func (b bound) Traits() source.Traits { return source.Traits{Step: b.step} }
 func (bound) Watch() (uint64, <-chan struct{}) { return 0, nil }
 
 // Settled is now: the signal at any past time is known.
-func (b bound) Settled(context.Context) (int64, error) {
-	return time.Now().UnixMilli(), nil
+func (b bound) Settled(context.Context) (int64, error) { return b.settled(), nil }
+
+// small is how far, in milliseconds, the clock may be set back while the settled
+// time stays, as time synchronisation does it. It follows a clock that is set back
+// further, because its rows would be of the future for long.
+const small = 10_000
+
+func (b bound) settled() int64 {
+	for {
+		now, told := time.Now().UnixMilli(), b.told.Load()
+		if told >= now && told-now <= small {
+			return told
+		}
+		if b.told.CompareAndSwap(told, now) {
+			return now
+		}
+	}
 }
 
 func (b bound) Rows(ctx context.Context, after, through int64) (grid.Rows, error) {
-	if through > time.Now().UnixMilli() {
+	if through > b.settled() {
 		return grid.Rows{}, source.ErrNotSettled
 	}
 	rows := grid.Rows{Step: b.step, After: after, Through: through}
