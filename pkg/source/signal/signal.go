@@ -149,7 +149,9 @@ func (q query) String() string {
 func (q query) MinStep() int64 { return q.TickInterval }
 
 // Bind implements source.Query.
-func (q query) Bind(step, _ int64) (source.Bound, error) { return bound{q, step, new(atomic.Int64)}, nil }
+func (q query) Bind(step, _ int64) (source.Bound, error) {
+	return bound{q, step, new(atomic.Int64)}, nil
+}
 
 // bound is a query at one step.
 type bound struct {
