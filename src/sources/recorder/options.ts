@@ -69,14 +69,27 @@ export interface PushInput {
 export type PushFormat = 'influx' | 'prometheus';
 
 /** How messages become samples. */
-export interface Rules {
-  format?: 'auto' | 'number' | 'json' | 'influx';
+export interface Rule {
+  leaveOut?: boolean;
+  format?: 'auto' | 'number' | 'json' | 'influx' | 'telegraf' | 'thingsboard' | 'sparkplug' | 'cbor';
   pattern?: string;
   metric?: string;
+  labelKeys?: string[];
+  each?: string;
+  regexp?: string;
   timeKey?: string;
   timeUnit?: 'auto' | 's' | 'ms' | 'us' | 'ns';
+  timeLayout?: string;
+  timezone?: string;
   labels?: Record<string, string>;
+}
+
+export interface Rules extends Rule {
+  /** None is that of inputs made before there were versions. */
+  version?: number;
   maxSeries?: number;
+  /** For some topics each, by their pattern; the first that fits applies. */
+  topics?: Rule[];
 }
 
 export const withRecorder = (settings: Settings, change: Partial<RecorderOptions>): Settings =>

@@ -17,6 +17,7 @@ interface Props extends PartProps {
   /** How the input is, if it runs. */
   state?: InputStatus;
   isNew: boolean;
+  onDuplicate: () => void;
   onRemove: () => void;
 }
 
@@ -31,7 +32,7 @@ const SECRETS: Record<string, string> = {
 };
 
 /** One input, in a card that opens and closes. */
-export function InputCard({ settings, onChange, index, state, isNew, onRemove }: Props) {
+export function InputCard({ settings, onChange, index, state, isNew, onDuplicate, onRemove }: Props) {
   const input = inputsOf(settings)[index]!;
   const others = inputsOf(settings).flatMap(({ name }, i) => (i === index ? [] : name));
   const [open, setOpen] = useState(isNew);
@@ -52,6 +53,16 @@ export function InputCard({ settings, onChange, index, state, isNew, onRemove }:
               {summaryOf(input)}
             </Text>
           </Stack>
+          {!settings.readOnly && input.type !== 'push' && (
+            <IconButton
+              name="copy"
+              tooltip={`Duplicate ${input.name}, without its secrets`}
+              onClick={(event) => {
+                event.stopPropagation();
+                onDuplicate();
+              }}
+            />
+          )}
           {!settings.readOnly && (
             <IconButton
               name="trash-alt"

@@ -4,8 +4,8 @@ import React, { useState } from 'react';
 import { RecorderOptions, withRecorder } from '../options';
 import { DurationField } from '../../../components/config/fields';
 import { InputCard } from './InputCard';
-import { addInput, inputsOf, removeInput, TYPES } from './inputs';
-import { PartProps } from '../../../components/config/settings';
+import { addInput, duplicateInput, inputsOf, removeInput, TYPES } from './inputs';
+import { PartProps, Settings } from '../../../components/config/settings';
 import { InputStatus } from '../status';
 import { HOUR, SECOND } from '../../../components/config/units';
 
@@ -27,6 +27,13 @@ export function InputsSection({ settings, onChange, states }: Props) {
     ids = inputs.map((_, index) => held[index] ?? uniqueId('input'));
     setIds(ids); // changed from elsewhere
   }
+
+  const append = (changed: Settings) => {
+    const id = uniqueId('input');
+    setIds([...ids, id]);
+    setAdded(id);
+    onChange(changed);
+  };
 
   return (
     <FieldSet label="Inputs">
@@ -59,6 +66,7 @@ export function InputsSection({ settings, onChange, states }: Props) {
           index={index}
           state={states.find(({ name }) => name === input.name)}
           isNew={ids[index] === added}
+          onDuplicate={() => append(duplicateInput(settings, index))}
           onRemove={() => {
             setIds(ids.filter((_, i) => i !== index));
             onChange(removeInput(settings, index));
@@ -82,12 +90,7 @@ export function InputsSection({ settings, onChange, states }: Props) {
                   description={description}
                   // Both of its addresses belong to the data source, not to the input.
                   disabled={value === 'push' && inputs.some(({ type }) => type === 'push')}
-                  onClick={() => {
-                    const id = uniqueId('input');
-                    setIds([...ids, id]);
-                    setAdded(id);
-                    onChange(addInput(settings, value));
-                  }}
+                  onClick={() => append(addInput(settings, value))}
                 />
               ))}
             </Menu>

@@ -80,7 +80,8 @@ export function MQTTFields({ settings, onChange, input, onInputChange }: InputFi
         onChange={(clientId) => onInputChange({ clientId })}
       />
       <RulesFields
-        rules={input.rules}
+        input={input}
+        uid={settings.uid}
         disabled={disabled}
         pattern={{ from: 'topic', example: 'plant/+line/+sensor' }}
         onChange={(rules) => onInputChange({ rules })}

@@ -56,7 +56,8 @@ export function NATSFields({ settings, onChange, input, onInputChange }: InputFi
         rows={4}
       />
       <RulesFields
-        rules={input.rules}
+        input={input}
+        uid={settings.uid}
         disabled={disabled}
         pattern={{ from: 'subject', example: 'plant.+line.+sensor' }}
         onChange={(rules) => onInputChange({ rules })}

@@ -82,7 +82,12 @@ export function WebSocketFields({ settings, onChange, input, onInputChange }: In
           onChange={(maxBytes) => onInputChange({ maxBytes })}
         />
       </Grid>
-      <RulesFields rules={input.rules} disabled={disabled} onChange={(rules) => onInputChange({ rules })} />
+      <RulesFields
+        input={input}
+        uid={settings.uid}
+        disabled={disabled}
+        onChange={(rules) => onInputChange({ rules })}
+      />
       <TLSFields settings={settings} onChange={onChange} input={input} onInputChange={onInputChange} named={false} />
     </>
   );

@@ -1,6 +1,6 @@
 import { Input } from '../options';
 import { addressError } from '../../../components/config/address';
-import { addInput, inputsOf, nameError, removeInput, renameInput } from './inputs';
+import { addInput, duplicateInput, inputsOf, nameError, removeInput, renameInput } from './inputs';
 import { Settings } from '../../../components/config/settings';
 
 const plant: Input = { type: 'mqtt', name: 'plant' };
@@ -14,10 +14,17 @@ describe('inputs', () => {
     let changed = settings({ jsonData: {} });
     changed = addInput(addInput(addInput(changed, 'mqtt'), 'mqtt'), 'push');
     expect(inputsOf(changed)).toEqual([
-      { type: 'mqtt', name: 'mqtt' },
-      { type: 'mqtt', name: 'mqtt-2' },
+      { type: 'mqtt', name: 'mqtt', rules: { version: 2 } },
+      { type: 'mqtt', name: 'mqtt-2', rules: { version: 2 } },
       { type: 'push', name: 'push', formats: ['influx', 'prometheus'] },
     ]);
+  });
+
+  it('are duplicated under a free name, without secrets', () => {
+    const from = settings({ secureJsonFields: { 'input.plant.password': true } });
+    const changed = duplicateInput(from, 0);
+    expect(inputsOf(changed)).toEqual([plant, plants, { type: 'mqtt', name: 'plant-2' }]);
+    expect(changed.secureJsonFields).toEqual({ 'input.plant.password': true });
   });
 
   it('are removed with their secrets, those of others staying', () => {

@@ -39,16 +39,36 @@ export function nameError(name: string, others: string[]): string | undefined {
   return others.includes(name) || name === HOST ? `Name: “${name}” is taken, enter another one` : undefined;
 }
 
+/** The version of rules that new inputs have. */
+export const RULES_VERSION = 2;
+
+function freeName(settings: Settings, wanted: string): string {
+  const taken = inputsOf(settings).map(({ name }) => name);
+  let name = wanted;
+  for (let n = 2; taken.includes(name); n++) {
+    name = `${wanted.slice(0, 29)}-${n}`;
+  }
+  return name;
+}
+
+const append = (settings: Settings, input: Input): Settings =>
+  withInputs(withoutSecrets(settings, input.name), [...inputsOf(settings), input]);
+
 /** Appends an input of the type, named after it. */
 export function addInput(settings: Settings, type: Input['type']): Settings {
-  const inputs = inputsOf(settings);
-  const taken = inputs.map((input) => input.name);
-  let name: string = type;
-  for (let n = 2; taken.includes(name); n++) {
-    name = `${type}-${n}`;
-  }
-  const input: Input = type === 'push' ? { type, name, formats: ['influx', 'prometheus'] } : { type, name };
-  return withInputs(withoutSecrets(settings, name), [...inputs, input]);
+  const name = freeName(settings, type);
+  return append(
+    settings,
+    type === 'push'
+      ? { type, name, formats: ['influx', 'prometheus'] }
+      : { type, name, rules: { version: RULES_VERSION } },
+  );
+}
+
+/** Appends an input like another one, without its secrets, which cannot be read. */
+export function duplicateInput(settings: Settings, index: number): Settings {
+  const input = inputsOf(settings)[index]!;
+  return append(settings, { ...input, name: freeName(settings, input.name) });
 }
 
 export const changeInput = (settings: Settings, index: number, input: Input): Settings =>
