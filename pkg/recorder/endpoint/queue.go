@@ -61,11 +61,17 @@ func (q *Queue[T]) Take() []T {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	clear(q.spare)
+	if cap(q.spare) > spareItems { // after a burst
+		q.spare = nil
+	}
 	items := q.items
 	q.items, q.spare, q.bytes = q.spare[:0], items, 0
 	wake(q.room)
 	return items
 }
+
+// spareItems is for how many items a queue keeps the room when they were taken.
+const spareItems = 1000
 
 func wake(c chan struct{}) {
 	select {

@@ -237,6 +237,13 @@ func (d *Decoder) take(empty *pending) *pending {
 	if cap(empty.payload) > 64<<10 {
 		empty.payload = nil
 	}
+	// What a backlog took is given back.
+	if cap(empty.samples) > batch {
+		empty.samples = nil
+	}
+	if cap(empty.done) > batch {
+		empty.done = nil
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	p := d.pending
