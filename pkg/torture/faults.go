@@ -135,7 +135,7 @@ func (f *faults) do(ctx context.Context, one fault) error {
 		return writeClock(f.clock, 0)
 	case lateBatch:
 		defer f.note(one.kind, "samples of the last hour are sent")()
-		f.pusher.late <- f.late(lateSamples)
+		f.pusher.late <- f.late()
 	case hostileBody:
 		all := hostile(f.js)
 		h := all[one.amount%int64(len(all))]
@@ -147,15 +147,17 @@ func (f *faults) do(ctx context.Context, one fault) error {
 	return nil
 }
 
-// late returns samples of the last hour, so many of each series.
-func (f *faults) late(n int) []message {
+// late returns samples of the last hour, more of each series than an out-of-order chunk
+// has. After an hour of them there are none.
+func (f *faults) late() (batch []message) {
 	f.mu.Lock()
+	at := f.began.Add(-lateFrom + time.Duration(f.lates)*lateSamples*writeEvery)
 	f.lates++
-	at := f.began.Add(-lateFrom + time.Duration(f.lates)*2*lateSamples*writeEvery)
 	f.mu.Unlock()
-	var batch []message
-	for i := range n {
-		batch = append(batch, f.pusher.batch(at.Add(time.Duration(i)*writeEvery).Truncate(writeEvery))...)
+	for range lateSamples {
+		if at = at.Add(writeEvery); at.Before(f.began.Add(-time.Minute)) {
+			batch = append(batch, f.pusher.batch(at.Truncate(writeEvery))...)
+		}
 	}
 	return batch
 }
@@ -170,7 +172,7 @@ func (f *faults) shrink(ctx context.Context, one fault) error {
 	defer f.filling.Unlock()
 	defer f.note(one.kind, "the disk has no room for moments, then the plugin gets killed")()
 	for range shrinks {
-		batch := f.late(1)
+		batch := f.late()
 		if err := f.disk.resize(one.amount); err != nil {
 			return err
 		}
@@ -258,8 +260,7 @@ func (f *faults) progress(ctx context.Context, goals map[string]int) (done int, 
 const (
 	// lateFrom is how far back late samples go.
 	lateFrom = 55 * time.Minute
-	// lateSamples is how many a series gets at a time: more than an out-of-order
-	// chunk has.
+	// lateSamples is how many a series gets at a time.
 	lateSamples = 50
 )
 

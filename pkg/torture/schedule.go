@@ -98,7 +98,7 @@ func planned(seed uint64, length time.Duration) []fault {
 			// Nothing at all, some pages, some blocks, or what is between the floors.
 			f.amount = []int64{0, 0, r.Int64N(64 << 10), r.Int64N(16 << 20), (diskLow + diskCritical) / 2}[r.IntN(5)]
 		case shrinkDisk:
-			f.lasts, f.amount = shrinks*between(30*time.Millisecond, 150*time.Millisecond), r.Int64N(16<<10)
+			f.lasts, f.amount = shrinks*between(50*time.Millisecond, 250*time.Millisecond), r.Int64N(16<<10)
 		case stopMQTT, killNATS:
 			f.lasts = between(500*time.Millisecond, 4*time.Second)
 		case stepClock:

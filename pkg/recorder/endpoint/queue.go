@@ -71,7 +71,7 @@ func (q *Queue[T]) Take() []T {
 }
 
 // spareItems is for how many items a queue keeps the room when they were taken.
-const spareItems = 1000
+const spareItems = 200
 
 func wake(c chan struct{}) {
 	select {

@@ -31,6 +31,8 @@ const (
 	// batch is how many samples are committed at once. The store's lock is held
 	// that long.
 	batch = 5_000
+	// usual is how many samples, and callers of done, the room is kept for.
+	usual = 500
 	// backlog is how many samples may wait for a store that cannot commit.
 	backlog = 50_000
 	// retry is how long a commit that failed is not tried again.
@@ -238,10 +240,10 @@ func (d *Decoder) take(empty *pending) *pending {
 		empty.payload = nil
 	}
 	// What a backlog took is given back.
-	if cap(empty.samples) > batch {
+	if cap(empty.samples) > usual {
 		empty.samples = nil
 	}
-	if cap(empty.done) > batch {
+	if cap(empty.done) > usual {
 		empty.done = nil
 	}
 	d.mu.Lock()
