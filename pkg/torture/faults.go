@@ -163,8 +163,9 @@ func (f *faults) late() (batch []message) {
 }
 
 // shrink takes all room from the disk while late samples are written, so shortly that
-// nobody may see it but who writes, and then kills the plugin. A write of its logs
-// fails, and there is room again before the next.
+// nobody may see it but who writes. When a write has failed and the same samples were
+// acknowledged after all, it kills the plugin: a log may go on with what it could not
+// write, if it gets the time.
 func (f *faults) shrink(ctx context.Context, one fault) error {
 	if !f.disk.mounted || !f.filling.TryLock() {
 		return nil
@@ -176,17 +177,17 @@ func (f *faults) shrink(ctx context.Context, one fault) error {
 		if err := f.disk.resize(one.amount); err != nil {
 			return err
 		}
-		sent := make(chan struct{})
-		go func() {
-			defer close(sent)
-			f.pusher.send(ctx, batch)
-		}()
+		sent := make(chan int, 1)
+		go func() { sent <- f.pusher.send(ctx, batch) }()
 		wait(ctx, one.lasts/shrinks)
 		if err := f.disk.restore(); err != nil {
 			return err
 		}
 		select {
-		case <-sent:
+		case tries := <-sent:
+			if tries > 1 {
+				return f.process.signal(syscall.SIGKILL)
+			}
 		case <-time.After(patience):
 		case <-ctx.Done():
 		}

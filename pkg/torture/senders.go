@@ -309,9 +309,11 @@ func (p *pusher) batch(at time.Time) []message {
 	return batch
 }
 
-func (p *pusher) send(ctx context.Context, batch []message) {
+// send sends a batch until it is answered for good, and returns how often that was.
+func (p *pusher) send(ctx context.Context, batch []message) (tries int) {
 	path, body, header := p.encode(batch)
 	for ctx.Err() == nil {
+		tries++
 		p.ledger.trying(batch...)
 		asking, cancel := context.WithTimeout(ctx, patience)
 		status, answer, err := p.post(asking, path, body, header.Clone())
@@ -322,15 +324,16 @@ func (p *pusher) send(ctx context.Context, batch []message) {
 			pause(ctx)
 		case status/100 == 2:
 			p.ledger.settle(acknowledged, batch...)
-			return
+			return tries
 		default:
 			p.ledger.settle(refused, batch...)
 			p.mu.Lock()
 			p.refusal = fmt.Sprintf("%d %s", status, answer)
 			p.mu.Unlock()
-			return
+			return tries
 		}
 	}
+	return tries
 }
 
 func (p *pusher) trouble(status int, answer string, err error) {
