@@ -56,7 +56,9 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
         super.query({
           ...request,
           // Grafana cancels a request when another one starts under the same id.
-          requestId: request.requestId && `${request.requestId}-${target.refId}${refIds.indexOf(target.refId) === place ? '' : `-${place}`}`,
+          requestId:
+            request.requestId &&
+            `${request.requestId}-${target.refId}${refIds.indexOf(target.refId) === place ? '' : `-${place}`}`,
           range: ask?.live ? range.streamed() : range.now(),
           targets: [{ ...target, ...ask }],
         });
