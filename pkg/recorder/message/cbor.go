@@ -37,7 +37,7 @@ func (c *content) cbor(b []byte) {
 		left := maxNodes
 		c.path, c.start, c.base = c.path[:0], 0, 0
 		if root := fromCBOR(&a, v, &left); root != nil {
-			c.root(root)
+			c.root(root, true)
 		} else {
 			c.skip(tooManyFields, nil, nil)
 		}

@@ -82,7 +82,10 @@ func (c *content) unzip(payload []byte) ([]byte, string) {
 // readable reads a payload that should be text.
 func (c *content) readable(f format, payload []byte) {
 	// Some senders put a mark before a text, others a NUL behind it.
-	text := bytes.TrimFunc(bytes.TrimPrefix(payload, byteOrderMark), func(r rune) bool { return r == 0 || unicode.IsSpace(r) })
+	text := bytes.TrimSpace(bytes.TrimPrefix(payload, byteOrderMark))
+	if bytes.HasPrefix(text, []byte{0}) || bytes.HasSuffix(text, []byte{0}) {
+		text = bytes.TrimFunc(text, func(r rune) bool { return r == 0 || unicode.IsSpace(r) })
+	}
 	if len(text) == 0 {
 		return
 	}

@@ -29,12 +29,13 @@ func (c *content) json(text []byte) {
 		}
 	}
 	scanner.InitBytes(text)
+	shaped := c.rule.format != formatAuto || bytes.Contains(text, []byte(`"values"`)) || bytes.Contains(text, []byte(`"fields"`))
 	for unit := int32(0); scanner.Next(); unit++ {
 		if unit > 0 && !c.begin(-1, unit) {
 			return
 		}
 		c.path, c.start, c.base = c.path[:0], 0, 0
-		c.root(scanner.Value())
+		c.root(scanner.Value(), shaped)
 	}
 	if err := scanner.Error(); err != nil {
 		if strings.Contains(err.Error(), "too big depth") {
@@ -79,9 +80,9 @@ func nodes(text []byte) (n int, ok bool) {
 	return n, true
 }
 
-// root reads a whole JSON text.
-func (c *content) root(v *fastjson.Value) {
-	if !c.rule.version1 && c.known(v) {
+// root reads a whole JSON text. shaped says that it may have a shape that is known.
+func (c *content) root(v *fastjson.Value, shaped bool) {
+	if shaped && !c.rule.version1 && c.known(v) {
 		return
 	}
 	if v.Type() == fastjson.TypeArray && !c.rule.version1 {
