@@ -64,6 +64,8 @@ const POLICY: Record<Reason, Policy> = {
   refused: { ...dead, resync: 'refused', proveAfter: 3, notice: 'Grafana does not let this panel stream.' },
   asleep: { ...quiet, resync: 'silence', renew: true },
   range: { ...quiet, resync: 'range' },
+  // An input went down or is back: the answer says so, and its rows are not in doubt.
+  health: { ...quiet, resync: 'health', renew: true },
   failure: { ...failed, notice: 'No answer from the data source.' },
   busy: { ...failed, notice: 'The data source is busy.' },
   refusal: { ...failed, notice: 'The query was refused.', longest: undefined },
@@ -257,7 +259,7 @@ class Machine {
     const { buffer, error, packets } = state;
     if (buffer.fields !== state.fields) {
       if (!isEqual(buffer.fields.map(identity), state.identities)) {
-        this.trouble('fields');
+        this.trouble(buffer.fields[1]?.name === 'health' ? 'health' : 'fields');
         return;
       }
       state.fields = buffer.fields;

@@ -45,7 +45,7 @@ export interface CommonOptions extends DataSourceJsonData {
 export type Secrets = Record<string, string>;
 
 /** Why the guard asks again. The back end counts them by these names. */
-export type Resync = 'hole' | 'short' | 'fields' | 'silence' | 'refused' | 'range' | 'failure';
+export type Resync = 'hole' | 'short' | 'fields' | 'silence' | 'refused' | 'range' | 'failure' | 'health';
 
 /** What the guard adds to a query on the wire. It is never saved. */
 export interface Ask {

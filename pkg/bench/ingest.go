@@ -33,6 +33,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb"
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/programs"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 )
 
 const (
@@ -183,7 +184,7 @@ func recorded(ctx context.Context, dir string, open func(context.Context, string
 			if err != nil {
 				return nil, err
 			}
-			if s.Connected {
+			if s.State.Connected() {
 				return func() (uint64, error) {
 					s, err := p.status(ctx)
 					return s.Messages, err
@@ -258,10 +259,10 @@ func (b *broker) run(ctx context.Context, receive func() (counter, error)) (rate
 
 // inputStatus is what the plugin tells of its only input.
 type inputStatus struct {
-	Connected bool
-	Trouble   string
-	Messages  uint64
-	Samples   uint64
+	State    recorder.State
+	Trouble  string
+	Messages uint64
+	Samples  uint64
 }
 
 func (p *plugin) status(ctx context.Context) (inputStatus, error) {

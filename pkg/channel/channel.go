@@ -105,9 +105,9 @@ type Data struct {
 	Fields []string `json:"fields"`
 	// Revision changes when the settings that decide the rows change.
 	Revision string `json:"revision"`
-	// Late is how many late samples the source had taken when the history was
-	// read. Others that it has taken since may have changed the history.
-	Late uint64 `json:"late,omitempty"`
+	// Mark is the source's of when the history was read. What has happened since may
+	// have changed the history.
+	Mark string `json:"mark,omitempty"`
 }
 
 // Encode returns the canonical text of d.

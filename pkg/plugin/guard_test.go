@@ -54,6 +54,7 @@ var guardPolicies = map[string]guardPolicy{
 	"refused": {"refused", 3, 3, 10 * time.Second, 10 * time.Second, false, true},
 	"asleep":  {"silence", guardNever, 0, 10 * time.Second, time.Minute, false, true},
 	"range":   {"range", guardNever, 0, 10 * time.Second, time.Minute, false, false},
+	"health":  {"health", guardNever, 0, 10 * time.Second, time.Minute, false, true},
 	"failure": {"failure", 1, 0, 10 * time.Second, time.Minute, false, false},
 	"busy":    {"failure", 1, 0, 10 * time.Second, time.Minute, false, false},
 	"refusal": {"failure", 1, 0, 10 * time.Second, 0, false, false},
@@ -359,6 +360,8 @@ func (g *guard) read(unwatched bool) {
 	shown, doubt, mendable := exact(b, custom, want)
 	outgrown := want.reach > custom.Window
 	switch {
+	case !reflect.DeepEqual(b.schema.Fields, g.stream.fields) && len(b.schema.Fields) > 1 && b.schema.Fields[1].Name == "health":
+		g.trouble("health", 0)
 	case !reflect.DeepEqual(b.schema.Fields, g.stream.fields) || doubt == "fields":
 		g.trouble("fields", 0)
 	case doubt != "" && (!mendable || unwatched):

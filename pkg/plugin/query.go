@@ -195,7 +195,7 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 	if err != nil {
 		return nil, invalid{err}
 	}
-	late, _ := p.bound.Watch() // before the rows: what comes meanwhile counts as later
+	mark, _ := p.bound.Watch() // before the rows: what comes meanwhile counts as later
 	rows, err := p.bound.Rows(ctx, span.first, span.through)
 	if err != nil {
 		return nil, err
@@ -226,7 +226,7 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 	case len(rows.Series) == 0:
 		notice = errors.New(hint(ctx, p.bound, span)) // without a stream: the guard looks again for series
 	case p.live:
-		notice = in.offer(frames[0].Meta, caller, w, p, rows.Fields(), rows.Time(0), late)
+		notice = in.offer(frames[0].Meta, caller, w, p, rows.Fields(), rows.Time(0), mark)
 	}
 	if notice != nil {
 		frames[0].AppendNotices(data.Notice{Severity: data.NoticeSeverityWarning, Text: notice.Error()})
@@ -247,13 +247,13 @@ func hint(ctx context.Context, b source.Bound, s span) string {
 
 // offer puts the channel of the rows that follow into an answer's meta. An error
 // says why there can be none.
-func (in *instance) offer(meta *data.FrameMeta, caller caller, w wire, p plan, fields []string, first int64, late uint64) error {
+func (in *instance) offer(meta *data.FrameMeta, caller caller, w wire, p plan, fields []string, first int64, mark string) error {
 	encoded, err := channel.Data{
 		Query:    p.bound.Query().JSON(),
 		Legend:   w.Legend,
 		Fields:   fields,
 		Revision: in.settings.revision(),
-		Late:     late,
+		Mark:     mark,
 	}.Encode()
 	if err != nil {
 		return err
@@ -280,7 +280,7 @@ func (in *instance) offer(meta *data.FrameMeta, caller caller, w wire, p plan, f
 func countResync(reason string) {
 	switch reason {
 	case "":
-	case "hole", "short", "fields", "silence", "refused", "range", "failure":
+	case "hole", "short", "fields", "silence", "refused", "range", "failure", "health":
 		resyncs.WithLabelValues(reason).Inc()
 	default:
 		resyncs.WithLabelValues("other").Inc()

@@ -109,6 +109,7 @@ func (r *fed) call(t *testing.T, method, url string) *backend.CallResourceRespon
 type viewer struct {
 	mu      sync.Mutex
 	fields  []string
+	notices []string
 	rows    map[int64][]*float64
 	asked   atomic.Int64
 	resync  chan struct{}
@@ -160,7 +161,10 @@ func (v *viewer) load(t *testing.T, r *fed, query string, length time.Duration) 
 		t.Fatalf("no channel: %v", frame.Meta.Notices)
 	}
 	v.mu.Lock()
-	v.fields, v.rows = nil, make(map[int64][]*float64)
+	v.fields, v.notices, v.rows = nil, nil, make(map[int64][]*float64)
+	for _, n := range frame.Meta.Notices {
+		v.notices = append(v.notices, n.Text)
+	}
 	for _, f := range frame.Fields[1:] {
 		v.fields = append(v.fields, f.Name)
 	}
@@ -185,6 +189,35 @@ func (v *viewer) load(t *testing.T, r *fed, query string, length time.Duration) 
 		close(done)
 	}()
 	v.stopped = func() { cancel(); <-done }
+}
+
+// watch loads the history again whenever it is told to, until stop is called.
+func (v *viewer) watch(t *testing.T, r *fed, query string, length time.Duration) (stop func()) {
+	v.load(t, r, query, length)
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-end:
+				return
+			case <-v.resync:
+				v.stopped()
+				v.load(t, r, query, length)
+			}
+		}
+	}()
+	return func() {
+		close(end)
+		<-ended
+		v.stopped()
+	}
+}
+
+func (v *viewer) noticed() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return strings.Join(v.notices, "\n")
 }
 
 type packetFunc func([]byte) error

@@ -127,18 +127,22 @@ func (in *instance) RunStream(ctx context.Context, req *backend.RunStreamRequest
 	run := in.streams.begin(ownerOf(req.PluginContext), p, userOf(req.PluginContext), in.settings.revision())
 	defer run.end()
 	if err == nil {
-		err = in.follow(ctx, run, b, d, sender)
+		err = in.follow(ctx, run, b, p, d, sender)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	logger.Info("Stream cannot go on, viewers are told to ask afresh", "path", brief(req.Path), "reason", brief(err))
-	return sayChanged(ctx, run.joined, sender)
+	what := changed
+	if errors.Is(err, source.ErrHealth) {
+		what = health
+	}
+	return sayChanged(ctx, what, run.joined, sender)
 }
 
 // follow serves the tail until the context ends, the settings change or the
 // tail no longer fits the stream.
-func (in *instance) follow(ctx context.Context, run run, b source.Bound, d channel.Data, sender *backend.StreamSender) error {
+func (in *instance) follow(ctx context.Context, run run, b source.Bound, p channel.Path, d channel.Data, sender *backend.StreamSender) error {
 	select {
 	case <-run.stale:
 		return errStale
@@ -155,30 +159,36 @@ func (in *instance) follow(ctx context.Context, run run, b source.Bound, d chann
 	}()
 	t, release := in.tails.Follow(b, d.Fields)
 	defer release()
-	err := t.Serve(ctx, d.Late, run.joined, sender.SendBytes)
+	err := t.Serve(ctx, tail.History{Window: p.Window, Mark: d.Mark}, run.joined, sender.SendBytes)
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
 	return err
 }
 
-// changed is one row under a schema that no query has. It tells viewers to ask
-// afresh; how they come to know is pkg/channel's and the guard's business.
-var changed = func() []byte {
+// changed and health are one row under a schema that no query has. They tell viewers
+// to ask afresh, the latter because of what an input of the source does. How they
+// come to know is pkg/channel's and the guard's business.
+var (
+	changed = noRow("changed")
+	health  = noRow("health")
+)
+
+func noRow(field string) []byte {
 	frame := data.NewFrame("",
 		data.NewField(grid.TimeName, nil, []time.Time{time.UnixMilli(0)}),
-		data.NewField("changed", nil, []bool{true}))
+		data.NewField(field, nil, []bool{true}))
 	b, err := data.FrameToJSON(frame, data.IncludeAll)
 	if err != nil {
 		panic(err)
 	}
 	return b
-}()
+}
 
-// sayChanged tells the viewers, and every one who joins, to ask afresh, until
+// sayChanged tells the viewers, and every one who joins, what has changed, until
 // ctx ends. It says so more than once because the first packets of a stream and
 // of a join can vanish.
-func sayChanged(ctx context.Context, joined <-chan struct{}, sender *backend.StreamSender) error {
+func sayChanged(ctx context.Context, what []byte, joined <-chan struct{}, sender *backend.StreamSender) error {
 	for {
 		for _, pause := range []time.Duration{0, 250 * time.Millisecond, 750 * time.Millisecond} {
 			select {
@@ -186,7 +196,7 @@ func sayChanged(ctx context.Context, joined <-chan struct{}, sender *backend.Str
 				return ctx.Err()
 			case <-time.After(pause):
 			}
-			if err := sender.SendBytes(changed); err != nil {
+			if err := sender.SendBytes(what); err != nil {
 				return err
 			}
 		}

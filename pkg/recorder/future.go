@@ -126,7 +126,7 @@ func (s *Store) watchFuture() {
 		removed.At = now.UnixMilli()
 		s.logger.Warn("Samples ahead of this machine's clock were deleted", "samples", removed.Samples,
 			"from", time.UnixMilli(removed.From), "to", time.UnixMilli(removed.To))
-		s.horizon.changed()
+		s.horizon.changed("", removed.From, removed.To)
 	}
 	s.future.settle(removed)
 	s.ready.setAhead(false)

@@ -11,7 +11,7 @@ import (
 // It knows nothing of samples, the TSDB or inputs but their names.
 //
 // Whoever commits holds the settled time until the samples are there, so that
-// what is late is known before and counted after. Readers do not wait for that.
+// what is late is known before and noted after. Readers do not wait for that.
 type horizon struct {
 	now func() time.Time
 
@@ -21,12 +21,12 @@ type horizon struct {
 	watermarks map[string]int64 // by input
 	holds      int
 	settled    int64
-	late       uint64
-	moved      chan struct{} // closed and made anew when settled or late changes
+	changes    changes
+	moved      chan struct{} // closed and made anew when settled changes or there are changes
 }
 
-func newHorizon(now func() time.Time, late uint64) *horizon {
-	return &horizon{now: now, late: late, watermarks: make(map[string]int64), moved: make(chan struct{})}
+func newHorizon(now func() time.Time) *horizon {
+	return &horizon{now: now, changes: newChanges(), watermarks: make(map[string]int64), moved: make(chan struct{})}
 }
 
 func (h *horizon) configure(maxWait, retention time.Duration) {
@@ -80,28 +80,61 @@ func (h *horizon) hold() (oldest, settled int64) {
 	return h.settled - h.retention, h.settled
 }
 
-// release ends hold. late samples have been added, and input has given all that
-// it has up to watermark.
-func (h *horizon) release(input string, watermark int64, late uint64) {
+// written is what the samples of a batch mean for whoever reads.
+type written struct {
+	metrics []string        // that the input writes to for the first time, with repetitions
+	late    map[string]span // between which times samples were late, by metric
+}
+
+type span struct{ from, to int64 } // Unix ms
+
+func (w *written) noteLate(metric string, t int64) {
+	if w.late == nil {
+		w.late = make(map[string]span)
+	}
+	s, ok := w.late[metric]
+	if !ok {
+		s = span{t, t}
+	}
+	w.late[metric] = span{min(s.from, t), max(s.to, t)}
+}
+
+// release ends hold: samples have been added, and input has given all that it has
+// up to watermark.
+func (h *horizon) release(input string, watermark int64, w written) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.holds--
 	before := h.settled
+	for _, m := range w.metrics {
+		h.changes.wrote(input, m)
+	}
+	for metric, s := range w.late {
+		h.changes.changed(metric, Change{s.from, s.to, before})
+	}
 	if old, ok := h.watermarks[input]; ok {
 		h.watermarks[input] = max(old, watermark)
 	}
 	h.settle()
-	h.late += late
-	if late > 0 || h.settled > before {
+	if len(w.late) > 0 || h.settled > before {
 		h.notify()
 	}
 }
 
-// changed says that rows at or before the settled time are not what they were.
-func (h *horizon) changed() {
+// changed notes that samples of a metric, of all if it is empty, are not what they
+// were at the times from one to another (Unix ms).
+func (h *horizon) changed(metric string, from, to int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.late++
+	h.changes.changed(metric, Change{from, to, h.settled})
+	h.notify()
+}
+
+// turned notes that an input went down or is back.
+func (h *horizon) turned(input string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.changes.turned(input)
 	h.notify()
 }
 
@@ -118,8 +151,27 @@ func (h *horizon) notify() {
 	h.moved = make(chan struct{})
 }
 
-func (h *horizon) watch() (late uint64, moved <-chan struct{}) {
+func (h *horizon) watch(metrics []string) (mark string, moved <-chan struct{}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.late, h.moved
+	return h.changes.mark(metrics), h.moved
+}
+
+func (h *horizon) since(mark, metric string) (Change, bool, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.changes.since(mark, metric)
+}
+
+func (h *horizon) turnedSince(mark string, metrics []string) (bool, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.changes.turnedSince(mark, metrics)
+}
+
+// concerns reports whether an input may write to one of the metrics.
+func (h *horizon) concerns(input string, metrics []string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.ContainsFunc(metrics, func(m string) bool { return h.changes.concerns(input, m) })
 }

@@ -10,7 +10,7 @@ import (
 func TestHold(t *testing.T) {
 	c := &manualClock{}
 	c.ms.Store(start)
-	h := newHorizon(c.now, 7)
+	h := newHorizon(c.now)
 	h.configure(2*time.Second, time.Hour)
 	h.join("a")
 	h.join("b")
@@ -22,17 +22,19 @@ func TestHold(t *testing.T) {
 	if _, settled := h.times(); settled != start-1 {
 		t.Errorf("settled moved to %d while it was held", settled)
 	}
-	_, moved := h.watch()
-	h.release("a", start+9000, 3)
+	mark, moved := h.watch([]string{"m"})
+	var w written
+	w.noteLate("m", start-5000)
+	h.release("a", start+9000, w)
 	<-moved
 	if _, settled := h.times(); settled != start+9000 {
 		t.Errorf("settled is %d", settled)
 	}
-	if late, _ := h.watch(); late != 10 {
-		t.Errorf("%d samples are late", late)
+	if now, _ := h.watch([]string{"m"}); now == mark {
+		t.Error("late samples are not noted")
 	}
 	h.hold()
-	h.release("b", start+1, 0) // it has left, and holds nothing back any more
+	h.release("b", start+1, written{}) // it has left, and holds nothing back any more
 	if _, settled := h.times(); settled != start+9000 {
 		t.Errorf("settled is %d", settled)
 	}

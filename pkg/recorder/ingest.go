@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/storage"
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
@@ -57,6 +58,7 @@ type ingester struct {
 type outcome struct {
 	stored, late, repeated uint64
 	refused                Refused
+	written                written
 }
 
 func (g *ingester) configure(maxAhead time.Duration) {
@@ -110,7 +112,7 @@ func (g *ingester) try(ctx context.Context, input string, b *batch, watermark in
 	g.newest.learn(b)
 	if len(b.samples) == 0 {
 		g.horizon.hold()
-		g.horizon.release(input, watermark, 0)
+		g.horizon.release(input, watermark, written{})
 		return out, nil, nil
 	}
 	app := db.Appender(ctx)
@@ -141,11 +143,11 @@ func (g *ingester) try(ctx context.Context, input string, b *batch, watermark in
 	}
 	g.failed = failed
 	if err != nil {
-		out, watermark = outcome{}, math.MinInt64
+		out, watermark = outcome{written: written{metrics: out.written.metrics}}, math.MinInt64
 	} else {
 		b.stamp()
 	}
-	g.horizon.release(input, watermark, out.late)
+	g.horizon.release(input, watermark, out.written)
 	return out, nil, err
 }
 
@@ -179,8 +181,13 @@ func (g *ingester) append(app storage.Appender, b *batch, oldest, settled int64,
 		case err == nil:
 			b.add(&g.newest, i, t, ref)
 			out.stored++
+			if !p.Series.noted {
+				p.Series.noted = true
+				out.written.metrics = append(out.written.metrics, p.Series.Labels.Get(model.MetricNameLabel))
+			}
 			if t <= settled {
 				out.late++
+				out.written.noteLate(p.Series.Labels.Get(model.MetricNameLabel), t)
 			}
 		case errors.Is(err, storage.ErrTooOldSample), errors.Is(err, storage.ErrOutOfBounds), errors.Is(err, storage.ErrOutOfOrderSample):
 			out.refused.TooOld++

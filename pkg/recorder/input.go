@@ -40,6 +40,8 @@ type Series struct {
 	// of is opened.refs.
 	ref storage.SeriesRef
 	of  uint64
+	// noted: it is known that the input writes to this metric.
+	noted bool
 }
 
 // Sample is one value of a series at a time in Unix milliseconds.

@@ -57,8 +57,11 @@ func (ins *inputs) run(all []Input) {
 
 	ins.mu.Lock()
 	defer ins.mu.Unlock()
-	for name := range gone {
+	for name, sink := range gone {
 		delete(ins.sinks, name)
+		if sink.isDown() {
+			ins.horizon.turned(name) // nothing is said of it any more
+		}
 	}
 	for name, in := range wanted {
 		if ins.sinks[name] == nil {
@@ -69,7 +72,7 @@ func (ins *inputs) run(all []Input) {
 
 func (ins *inputs) start(in Input) *Sink {
 	ctx, cancel := context.WithCancel(context.Background())
-	sink := &Sink{of: ins, name: in.Name(), version: in.Version(), stop: cancel, done: make(chan struct{})}
+	sink := &Sink{of: ins, name: in.Name(), version: in.Version(), stop: cancel, done: make(chan struct{}), health: health{state: StateConnecting, since: ins.clock.Now()}}
 	ins.horizon.join(sink.name)
 	go func() {
 		defer close(sink.done)
@@ -94,7 +97,7 @@ func (ins *inputs) runInput(ctx context.Context, in Input, sink *Sink) {
 			return
 		}
 		ins.logger.Error("An input panicked and is run again", append(panics.Attrs(err), "input", sink.name, "error", err, "wait", restart)...)
-		sink.Trouble(err.Error())
+		sink.Retry(err.Error(), time.Now().Add(restart))
 		select {
 		case <-ctx.Done():
 			return
@@ -110,16 +113,21 @@ func (ins *inputs) sink(name string) *Sink {
 }
 
 // status returns how the inputs are, by name.
-func (ins *inputs) status(now time.Time) []InputStatus {
+func (ins *inputs) status() []InputStatus {
+	var all []InputStatus
+	for _, k := range ins.running() {
+		all = append(all, k.snapshot())
+	}
+	return all
+}
+
+// running returns the sinks of the running inputs, by name.
+func (ins *inputs) running() []*Sink {
 	ins.mu.Lock()
 	sinks := slices.Collect(maps.Values(ins.sinks))
 	ins.mu.Unlock()
 	slices.SortFunc(sinks, func(a, b *Sink) int { return cmp.Compare(a.name, b.name) })
-	var all []InputStatus
-	for _, k := range sinks {
-		all = append(all, k.snapshot(now))
-	}
-	return all
+	return sinks
 }
 
 // Sink takes the samples of one running input. All methods may be called at
@@ -132,9 +140,9 @@ type Sink struct {
 	done    chan struct{}
 
 	mu     sync.Mutex
-	begun  bool // the input has said how it is, or committed
 	status InputStatus
 	recent rate
+	health
 }
 
 // Identity names this input of this very store among all clients of a server:
@@ -153,35 +161,57 @@ func (k *Sink) Now() time.Time { return k.of.clock.Now() }
 // Describe says what the metrics are, by name.
 func (k *Sink) Describe(meta map[string]Metadata) { k.of.metadata.add(meta) }
 
-// Trouble sets what people are to be told about the input, empty if it is
-// connected and all is well. Until the first call or commit it counts as
-// connecting.
-func (k *Sink) Trouble(message string) { k.Retry(message, time.Time{}) }
-
-// Retry is Trouble for an input that tries again by itself at the time next.
-func (k *Sink) Retry(message string, next time.Time) {
-	k.mu.Lock()
-	k.status.Trouble, k.status.NextTry = cut(message, maxPayload), 0
-	if !next.IsZero() {
-		k.status.NextTry = next.UnixMilli()
-	}
-	k.mu.Unlock()
-	k.begin()
+// Trouble sets what people are to be told about an input that is connected, empty if
+// all is well. Until the first call of this or of Retry, or the first commit, it counts
+// as connecting.
+func (k *Sink) Trouble(message string) {
+	k.update(func(now time.Time) {
+		k.status.Trouble, k.status.NextTry = cut(message, maxPayload), 0
+		k.begun, k.cut = true, false
+	})
 }
 
-// Report adds to what the status says of messages.
+// Retry sets why an input has no connection, and when it tries again, a zero time if
+// that is not known.
+func (k *Sink) Retry(message string, next time.Time) {
+	k.update(func(now time.Time) {
+		k.status.Trouble, k.status.NextTry = cut(message, maxPayload), 0
+		if !next.IsZero() {
+			k.status.NextTry = next.UnixMilli()
+		}
+		k.begun, k.cut = true, true
+	})
+}
+
+// Report adds to what the status says of messages. It comes after the commit of the
+// samples that they became.
 func (k *Sink) Report(r Report) {
+	k.update(func(now time.Time) {
+		k.status.add(r)
+		k.received(r.Messages, now)
+	})
+}
+
+// Silent sets the topics or subjects that nothing has come from yet.
+func (k *Sink) Silent(filters []string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.status.add(r)
+	k.status.Silent = filters
 }
 
-func (k *Sink) begin() {
+// update runs do and makes known what follows from it.
+func (k *Sink) update(do func(now time.Time)) {
+	now := k.of.clock.Now()
 	k.mu.Lock()
-	first := !k.begun
-	k.begun = true
+	begun := k.begun
+	do(now)
+	begins := k.begun && !begun
+	turned := k.turn(now)
 	k.mu.Unlock()
-	if first {
+	switch {
+	case turned:
+		k.of.horizon.turned(k.name)
+	case begins:
 		k.of.horizon.wake()
 	}
 }
@@ -203,29 +233,38 @@ func (k *Sink) Commit(ctx context.Context, samples []Sample, watermark int64) er
 // an error they count for nothing.
 func (k *Sink) CommitEach(ctx context.Context, samples []Sample, watermark int64, refused func(i int, why error)) error {
 	out, err := k.of.ingester.commit(ctx, k.name, samples, watermark, refused)
-	now := k.of.clock.Now()
-	k.mu.Lock()
-	if err != nil {
-		k.status.LastError = err.Error()
-	}
-	k.status.Samples += out.stored
-	k.status.Late += out.late
-	k.status.Repeated += out.repeated
-	k.status.Refused.add(out.refused)
-	if out.stored > 0 {
-		k.recent.add(now, out.stored)
-	}
-	k.mu.Unlock()
-	k.begin()
+	k.update(func(now time.Time) {
+		if err != nil {
+			k.status.LastError = err.Error()
+		}
+		k.status.Samples += out.stored
+		k.status.Late += out.late
+		k.status.Repeated += out.repeated
+		k.status.Refused.add(out.refused)
+		if out.stored > 0 {
+			k.recent.add(now, out.stored)
+			k.status.Stored = now.UnixMilli()
+		}
+		k.begun = true
+		k.committed(len(samples), out, err)
+	})
 	return err
 }
 
-func (k *Sink) snapshot(now time.Time) InputStatus {
+func (k *Sink) isDown() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.down
+}
+
+func (k *Sink) snapshot() InputStatus {
+	k.update(func(time.Time) {})
+	now := k.of.clock.Now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	in := k.status
 	in.Name, in.Rate = k.name, k.recent.perSecond(now)
-	in.Connected = k.begun && in.Trouble == ""
+	in.State, in.Since = k.state, k.since.UnixMilli()
 	in.Skipped = maps.Clone(in.Skipped)
 	return in
 }

@@ -35,7 +35,7 @@ func TestIngestUntilKilled(t *testing.T) {
 	for _, samples := range read(t, s, "m") {
 		next = max(next, len(samples))
 	}
-	begin := time.Now().Add(-time.Hour).UnixMilli()
+	begin := time.Now().Add(-time.Minute).UnixMilli()
 	for _, samples := range read(t, s, "m") {
 		for at, v := range samples {
 			begin = at - int64(v)

@@ -170,7 +170,7 @@ func TestDeleteStore(t *testing.T) {
 	}
 	sink := <-in.sinks
 	commit(t, sink, start, Sample{Series: series("secret"), T: start, V: 1})
-	late, moved := s.Watch()
+	mark, moved := s.Watch("m")
 	q, err := s.Querier(0, start)
 	if err != nil {
 		t.Fatal(err)
@@ -205,7 +205,7 @@ func TestDeleteStore(t *testing.T) {
 	if len(read(t, anew, "secret")) != 0 || len(read(t, anew, "m")) != 1 {
 		t.Error("the new store is wrong")
 	}
-	if after, _ := anew.Watch(); after == late {
+	if after, _ := anew.Watch("m"); after == mark {
 		t.Error("who follows rows does not learn of it")
 	}
 	if err := r.Close(); err != nil {
@@ -229,11 +229,11 @@ func TestDeleteStore(t *testing.T) {
 func TestReport(t *testing.T) {
 	r, _ := newRecorder(t, t.TempDir())
 	s, sink := openManual(t, r, Key{1, "uid"})
-	if in := s.Status().Inputs[0]; in.Connected {
+	if in := s.Status().Inputs[0]; in.State != StateConnecting {
 		t.Error("an input that has said nothing is connected")
 	}
-	sink.Trouble("no route")
-	if in := s.Status().Inputs[0]; in.Connected || in.Trouble != "no route" {
+	sink.Retry("no route", time.Time{})
+	if in := s.Status().Inputs[0]; in.State != StateDown || in.Trouble != "no route" {
 		t.Errorf("the status is %+v", in)
 	}
 	sink.Trouble("")
@@ -242,7 +242,7 @@ func TestReport(t *testing.T) {
 			Last: &Message{From: "a/b", Payload: strings.Repeat("x", 10*i), Samples: make([]string, 20)}})
 	}
 	in := s.Status().Inputs[0]
-	if !in.Connected || in.Messages != 6 || in.Skipped["not a number"].Count != 4 || in.Skipped["not a number"].Example != strings.Repeat("ü", 200)+"…" ||
+	if !in.State.Connected() || in.Messages != 6 || in.Skipped["not a number"].Count != 4 || in.Skipped["not a number"].Example != strings.Repeat("ü", 200)+"…" ||
 		in.Last.Payload != "xxxxxxxxxx" || len(in.Last.Samples) != 10 {
 		t.Errorf("the status is %+v", in)
 	}

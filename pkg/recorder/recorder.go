@@ -82,15 +82,13 @@ type Recorder struct {
 
 // entry is one store, or what it will be.
 type entry struct {
-	mu      sync.Mutex
-	config  Config
-	store   *Store
-	opening chan struct{} // closed when the store was opened or could not be
-	err     error         // why it could not
-	closed  bool
-	// of the store that was deleted
-	late     uint64
-	identity string
+	mu       sync.Mutex
+	config   Config
+	store    *Store
+	opening  chan struct{} // closed when the store was opened or could not be
+	err      error         // why it could not
+	closed   bool
+	identity string // of the store that was deleted
 }
 
 // New returns a recorder whose stores live in <root>/<organisation>/<uid>. It
@@ -210,12 +208,12 @@ func (r *Recorder) Store(ctx context.Context, key Key) (*Store, error) {
 func (r *Recorder) open(key Key, e *entry) {
 	r.keepClock() // before anything is stamped
 	e.mu.Lock()
-	config, late, identity := e.config, e.late, e.identity
+	config, identity := e.config, e.identity
 	e.mu.Unlock()
 	dir := r.dir(key)
 	var s *Store
 	err := panics.Catch("store", func() (err error) {
-		s, err = open(r, dir, config, late, identity, r.logger.With("org", key.Org, "uid", key.UID))
+		s, err = open(r, dir, config, identity, r.logger.With("org", key.Org, "uid", key.UID))
 		return err
 	})
 	if err != nil {
@@ -258,9 +256,8 @@ func (r *Recorder) Delete(ctx context.Context, key Key) error {
 		e.mu.Unlock()
 		return nil
 	}
-	late, _ := s.Watch()
 	// The same identity, or servers would send all that they hold again.
-	e.store, e.err, e.late, e.identity = nil, nil, late+1, s.identity
+	e.store, e.err, e.identity = nil, nil, s.identity
 	// Whoever asks for the store waits until it has been opened anew.
 	e.opening = make(chan struct{})
 	e.mu.Unlock()

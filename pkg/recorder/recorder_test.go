@@ -232,8 +232,8 @@ func TestOrganisations(t *testing.T) {
 		t.Errorf("organisation 2 reads %v", got)
 	}
 	names, err := two.LabelNames(t.Context(), 0, start, 10)
-	if err != nil || len(names) != 0 || len(two.Metadata()) != 0 {
-		t.Errorf("organisation 2 knows the labels %v and %v, %v", names, two.Metadata(), err)
+	if meta, ok := two.Metadata()["m"]; err != nil || len(names) != 0 || ok {
+		t.Errorf("organisation 2 knows the labels %v and %v, %v", names, meta, err)
 	}
 	if st := two.Status(); st.Inputs[0].Samples != 0 || st.Series != 0 || st.Oldest != 0 {
 		t.Errorf("organisation 2 has the status %+v", st)
@@ -305,16 +305,16 @@ func TestLateAndRefused(t *testing.T) {
 	commit(t, sink, 0, at(1000*time.Hour, 1), at(DefaultMaxAhead+time.Millisecond, 1))
 	commit(t, sink, start, at(0, 1))
 	c.ms.Store(start + 5000)
-	_, moved := s.Watch()
+	mark, moved := s.Watch("m")
 	commit(t, sink, start+5000, at(5*time.Second, 2), at(4*time.Second, 3)) // out of order is not late
-	if late, _ := s.Watch(); late != 0 {
-		t.Errorf("%d samples count as late", late)
+	if now, _ := s.Watch("m"); now != mark {
+		t.Errorf("samples count as late: %s", now)
 	}
 	<-moved
 	_, moved = s.Watch()
 	commit(t, sink, 0, at(3*time.Second, 4), at(5*time.Second, 5), at(-2*time.Hour, 6))
-	if late, _ := s.Watch(); late != 1 {
-		t.Errorf("%d samples count as late, not one", late)
+	if c, ok, err := s.Since(mark, "m"); !ok || err != nil || c != (Change{start + 3000, start + 3000, start + 5000}) {
+		t.Errorf("late samples are noted as %+v, %v, %v", c, ok, err)
 	}
 	<-moved
 
@@ -337,12 +337,12 @@ func TestDelete(t *testing.T) {
 	s, sink := openManual(t, r, Key{1, "uid"})
 	a, b := series("m", "i", "a"), series("m", "i", "b")
 	commit(t, sink, start, Sample{Series: a, T: start - 1000, V: 1}, Sample{Series: a, T: start, V: 2}, Sample{Series: b, T: start, V: 3})
-	before, changed := s.Watch()
+	before, changed := s.Watch("m")
 	if err := s.Delete(t.Context(), start, start, labels.MustNewMatcher(labels.MatchEqual, "i", "a")); err != nil {
 		t.Fatal(err)
 	}
 	<-changed
-	if late, _ := s.Watch(); late == before {
+	if after, _ := s.Watch("m"); after == before {
 		t.Error("nobody is told that rows have changed")
 	}
 	want := map[string]map[int64]float64{a.Labels.String(): {start - 1000: 1}, b.Labels.String(): {start: 3}}

@@ -33,14 +33,19 @@ type Status struct {
 // InputStatus is how an input has been since it began.
 type InputStatus struct {
 	Name string `json:"name"`
-	// Connected: the input has begun and has no trouble now.
-	Connected bool `json:"connected"`
+	// State is how the input is, since the time Since in Unix milliseconds.
+	State State `json:"state"`
+	Since int64 `json:"since"`
+	// Silent are the topics or subjects that nothing has come from yet.
+	Silent []string `json:"silent,omitempty"`
 	// Samples were stored, Late ones of them at or before the settled time.
 	// Repeated were stored already, as after a redelivery.
 	Samples  uint64  `json:"samples"`
 	Late     uint64  `json:"late"`
 	Repeated uint64  `json:"repeated"`
 	Refused  Refused `json:"refused"`
+	// Stored is when samples were stored last, in Unix milliseconds, 0 for never.
+	Stored int64 `json:"stored"`
 	// Rate is in samples per second, over the last ten seconds.
 	Rate float64 `json:"rate"`
 	// Trouble is what is wrong now, and NextTry when the input tries to connect
@@ -54,6 +59,29 @@ type InputStatus struct {
 	Skipped  map[string]Skipped `json:"skipped,omitempty"`
 	Last     *Message           `json:"last,omitempty"`
 }
+
+// State is how an input is, by what comes of it.
+type State string
+
+// The states of an input.
+const (
+	// StateConnecting: it is not known yet whether it can connect.
+	StateConnecting State = "connecting"
+	// StateDown: it has no connection.
+	StateDown State = "down"
+	// StateWaiting: it is connected, and nothing has come yet.
+	StateWaiting State = "waiting"
+	// StateUnstored: messages come, and nothing is stored.
+	StateUnstored State = "unstored"
+	// StateRecording: what comes is stored.
+	StateRecording State = "recording"
+)
+
+// Connected reports whether the input has a connection.
+func (s State) Connected() bool { return s != StateConnecting && s != StateDown }
+
+// up reports whether samples can come. Until it is known they can.
+func (s State) up() bool { return s != StateDown && s != StateUnstored }
 
 // Refused counts samples that were not stored, by reason.
 type Refused struct {
@@ -134,7 +162,7 @@ func (in *InputStatus) add(r Report) {
 
 // Status returns how the store is.
 func (s *Store) Status() Status {
-	st := Status{Inputs: s.inputs.status(s.clock.Now()), Settled: s.Settled(), Removed: s.future.last()}
+	st := Status{Inputs: s.inputs.status(), Settled: s.Settled(), Removed: s.future.last()}
 	st.Used, st.Stops = s.usage.times()
 	_, st.DiskFree, _ = s.ready.disk()
 	if err := s.ready.check(); err != nil {

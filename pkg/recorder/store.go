@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/clock"
@@ -18,11 +19,13 @@ import (
 //
 //   - database is the TSDB, which is closed and opened anew when it must be;
 //   - readiness decides whether samples may be acknowledged;
-//   - horizon has the settled time and the count of late samples;
+//   - horizon has the settled time, and notes what changed before it;
 //   - ingester takes batches of samples into the TSDB, one after another;
 //   - inputs start and stop, and each has a Sink;
 //   - usage knows when somebody last asked;
 //   - metadata is what inputs say of metrics.
+//
+// How its inputs are is recorded, too: see recordHealth.
 //
 // Store itself looks after them: see maintain.
 type Store struct {
@@ -53,7 +56,7 @@ type Store struct {
 	memory      *memory
 }
 
-func open(r *Recorder, dir string, c Config, late uint64, identity string, logger *slog.Logger) (*Store, error) {
+func open(r *Recorder, dir string, c Config, identity string, logger *slog.Logger) (*Store, error) {
 	db, err := newDatabase(dir, c, r.clock.Now, logger)
 	if err != nil {
 		return nil, err
@@ -65,7 +68,7 @@ func open(r *Recorder, dir string, c Config, late uint64, identity string, logge
 	s := &Store{
 		identity: m.Identity, memory: m, logger: logger, clock: r.clock, reserve: r.reserve, keepClock: r.keepClock, database: db,
 		ready:   newReadiness(r.clock, func() (int64, error) { return r.free(dir) }),
-		horizon: newHorizon(r.clock.Now, late), usage: newUsage(r.clock.Now, m.Used), ended: make(chan struct{}),
+		horizon: newHorizon(r.clock.Now), usage: newUsage(r.clock.Now, m.Used), ended: make(chan struct{}),
 	}
 	s.ingester = &ingester{database: db, horizon: s.horizon, ready: s.ready, now: r.clock.Now}
 	s.inputs = &inputs{identity: m.Identity, logger: logger, ingester: s.ingester, horizon: s.horizon, metadata: &s.metadata, clock: r.clock, sinks: make(map[string]*Sink)}
@@ -79,6 +82,7 @@ func open(r *Recorder, dir string, c Config, late uint64, identity string, logge
 	s.watchFuture()
 	s.running.Go(s.watchUse)
 	s.running.Go(s.maintain)
+	s.running.Go(s.recordHealth)
 	return s, nil
 }
 
@@ -292,9 +296,25 @@ func (s *Store) Settled() int64 {
 	return settled
 }
 
-// Watch returns how many late samples the store has taken, and a channel that
-// is closed when that changes or an input moves the settled time.
-func (s *Store) Watch() (late uint64, moved <-chan struct{}) { return s.horizon.watch() }
+// Watch returns a mark, which is another one once settled samples of one of the
+// metrics have changed or an input that may write to them went down or is back, and a
+// channel that is closed when that has happened to any metric or an input moves the
+// settled time. An empty metric stands for all.
+func (s *Store) Watch(metrics ...string) (mark string, moved <-chan struct{}) {
+	return s.horizon.watch(metrics)
+}
+
+// Since returns what became of settled samples of a metric, of any if it is empty,
+// since a mark of Watch. If nothing, ok is false. The error is an ErrMark.
+func (s *Store) Since(mark, metric string) (change Change, ok bool, err error) {
+	return s.horizon.since(mark, metric)
+}
+
+// TurnedSince reports whether an input that may write to one of the metrics went
+// down or came back since a mark of Watch. The error is an ErrMark.
+func (s *Store) TurnedSince(mark string, metrics ...string) (bool, error) {
+	return s.horizon.turnedSince(mark, metrics)
+}
 
 // Metadata returns what inputs have said about metrics, by name.
 func (s *Store) Metadata() map[string]Metadata { return s.metadata.get() }
@@ -318,7 +338,7 @@ func (s *Store) Delete(ctx context.Context, mint, maxt int64, matchers ...*label
 	err = deleteBlocks(ctx, db.DB, mint, maxt, matchers...)
 	ahead := db.newest() > s.limit()
 	db.readers.Done()
-	s.horizon.changed()
+	s.horizon.changed(metricOf(matchers), mint, maxt)
 	if err != nil || !ahead {
 		return err
 	}
@@ -326,4 +346,14 @@ func (s *Store) Delete(ctx context.Context, mint, maxt int64, matchers ...*label
 	resume = s.ingester.pause()
 	defer resume()
 	return s.database.toBlocks(ctx, maxt, nil)
+}
+
+// metricOf returns the only metric that matches, empty if there may be others.
+func metricOf(matchers []*labels.Matcher) string {
+	for _, m := range matchers {
+		if m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual {
+			return m.Value
+		}
+	}
+	return ""
 }

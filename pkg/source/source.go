@@ -59,11 +59,13 @@ type Bound interface {
 	Traits() Traits
 	// Settled returns the time up to which rows are final. It never goes back.
 	Settled(ctx context.Context) (int64, error)
-	// Watch returns how many samples came at or before the settled time until
-	// now, each of which may have changed rows, and a channel that is closed
-	// when there are more or the settled time was moved. Time alone may move it
-	// too, without notice. A source that has no such signal returns nil.
-	Watch() (late uint64, changed <-chan struct{})
+	// Watch returns a mark, which is another one once there is something in Since, and
+	// a channel that is closed when that may be or the settled time was moved. Time
+	// alone may move it too, without notice.
+	Watch() (mark string, changed <-chan struct{})
+	// Since returns why rows after a time that were read at a mark must be read
+	// again: ErrLate or ErrHealth, nil if they need not.
+	Since(mark string, after int64) error
 	// Rows returns the rows at the grid times in (after, through], both of
 	// them grid times. An empty range gives the fields without rows. A range
 	// beyond the settled time is answered with ErrNotSettled. The slice of
@@ -111,6 +113,25 @@ type Read struct {
 	Fixed          bool
 	After, Through int64
 }
+
+// Why rows must be read again.
+var (
+	// ErrLate says that samples which came late, or were deleted, may have changed
+	// rows that were settled.
+	ErrLate = errors.New("settled samples have changed")
+	// ErrHealth says that the rows come with other notices now.
+	ErrHealth = errors.New("an input of the source went down or is back")
+)
+
+// Unwatched is the part of a Bound that a source has which gives no sign of changes:
+// it is embedded.
+type Unwatched struct{}
+
+// Watch implements Bound.
+func (Unwatched) Watch() (string, <-chan struct{}) { return "", nil }
+
+// Since implements Bound.
+func (Unwatched) Since(string, int64) error { return nil }
 
 // ErrDownstream is what errors.Is finds in an error that is not this plugin's own:
 // the server that a source asks is away, refuses or answers nonsense, or the query

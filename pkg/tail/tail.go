@@ -64,8 +64,6 @@ var (
 	// ErrFields says that the query has a series that the stream was not made
 	// for.
 	ErrFields = errors.New("the query has a new series")
-	// ErrLate says that late samples came, so that the history may have changed.
-	ErrLate = errors.New("late samples have changed the history")
 	// ErrClock says that rows were sent which the source no longer takes for
 	// past, as happens when its clock is set back.
 	ErrClock = errors.New("the clock of the source was set back")
@@ -77,9 +75,9 @@ const readTime = 2 * time.Minute
 
 var errSlow = errors.New("the source did not answer within two minutes")
 
-// lateWait is how long a stream goes on after late samples, so that a source
-// that has them always does not make its viewers ask all the time.
-const lateWait = 10 * time.Second
+// leastLife is how long a stream goes on although its history has to be read again,
+// so that a source which is always late does not make its viewers ask all the time.
+const leastLife = 10 * time.Second
 
 // Tail follows one query at one step. Make it with [Pool.Follow].
 type Tail struct {
@@ -91,7 +89,7 @@ type Tail struct {
 	newest packet
 	err    error  // why the tail has ended
 	away   bool   // the last attempt to read the source failed
-	late   uint64 // samples that the source took late, ever
+	mark   string // of the source
 	// overlap are the newest rows; encoded is their packet, made at the first
 	// use after each publication.
 	overlap grid.Rows
@@ -132,9 +130,9 @@ func (t *Tail) run(ctx context.Context) {
 		var pause time.Duration
 		var changed <-chan struct{}
 		err := panics.Catch("tail", func() (err error) {
-			var late uint64
-			late, changed = t.bound.Watch()
-			if t.noteLate(late) {
+			var now string
+			now, changed = t.bound.Watch()
+			if t.noteMark(now) {
 				read = mark{} // what was published may be wrong: begin anew
 			}
 			read, pause, err = t.advance(ctx, read)
@@ -176,15 +174,15 @@ func (t *Tail) run(ctx context.Context) {
 	}
 }
 
-// noteLate reports whether late samples came since it was last told, and wakes
+// noteMark reports whether the source's mark is another one than it was, and wakes
 // the streams if so.
-func (t *Tail) noteLate(late uint64) bool {
+func (t *Tail) noteMark(now string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.late == late {
+	if t.mark == now {
 		return false
 	}
-	t.late = late
+	t.mark = now
 	t.wake()
 	return true
 }
@@ -327,7 +325,7 @@ func encode(rows grid.Rows) ([]byte, error) {
 // state is what a stream has to know of its tail.
 type state struct {
 	newest packet
-	late   uint64
+	mark   string
 	err    error
 	away   bool
 	next   <-chan struct{} // closed when there is a newer state
@@ -336,7 +334,7 @@ type state struct {
 func (t *Tail) state() state {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return state{t.newest, t.late, t.err, t.away, t.published}
+	return state{t.newest, t.mark, t.err, t.away, t.published}
 }
 
 // overlapPacket returns the overlap. Before the first publication it has no
@@ -380,9 +378,15 @@ func encodeOverlap(rows grid.Rows, guess int) (packet, int, error) {
 // time takes 14 bytes and a value no less than 2.
 func mostRows(fields int) int { return 1 + overlapBytes/(14+2*fields) }
 
+// History is what viewers of a stream have got before it.
+type History struct {
+	// Window is its length in milliseconds, and Mark the source's of when it was read.
+	Window int64
+	Mark   string
+}
+
 // Serve sends the tail to one channel until ctx ends, send fails, the tail ends,
-// or the source has taken other late samples than the ones it had when
-// the history was read. Each receive from joined says that a viewer joined; the
+// or the source says that the history has to be read again. Each receive from joined says that a viewer joined; the
 // call itself is the first join.
 //
 // A stream that has sent nothing for five seconds sends the overlap once more
@@ -392,7 +396,7 @@ func mostRows(fields int) int { return 1 + overlapBytes/(14+2*fields) }
 // and publishes to whoever is there by then, so the first packets can vanish.
 // That is why the overlap is sent a quarter of a second and one second after
 // each join.
-func (t *Tail) Serve(ctx context.Context, late uint64, joined <-chan struct{}, send func([]byte) error) error {
+func (t *Tail) Serve(ctx context.Context, h History, joined <-chan struct{}, send func([]byte) error) error {
 	var repeats repeats
 	began := time.Now()
 	repeats.join(began)
@@ -406,11 +410,15 @@ func (t *Tail) Serve(ctx context.Context, late uint64, joined <-chan struct{}, s
 	for ctx.Err() == nil {
 		s := t.state()
 		now := time.Now()
+		var outdated error
+		if s.mark != h.Mark {
+			outdated = t.bound.Since(h.Mark, s.newest.through-h.Window)
+		}
 		switch {
 		case s.err != nil:
 			return s.err
-		case s.late != late && now.Sub(began) >= lateWait:
-			return ErrLate
+		case outdated != nil && now.Sub(began) >= leastLife:
+			return outdated
 		}
 		idles := sent.set && s.newest.through <= sent.at && !s.away && now.Sub(last) >= idle
 		due := s.newest.exists() && (idles || repeats.due(now))
@@ -442,7 +450,7 @@ func (t *Tail) Serve(ctx context.Context, late uint64, joined <-chan struct{}, s
 			at, ok = end, true
 		}
 		ok = ok && s.newest.exists()
-		if end := began.Add(lateWait); s.late != late && (!ok || end.Before(at)) {
+		if end := began.Add(leastLife); outdated != nil && (!ok || end.Before(at)) {
 			at, ok = end, true
 		}
 		if ok {

@@ -30,6 +30,7 @@ type scripted struct {
 	renamed atomic.Bool
 	series  int // instead of one
 	late    atomic.Uint64
+	lateAt  atomic.Int64 // Unix ms
 	ended   atomic.Bool  // the series gives no more rows
 	behind  atomic.Int64 // ms, by which its clock was set back
 	revised atomic.Bool
@@ -42,7 +43,14 @@ func (s *scripted) Settled(ctx context.Context) (int64, error) {
 	return settled - s.behind.Load(), err
 }
 
-func (s *scripted) Watch() (uint64, <-chan struct{}) { return s.late.Load(), s.changed }
+func (s *scripted) Watch() (string, <-chan struct{}) { return fmt.Sprint(s.late.Load()), s.changed }
+
+func (s *scripted) Since(mark string, after int64) error {
+	if now, _ := s.Watch(); mark == now || after >= s.lateAt.Load() {
+		return nil
+	}
+	return source.ErrLate
+}
 
 func (s *scripted) Traits() source.Traits {
 	traits := s.Bound.Traits()
@@ -53,6 +61,9 @@ func (s *scripted) Traits() source.Traits {
 func (s *scripted) MinStep() int64 { return s.Query().MinStep() }
 
 var errDown = errors.New("the source is down")
+
+// start is the history that a stream without late samples goes on from.
+var start = History{Window: 100_000, Mark: "0"}
 
 func newScripted(t testing.TB, raw string) *scripted {
 	t.Helper()
@@ -170,7 +181,7 @@ func serve(t *testing.T, raw string, do func(t *testing.T, q *scripted, s *strea
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
-			err := tail.Serve(ctx, 0, joined, s.send)
+			err := tail.Serve(ctx, start, joined, s.send)
 			s.mu.Lock()
 			s.err = err
 			s.mu.Unlock()
@@ -353,7 +364,7 @@ func TestSourcePanics(t *testing.T) {
 		beside := &stream{}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		go func() { _ = other.Serve(ctx, 0, nil, beside.send) }()
+		go func() { _ = other.Serve(ctx, start, nil, beside.send) }()
 		wait(5 * time.Second)
 
 		before, failed := len(beside.times()), testutil.ToFloat64(failures)
@@ -416,7 +427,7 @@ func TestBeforeAndAfter1970(t *testing.T) {
 				s := &stream{}
 				ctx, cancel := context.WithCancel(t.Context())
 				done := make(chan error)
-				go func() { done <- tail.Serve(ctx, 0, nil, s.send) }()
+				go func() { done <- tail.Serve(ctx, start, nil, s.send) }()
 				wait(time.Minute)
 				cancel()
 				if err := <-done; !errors.Is(err, context.Canceled) {
@@ -471,7 +482,7 @@ func TestPacketSize(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				s, done := &stream{}, make(chan struct{})
 				go func() {
-					_ = tail.Serve(ctx, 0, nil, s.send)
+					_ = tail.Serve(ctx, start, nil, s.send)
 					close(done)
 				}()
 				wait(2 * time.Second)
@@ -521,7 +532,7 @@ func TestClockSetBack(t *testing.T) {
 		defer release()
 		again := &stream{}
 		ctx, cancel := context.WithCancel(t.Context())
-		go func() { _ = tail.Serve(ctx, 0, nil, again.send) }()
+		go func() { _ = tail.Serve(ctx, start, nil, again.send) }()
 		wait(5 * time.Second)
 		cancel()
 		times = again.times()
@@ -549,7 +560,7 @@ func TestSendFails(t *testing.T) {
 		tail, release := pool.Follow(newScripted(t, `{}`), signalFields)
 		defer release()
 		gone := errors.New("gone")
-		if err := tail.Serve(t.Context(), 0, nil, func([]byte) error { return gone }); !errors.Is(err, gone) {
+		if err := tail.Serve(t.Context(), start, nil, func([]byte) error { return gone }); !errors.Is(err, gone) {
 			t.Errorf("Serve: %v", err)
 		}
 	})
@@ -564,7 +575,7 @@ func TestSlowStream(t *testing.T) {
 		var slow, fast stream
 		for _, s := range []*stream{&slow, &fast} {
 			go func() {
-				_ = tail.Serve(ctx, 0, nil, func(b []byte) error {
+				_ = tail.Serve(ctx, start, nil, func(b []byte) error {
 					if s == &slow {
 						time.Sleep(3 * time.Second)
 					}
@@ -598,7 +609,7 @@ func TestOneEvaluation(t *testing.T) {
 			tail, release := pool.Follow(q, signalFields)
 			go func() {
 				defer release()
-				_ = tail.Serve(ctx, 0, nil, new(stream).send)
+				_ = tail.Serve(ctx, start, nil, new(stream).send)
 			}()
 		}
 		wait(10*time.Second + time.Millisecond)
@@ -734,7 +745,7 @@ func BenchmarkFanOut(b *testing.B) {
 	for range streams {
 		go func() {
 			seen := 0
-			_ = t.Serve(ctx, 0, nil, func([]byte) error {
+			_ = t.Serve(ctx, start, nil, func([]byte) error {
 				// The overlap is sent twice after the start.
 				if seen++; seen <= len(repeatAfter) {
 					first <- struct{}{}
@@ -778,20 +789,21 @@ func TestSeriesEnds(t *testing.T) {
 // Late samples end a stream, but not right after it began.
 func TestLate(t *testing.T) {
 	for _, c := range []struct{ at, want time.Duration }{
-		{0, lateWait},
-		{3 * time.Second, lateWait},
+		{0, leastLife},
+		{3 * time.Second, leastLife},
 		{15500 * time.Millisecond, 16 * time.Second},
 	} {
 		serve(t, `{}`, func(t *testing.T, q *scripted, s *stream, _ chan<- struct{}) {
 			began := time.Now()
 			wait(c.at)
+			q.lateAt.Store(time.Now().UnixMilli())
 			q.late.Add(2)
 			wait(c.want - c.at - time.Millisecond)
 			if s.ended() != nil {
 				t.Fatalf("late samples after %v end the stream before %v: %v", c.at, c.want, s.ended())
 			}
 			wait(time.Second)
-			if !errors.Is(s.ended(), ErrLate) {
+			if !errors.Is(s.ended(), source.ErrLate) {
 				t.Errorf("late samples after %v do not end the stream in %v: %v", c.at, time.Since(began), s.ended())
 			}
 		})
@@ -810,7 +822,7 @@ func TestWatched(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
-			_ = tail.Serve(ctx, 0, nil, s.send)
+			_ = tail.Serve(ctx, start, nil, s.send)
 			close(done)
 		}()
 		wait(1500 * time.Millisecond)
@@ -841,10 +853,10 @@ func (m *moving) Settled(context.Context) (int64, error) {
 	return m.settled, nil
 }
 
-func (m *moving) Watch() (uint64, <-chan struct{}) {
+func (m *moving) Watch() (string, <-chan struct{}) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return 0, m.changed
+	return start.Mark, m.changed
 }
 
 func (m *moving) move(ms int64) {
@@ -917,7 +929,7 @@ func TestSourceAwayFromTheStart(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
-			_ = tail.Serve(ctx, 0, joined, s.send)
+			_ = tail.Serve(ctx, start, joined, s.send)
 			close(done)
 		}()
 		for range 10 {
@@ -1022,7 +1034,7 @@ func TestFollowAfterTheEnd(t *testing.T) {
 		}
 		s := &stream{}
 		ctx, cancel := context.WithCancel(t.Context())
-		go func() { _ = running.Serve(ctx, 0, nil, s.send) }()
+		go func() { _ = running.Serve(ctx, start, nil, s.send) }()
 		wait(5 * time.Second)
 		if n := s.count(); n < 5 {
 			t.Errorf("%d packets came of the running tail", n)
@@ -1048,7 +1060,7 @@ func TestMetrics(t *testing.T) {
 			tail, release := pool.Follow(q, signalFields)
 			go func() {
 				defer release()
-				_ = tail.Serve(ctx, 0, nil, new(stream).send)
+				_ = tail.Serve(ctx, start, nil, new(stream).send)
 			}()
 		}
 		wait(3 * time.Second) // the repeats are over

@@ -284,7 +284,7 @@ func wait(ctx context.Context, d time.Duration) {
 func connected(ctx context.Context, p *process) error {
 	for deadline := time.Now().Add(begins); ; wait(ctx, 100*time.Millisecond) {
 		status, answer, err := p.resource(ctx, "GET", "status", nil, nil)
-		if err == nil && status == 200 && strings.Count(answer, `"connected":true`) == inputs {
+		if err == nil && status == 200 && strings.Count(answer, `"state":"waiting"`)+strings.Count(answer, `"state":"recording"`) == inputs {
 			return nil
 		}
 		if ctx.Err() != nil || time.Now().After(deadline) {

@@ -180,7 +180,9 @@ describe('the recorder', () => {
 describe('the status', () => {
   const HOST: InputStatus = {
     name: 'host',
-    connected: true,
+    state: 'recording',
+    since: 0,
+    stored: 0,
     samples: 123_456,
     late: 0,
     repeated: 0,
@@ -217,7 +219,7 @@ describe('the status', () => {
     );
     expect(screen.getByText('1,234')).toBeInTheDocument();
     expect(screen.getByText('3.0 MiB')).toBeInTheDocument();
-    expect(row('host').getByText('Connected')).toBeInTheDocument();
+    expect(row('host').getByText('Recording')).toBeInTheDocument();
     expect(row('host').getByText('79.3')).toBeInTheDocument();
     expect(row('host').getByText('123,456')).toBeInTheDocument();
     expect(row('plant').getByText('21')).toBeInTheDocument();
@@ -243,16 +245,22 @@ describe('the status', () => {
 
   it('names trouble, and an input that is connecting', async () => {
     const trouble = 'connection refused';
-    const inputs = [
-      { ...HOST, connected: false },
-      { ...PLANT, connected: false, trouble, nextTry: Date.now() + 4000 },
+    const inputs: InputStatus[] = [
+      { ...HOST, state: 'connecting' },
+      { ...PLANT, state: 'down', since: Date.now(), trouble, nextTry: Date.now() + 4000 },
+      { ...PLANT, name: 'quiet', state: 'waiting', silent: ['a/#', 'b/+'] },
+      { ...PLANT, name: 'texts', state: 'unstored', since: Date.now() },
     ];
     fetch.mockImplementation(() => of({ data: { ...STATUS, inputs } }));
     await open();
     await tick(0);
     expect(row('host').getByText('Connecting')).toBeInTheDocument();
-    expect(row('plant').getByText('Trouble')).toBeInTheDocument();
-    expect(screen.getByText('plant: connection refused (tries again in 4 s)')).toBeInTheDocument();
+    expect(row('plant').getByText('No connection')).toBeInTheDocument();
+    expect(screen.getByText(/plant: connection refused, since .* \(tries again in 4 s\)/)).toBeInTheDocument();
+    expect(row('quiet').getByText('Connected, no messages yet')).toBeInTheDocument();
+    expect(screen.getByText('quiet: nothing has come from a/#, b/+ yet')).toBeInTheDocument();
+    expect(row('texts').getByText('Receives, records nothing')).toBeInTheDocument();
+    expect(screen.getByText(/texts: no message has become a sample, since/)).toBeInTheDocument();
   });
 
   it('stays, with the message, while it cannot be read', async () => {

@@ -155,7 +155,7 @@ func (r *Recording) Wait(t testing.TB, n int) {
 func (r *Recording) Connected(t testing.TB, name string) {
 	t.Helper()
 	Eventually(t, func() error {
-		if in := r.Input(name); !in.Connected {
+		if in := r.Input(name); !in.State.Connected() || in.Trouble != "" {
 			return fmt.Errorf("the input is not connected: %+v", in)
 		}
 		return nil

@@ -55,12 +55,13 @@ type run struct {
 	unwanted chan string
 
 	// of the goroutine that handles messages
-	seed   maphash.Seed
-	seen   map[uint16]*delivery // what was received last under a packet ID
-	pruned time.Time            // when seen was last looked through
-	copies map[string]copied    // what was received last of a topic
-	fresh  atomic.Bool          // the broker has begun a new session
-	lost   atomic.Int64         // when the connection before this one was, Unix ns
+	seed    maphash.Seed
+	seen    map[uint16]*delivery // what was received last under a packet ID
+	pruned  time.Time            // when seen was last looked through
+	copies  map[string]copied    // what was received last of a topic
+	silence *endpoint.Silence
+	fresh   atomic.Bool  // the broker has begun a new session
+	lost    atomic.Int64 // when the connection before this one was, Unix ns
 }
 
 // Run implements recorder.Input.
@@ -71,6 +72,7 @@ func (in *Input) Run(ctx context.Context, sink *recorder.Sink) {
 		session: newSession(), decoded: make(chan struct{}),
 		queue: endpoint.NewQueue[received](waiting, waitingBytes), ended: ctx, unwanted: make(chan string, 1),
 		seed: maphash.MakeSeed(), seen: make(map[uint16]*delivery), copies: make(map[string]copied),
+		silence: endpoint.NewSilence(sink, in.filters),
 	}
 	if r.clientID == "" {
 		r.clientID = sink.Identity()
@@ -135,7 +137,10 @@ func (in *Input) Leave(ctx context.Context, identity string) error {
 	return nil
 }
 
-func (r *run) trouble(text string) { r.Retry(text, time.Time{}) }
+func (r *run) trouble(text string) {
+	r.sink.Trouble(text)
+	r.ready()
+}
 
 // Retry implements endpoint.Sink.
 func (r *run) Retry(text string, next time.Time) {
@@ -242,6 +247,7 @@ func (r *run) handle(m received) {
 	for _, f := range r.in.filters {
 		if matches(f, m.topic) {
 			matching++
+			r.silence.Heard(f)
 		}
 	}
 	if matching == 0 {

@@ -31,6 +31,7 @@ type run struct {
 	sink    *recorder.Sink
 	decoder *message.Decoder
 	group   *panics.Group
+	silence *endpoint.Silence
 	conns   conns
 	// again is sent to when there is a new connection, or none any more.
 	again chan struct{}
@@ -47,7 +48,7 @@ type run struct {
 // Run implements recorder.Input.
 func (in *Input) Run(ctx context.Context, sink *recorder.Sink) {
 	group, ctx := panics.NewGroup(ctx)
-	r := &run{in: in, sink: sink, decoder: message.New(in.rules, ".", sink), group: group, again: make(chan struct{}, 1)}
+	r := &run{in: in, sink: sink, decoder: message.New(in.rules, ".", sink), group: group, again: make(chan struct{}, 1), silence: endpoint.NewSilence(sink, in.subjects)}
 	decoded := make(chan struct{})
 	group.Go(func() {
 		defer close(decoded)
@@ -102,8 +103,11 @@ func (r *run) connect(ctx context.Context) (*nats.Conn, error) {
 		}),
 		nats.ClosedHandler(func(*nats.Conn) { wake(r.again) }),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
-			if refusesLogin(err) || errors.Is(err, nats.ErrPermissionViolation) {
+			switch {
+			case refusesLogin(err):
 				r.fail(err, true)
+			case errors.Is(err, nats.ErrPermissionViolation):
+				r.limited(err)
 			}
 		}),
 	}, r.in.login...)
@@ -143,13 +147,22 @@ func wake(c chan struct{}) {
 	}
 }
 
-// fail reports what is wrong.
+// fail reports why nothing can come.
 func (r *run) fail(err error, connected bool) {
 	text, cause := r.why(err, connected)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.said, r.cause = text, cause
 	r.sink.Retry(text, r.next)
+}
+
+// limited reports what is not allowed. The rest may come.
+func (r *run) limited(err error) {
+	text, cause := r.why(err, true)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.said, r.cause = text, cause
+	r.sink.Trouble(text)
 }
 
 // fine reports that all is well.
@@ -268,6 +281,7 @@ func (r *run) subjects(ctx context.Context, nc *nats.Conn) {
 	for i, subject := range r.in.subjects {
 		sub, err := nc.Subscribe(subject, func(m *nats.Msg) {
 			r.group.Do(func() {
+				r.silence.Heard(subject)
 				for _, other := range r.in.subjects[:i] {
 					if covers(other, m.Subject) {
 						return // it comes there too

@@ -177,6 +177,11 @@ func (c *consumer) received(m jetstream.Msg) {
 	if err != nil {
 		return // not one of the stream's
 	}
+	for _, subject := range c.in.subjects {
+		if covers(subject, m.Subject()) {
+			c.silence.Heard(subject)
+		}
+	}
 	c.decoder.Add(m.Subject(), m.Data(), info.Timestamp, true, func() {
 		select {
 		case c.acks <- m:

@@ -52,7 +52,7 @@ func open(t testing.TB, c Config) (*recorder.Recorder, *recorder.Store) {
 	}
 	for {
 		_, moved := s.Watch()
-		if s.Status().Inputs[0].Connected {
+		if s.Status().Inputs[0].State.Connected() {
 			return r, s
 		}
 		<-moved
@@ -139,7 +139,7 @@ func TestTelegraf(t *testing.T) {
 		t.Errorf("%v\nwant %v", got, want)
 	}
 	in := status(t, store)
-	if !in.Connected || in.Samples != 3 || in.Messages != 1 || in.Skipped[notANumber].Count != 1 || in.Skipped[notANumber].Example != " 1:02" ||
+	if !in.State.Connected() || in.Samples != 3 || in.Messages != 1 || in.Skipped[notANumber].Count != 1 || in.Skipped[notANumber].Example != " 1:02" ||
 		in.Last == nil || len(in.Last.Samples) != 3 || !strings.HasPrefix(in.Last.Payload, "cpu,cpu=cpu-total") {
 		t.Errorf("%+v", in)
 	}

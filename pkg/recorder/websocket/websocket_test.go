@@ -221,7 +221,7 @@ func TestMessages(t *testing.T) {
 		}
 		// The connection goes on after what is too large.
 		in := r.Input("plant")
-		if in.Skipped[tooLarge].Count != 1 || in.Skipped["not a number"].Count != 1 || in.Messages != 5 || !in.Connected {
+		if in.Skipped[tooLarge].Count != 1 || in.Skipped["not a number"].Count != 1 || in.Messages != 5 || !in.State.Connected() {
 			return fmt.Errorf("%+v", in)
 		}
 		return nil

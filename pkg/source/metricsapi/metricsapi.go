@@ -208,10 +208,11 @@ func (q query) params() url.Values {
 }
 
 // Bind implements source.Query.
-func (q query) Bind(step, _ int64) (source.Bound, error) { return bound{q, step}, nil }
+func (q query) Bind(step, _ int64) (source.Bound, error) { return bound{query: q, step: step}, nil }
 
 // bound is a query at one step.
 type bound struct {
+	source.Unwatched
 	query
 	step int64 // ms
 }
@@ -227,8 +228,6 @@ func (b bound) Traits() source.Traits {
 const lookback = 5 * 60 * 1000
 
 // Watch has no signal: a service says nothing by itself.
-func (bound) Watch() (uint64, <-chan struct{}) { return 0, nil }
-
 // maxAge is the longest that an answer of /latest is used again, and maxAgeError
 // that a failure is.
 const (

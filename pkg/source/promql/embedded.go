@@ -53,7 +53,7 @@ func (e Embedded) Check(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	wait(ctx, connectWait, s, func(in recorder.InputStatus) bool { return in.Connected || in.Trouble != "" })
+	wait(ctx, connectWait, s, func(in recorder.InputStatus) bool { return in.State != recorder.StateConnecting || in.Trouble != "" })
 	wait(ctx, receiveWait, s, func(in recorder.InputStatus) bool { return in.Samples > 0 || in.Trouble != "" })
 	st := s.Status()
 	lines := []string{fmt.Sprintf("The recorder has %d series in %d MB.", st.Series, (st.Bytes+1<<20-1)>>20)}
@@ -67,14 +67,23 @@ func (e Embedded) Check(ctx context.Context) (string, error) {
 	}
 	for _, in := range st.Inputs {
 		line := fmt.Sprintf("Input %s: %.0f samples/s.", in.Name, in.Rate)
-		switch {
-		case in.Trouble != "":
+		switch in.State {
+		case recorder.StateConnecting:
+			line = fmt.Sprintf("Input %s is still connecting.", in.Name)
+		case recorder.StateDown:
+			line = fmt.Sprintf("Input %s has no connection since %s.", in.Name, clock(in.Since))
+			broken = true
+		case recorder.StateWaiting:
+			line = fmt.Sprintf("Input %s is connected, no messages yet.", in.Name)
+		case recorder.StateUnstored:
+			line = fmt.Sprintf("Input %s receives messages and records nothing since %s. %s", in.Name, clock(in.Since), in.LastError)
+			broken = true
+		}
+		if in.Trouble != "" {
 			line += " " + in.Trouble
 			broken = broken || in.Rate == 0
-		case !in.Connected:
-			line = fmt.Sprintf("Input %s is still connecting.", in.Name)
-		case in.Samples == 0 && in.Messages == 0:
-			line = fmt.Sprintf("Input %s is connected and has received nothing yet.", in.Name)
+		} else if len(in.Silent) > 0 && in.State != recorder.StateConnecting {
+			line += fmt.Sprintf(" Nothing has come from %s.", strings.Join(in.Silent[:min(len(in.Silent), 5)], ", "))
 		}
 		if in.Last != nil {
 			became := "nothing that can be recorded"
@@ -94,6 +103,9 @@ func (e Embedded) Check(ctx context.Context) (string, error) {
 	}
 	return strings.Join(lines, "\n"), nil
 }
+
+// clock is a time (Unix ms) for people.
+func clock(at int64) string { return time.UnixMilli(at).UTC().Format("15:04 MST") }
 
 // wait waits at most limit for all inputs to be as told.
 func wait(ctx context.Context, limit time.Duration, s *recorder.Store, is func(recorder.InputStatus) bool) {
@@ -126,14 +138,67 @@ func (e Embedded) Settled(ctx context.Context) (int64, error) {
 
 // Watch implements Engine. A store that is not open has nothing to watch, and is
 // not waited for.
-func (e Embedded) Watch() (uint64, <-chan struct{}) {
+func (e Embedded) Watch(reads []source.Read) (string, <-chan struct{}) {
+	s := e.opened()
+	if s == nil {
+		return "", nil
+	}
+	return s.Watch(metricsOf(reads)...)
+}
+
+// opened returns the store if it is open.
+func (e Embedded) opened() *recorder.Store {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	s, err := e.Store(ctx)
 	if err != nil {
-		return 0, nil
+		return nil
 	}
-	return s.Watch()
+	return s
+}
+
+func metricsOf(reads []source.Read) []string {
+	metrics := make([]string, len(reads))
+	for i, r := range reads {
+		metrics[i] = r.Metric
+	}
+	return metrics
+}
+
+// Since implements Engine.
+func (e Embedded) Since(reads []source.Read, mark string, after int64) error {
+	s := e.opened()
+	if s == nil || len(reads) == 0 {
+		return nil
+	}
+	for _, r := range reads {
+		c, ok, err := s.Since(mark, r.Metric)
+		if err != nil || ok && reaches(c, r, after) {
+			return source.ErrLate
+		}
+	}
+	if turned, _ := s.TurnedSince(mark, metricsOf(reads)...); turned {
+		return source.ErrHealth
+	}
+	return nil
+}
+
+// reaches reports whether a change of what is read may have changed a settled row
+// after a time.
+func reaches(c recorder.Change, r source.Read, after int64) bool {
+	if r.Fixed {
+		return c.Newest > r.After && c.Oldest <= r.Through
+	}
+	return c.Newest-r.After > after && c.Oldest-r.Through <= c.Settled
+}
+
+// Notices implements Engine: which inputs that the rows may come from are down.
+func (e Embedded) Notices(reads []source.Read) []string {
+	s := e.opened()
+	if s == nil {
+		return nil
+	}
+	return s.Notices(metricsOf(reads)...)
 }
 
 // Range implements Engine. What it gives for a time does not depend on first and

@@ -27,8 +27,13 @@ import (
 type Engine interface {
 	// Settled returns the time up to which samples are final.
 	Settled(ctx context.Context) (int64, error)
-	// Watch is as source.Bound says.
-	Watch() (late uint64, changed <-chan struct{})
+	// Watch and Since are as source.Bound says, for rows that are made of the given
+	// samples.
+	Watch(reads []source.Read) (mark string, changed <-chan struct{})
+	Since(reads []source.Read, mark string, after int64) error
+	// Notices are what people should know now of rows that are made of the given
+	// samples, a sentence each.
+	Notices(reads []source.Read) []string
 	// Range evaluates expr at first, first + step and so on until last. Series
 	// without any value are left out, the others come in any order.
 	Range(ctx context.Context, expr string, lookback time.Duration, first, last, step int64) (Answer, error)

@@ -123,7 +123,11 @@ func (b bound) Query() source.Query { return b.query }
 
 func (b bound) Traits() source.Traits { return b.traits }
 
-func (b bound) Watch() (uint64, <-chan struct{}) { return b.source.Engine.Watch() }
+func (b bound) Watch() (string, <-chan struct{}) { return b.source.Engine.Watch(b.traits.Reads) }
+
+func (b bound) Since(mark string, after int64) error {
+	return b.source.Engine.Since(b.traits.Reads, mark, after)
+}
 
 // Settled is the engine's, less what a negative offset looks ahead.
 func (b bound) Settled(ctx context.Context) (int64, error) {
@@ -173,6 +177,9 @@ func (b bound) Rows(ctx context.Context, after, through int64) (grid.Rows, error
 	}
 	slices.SortFunc(answer.Series, func(a, b Series) int { return labels.Compare(a.Labels, b.Labels) })
 	rows.Notices = answer.Notices
+	for _, text := range b.source.Engine.Notices(b.traits.Reads) {
+		rows.Notices = append(rows.Notices, data.Notice{Severity: data.NoticeSeverityWarning, Text: text})
+	}
 	for _, s := range answer.Series {
 		rows.Series = append(rows.Series, grid.Series{
 			Name: s.Labels.String(), Labels: data.Labels(s.Labels.Map()), Display: b.display(s.Labels), Unit: b.unit,

@@ -22,6 +22,7 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/internal/remote"
 	"github.com/continuum-live/continuum-datasource/pkg/limits"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
 // RemoteConfig says where a server with Prometheus' HTTP API is and how it is
@@ -104,7 +105,13 @@ func NewRemote(c RemoteConfig) (*Remote, error) {
 func (*Remote) Exact() bool { return false }
 
 // Watch implements Engine. A server says nothing by itself.
-func (*Remote) Watch() (uint64, <-chan struct{}) { return 0, nil }
+func (*Remote) Watch([]source.Read) (string, <-chan struct{}) { return "", nil }
+
+// Since implements Engine.
+func (*Remote) Since([]source.Read, string, int64) error { return nil }
+
+// Notices implements Engine.
+func (*Remote) Notices([]source.Read) []string { return nil }
 
 // Settled implements Engine: the server's own now, less the delay.
 func (r *Remote) Settled(ctx context.Context) (int64, error) {

@@ -150,11 +150,12 @@ func (q query) MinStep() int64 { return q.TickInterval }
 
 // Bind implements source.Query.
 func (q query) Bind(step, _ int64) (source.Bound, error) {
-	return bound{q, step, new(atomic.Int64)}, nil
+	return bound{query: q, step: step, told: new(atomic.Int64)}, nil
 }
 
 // bound is a query at one step.
 type bound struct {
+	source.Unwatched
 	query
 	step int64         // ms
 	told *atomic.Int64 // the settled time that was told last
@@ -163,9 +164,6 @@ type bound struct {
 func (b bound) Query() source.Query { return b.query }
 
 func (b bound) Traits() source.Traits { return source.Traits{Step: b.step} }
-
-// Watch has no signal: the settled time moves with the clock, and nothing is late.
-func (bound) Watch() (uint64, <-chan struct{}) { return 0, nil }
 
 // Settled is now: the signal at any past time is known.
 func (b bound) Settled(context.Context) (int64, error) { return b.settled(), nil }

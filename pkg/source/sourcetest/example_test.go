@@ -55,9 +55,12 @@ func (q TideQuery) String() string { return fmt.Sprintf("tide of %g m", q.Metres
 func (TideQuery) MinStep() int64 { return 1000 }
 
 // Bind implements source.Query.
-func (q TideQuery) Bind(step, _ int64) (source.Bound, error) { return boundTide{q, step}, nil }
+func (q TideQuery) Bind(step, _ int64) (source.Bound, error) {
+	return boundTide{TideQuery: q, step: step}, nil
+}
 
 type boundTide struct {
+	source.Unwatched // it gives no sign of changes
 	TideQuery
 	step int64
 }
@@ -68,9 +71,6 @@ func (b boundTide) Query() source.Query { return b.TideQuery }
 // Traits implements source.Bound. Nothing that comes later can change a row, and
 // rows do not depend on the window.
 func (b boundTide) Traits() source.Traits { return source.Traits{Step: b.step} }
-
-// Watch implements source.Bound.
-func (boundTide) Watch() (uint64, <-chan struct{}) { return 0, nil }
 
 // Settled implements source.Bound. The tide is known up to now.
 func (boundTide) Settled(context.Context) (int64, error) { return time.Now().UnixMilli(), nil }

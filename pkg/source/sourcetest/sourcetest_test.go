@@ -82,10 +82,11 @@ func (q goodQuery) String() string {
 func (goodQuery) MinStep() int64 { return testStep }
 
 func (q goodQuery) Bind(step, window int64) (source.Bound, error) {
-	return goodBound{q, step, window}, nil
+	return goodBound{goodQuery: q, step: step, length: window}, nil
 }
 
 type goodBound struct {
+	source.Unwatched
 	goodQuery
 	step, length int64
 }
@@ -98,8 +99,6 @@ func (b goodBound) Traits() source.Traits {
 	}
 	return source.Traits{Step: b.step}
 }
-
-func (goodBound) Watch() (uint64, <-chan struct{}) { return 0, nil }
 
 func (b goodBound) Settled(context.Context) (int64, error) {
 	if b.good.settled != nil {

@@ -30,15 +30,9 @@ export function RecorderStatus({ status, at = 0, error }: Polled) {
             headerTooltips={TOOLTIPS}
             renderExpandedRow={(input) => <Details input={input} />}
           />
-          {status.inputs?.map(
-            ({ name, trouble, nextTry = 0 }) =>
-              trouble && (
-                <Text key={name} element="p" color="error">
-                  {name}: {trouble}
-                  {nextTry > at && ` (tries again in ${Math.ceil((nextTry - at) / 1000)} s)`}
-                </Text>
-              ),
-          )}
+          {status.inputs?.map((input) => (
+            <Remark key={input.name} input={input} at={at} />
+          ))}
         </Stack>
       )}
       {!status && !error && <Text color="secondary">Asking the recorder …</Text>}
@@ -57,7 +51,7 @@ const TOOLTIPS = {
 
 const COLUMNS: Array<Column<InputStatus>> = [
   { id: 'name', header: 'Input', disableGrow: true },
-  { id: 'connected', header: 'State', cell: ({ row }) => <StateBadge input={row.original} /> },
+  { id: 'state', header: 'State', cell: ({ row }) => <StateBadge input={row.original} /> },
   { id: 'rate', header: 'Samples/s', cell: ({ row }) => <Count>{count(row.original.rate, 1)}</Count> },
   { id: 'samples', header: 'Samples', cell: ({ row }) => <Count>{count(row.original.samples)}</Count> },
   { id: 'messages', header: 'Messages', cell: ({ row }) => <Count>{count(row.original.messages ?? 0)}</Count> },
@@ -72,16 +66,46 @@ const Count = ({ children }: { children: string }) => <Text tabular>{children}</
 const refusedBy = ({ refused }: InputStatus) => refused.future + refused.tooOld + refused.duplicate;
 const skippedBy = ({ skipped = {} }: InputStatus) => Object.values(skipped).reduce((sum, { count }) => sum + count, 0);
 
-/** Whether an input is connected, in a word. */
-export function StateBadge({ input: { connected, trouble } }: { input: InputStatus }) {
-  if (trouble) {
-    return <Badge color="red" icon="exclamation-triangle" text="Trouble" />;
+/** How an input is, in a word. */
+export function StateBadge({ input: { state, trouble } }: { input: InputStatus }) {
+  switch (state) {
+    case 'connecting':
+      return <Badge color="orange" icon="sync" text="Connecting" />;
+    case 'down':
+      return <Badge color="red" icon="exclamation-triangle" text="No connection" />;
+    case 'unstored':
+      return <Badge color="red" icon="exclamation-triangle" text="Receives, records nothing" />;
+    case 'waiting':
+      return trouble ? TROUBLE : <Badge color="blue" icon="hourglass" text="Connected, no messages yet" />;
+    case 'recording':
+      return trouble ? TROUBLE : <Badge color="green" icon="check" text="Recording" />;
   }
-  return connected ? (
-    <Badge color="green" icon="check" text="Connected" />
-  ) : (
-    <Badge color="orange" icon="sync" text="Connecting" />
-  );
+}
+
+const TROUBLE = <Badge color="orange" icon="exclamation-triangle" text="Trouble" />;
+
+/** What is to be known of an input beside its state. */
+function Remark({ input: { name, state, since, trouble, nextTry = 0, silent = [], lastError }, at }: RemarkProps) {
+  const why = trouble ?? (state === 'unstored' ? (lastError ?? 'no message has become a sample') : undefined);
+  if (why) {
+    return (
+      <Text element="p" color="error">
+        {name}: {why}
+        {(state === 'down' || state === 'unstored') && `, since ${dateTimeFormat(since)}`}
+        {nextTry > at && ` (tries again in ${Math.ceil((nextTry - at) / 1000)} s)`}
+      </Text>
+    );
+  }
+  return state !== 'connecting' && silent.length > 0 ? (
+    <Text element="p" color="secondary">
+      {name}: nothing has come from {silent.join(', ')} yet
+    </Text>
+  ) : null;
+}
+
+interface RemarkProps {
+  input: InputStatus;
+  at: number;
 }
 
 function Facts({ status: { series, bytes, diskFree, oldest, settled, stops }, at }: { status: Status; at: number }) {

@@ -23,11 +23,17 @@ export interface Status {
 
 export interface InputStatus {
   name: string;
-  connected: boolean;
+  state: 'connecting' | 'down' | 'waiting' | 'unstored' | 'recording';
+  /** Since when it is in that state. */
+  since: number;
+  /** Topics or subjects that nothing has come from yet. */
+  silent?: string[];
   samples: number;
   late: number;
   repeated: number;
   refused: { future: number; tooOld: number; duplicate: number };
+  /** When a sample was stored last, 0 for never. */
+  stored: number;
   /** Samples per second, over the last ten seconds. */
   rate: number;
   trouble?: string;

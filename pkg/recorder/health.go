@@ -1,0 +1,211 @@
+package recorder
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
+)
+
+// Messages that become no samples are no trouble by themselves: somebody may send
+// texts beside numbers. An input stores nothing if this is so of all messages for
+// as long as this, and of as many. If it has never stored any, the first is enough.
+const (
+	unstoredFor      = time.Minute
+	unstoredFirstFor = 2 * time.Second
+	unstoredLeast    = 10
+)
+
+// health is how an input is. Its sink's lock guards it.
+type health struct {
+	begun bool // the input has said how it is, or committed
+	cut   bool // it has no connection
+
+	failing  bool // samples cannot be committed
+	ever     bool // some were
+	stored   bool // some were since the last report of messages
+	unstored struct {
+		messages uint64 // since then
+		since    time.Time
+	}
+
+	state State
+	since time.Time // of the state
+	down  bool      // it is known to others that the state is not up
+}
+
+// committed notes what came of n samples.
+func (h *health) committed(n int, out outcome, err error) {
+	h.failing = err != nil && n > 0 || h.failing && n == 0
+	if out.stored+out.repeated > 0 {
+		h.ever, h.stored = true, true
+		h.unstored.messages = 0
+	}
+}
+
+// received notes messages, whose samples have been committed.
+func (h *health) received(n uint64, now time.Time) {
+	if n == 0 {
+		return
+	}
+	if h.stored {
+		h.stored = false
+		return
+	}
+	if h.unstored.messages == 0 {
+		h.unstored.since = now
+	}
+	h.unstored.messages += n
+}
+
+func (h *health) now(now time.Time) State {
+	least, wait := uint64(unstoredLeast), unstoredFor
+	if !h.ever {
+		least, wait = 1, unstoredFirstFor
+	}
+	switch {
+	case !h.begun:
+		return StateConnecting
+	case h.cut:
+		return StateDown
+	case h.failing, h.unstored.messages >= least && now.Sub(h.unstored.since) >= wait:
+		return StateUnstored
+	case !h.ever && h.unstored.messages == 0:
+		return StateWaiting
+	}
+	return StateRecording
+}
+
+// turn brings the state up to date, and reports whether the input went down by that
+// or is back.
+func (h *health) turn(now time.Time) bool {
+	if state := h.now(now); state != h.state {
+		h.state, h.since = state, now
+	}
+	if h.down == !h.state.up() {
+		return false
+	}
+	h.down = !h.down
+	return true
+}
+
+// Notices returns what is to be said beside values of the metrics: which of the
+// inputs that may write to them do not. An empty metric stands for all.
+func (s *Store) Notices(metrics ...string) []string {
+	var all []string
+	for _, k := range s.inputs.running() {
+		if !k.isDown() || !s.horizon.concerns(k.name, metrics) {
+			continue
+		}
+		in := k.snapshot()
+		what := "nothing is stored"
+		if in.State == StateDown {
+			what = "no connection"
+		}
+		if !in.State.up() {
+			all = append(all, fmt.Sprintf("%s: %s since %s, last values shown", in.Name, what, time.UnixMilli(in.Since).UTC().Format("15:04 MST")))
+		}
+	}
+	return all
+}
+
+// healthInput stands for an input in what writes the metrics of how inputs are. No
+// real one can have this name.
+const healthInput = "_health"
+
+// healthMetrics are how an input is, under the label input.
+var healthMetrics = []struct {
+	name  string
+	meta  Metadata
+	value func(InputStatus) float64
+}{
+	{"continuum_input_up", Metadata{Type: model.MetricTypeGauge, Help: "Whether the input is connected and what comes is stored."},
+		func(in InputStatus) float64 {
+			if in.State == StateWaiting || in.State == StateRecording {
+				return 1
+			}
+			return 0
+		}},
+	{"continuum_input_messages_total", Metadata{Type: model.MetricTypeCounter, Help: "Messages that the input received."},
+		func(in InputStatus) float64 { return float64(in.Messages) }},
+	{"continuum_input_skipped_total", Metadata{Type: model.MetricTypeCounter, Help: "What could not be recorded of messages."},
+		func(in InputStatus) (n float64) {
+			for _, s := range in.Skipped {
+				n += float64(s.Count)
+			}
+			return n
+		}},
+	{"continuum_input_samples_total", Metadata{Type: model.MetricTypeCounter, Help: "Samples that were stored."},
+		func(in InputStatus) float64 { return float64(in.Samples) }},
+	{"continuum_input_late_samples_total", Metadata{Type: model.MetricTypeCounter, Help: "Samples that were stored after their time was settled."},
+		func(in InputStatus) float64 { return float64(in.Late) }},
+	{"continuum_input_repeated_samples_total", Metadata{Type: model.MetricTypeCounter, Help: "Samples that were stored already."},
+		func(in InputStatus) float64 { return float64(in.Repeated) }},
+	{"continuum_input_refused_samples_total", Metadata{Type: model.MetricTypeCounter, Help: "Samples that were refused: too old, from the future, or another value for a time that has one."},
+		func(in InputStatus) float64 {
+			return float64(in.Refused.Future + in.Refused.TooOld + in.Refused.Duplicate)
+		}},
+	{"continuum_input_stored_timestamp_seconds", Metadata{Type: model.MetricTypeGauge, Unit: "seconds", Help: "When a sample was stored last, 0 for never."},
+		func(in InputStatus) float64 { return float64(in.Stored) / 1000 }},
+}
+
+const (
+	// healthEvery is how far apart the samples of how inputs are come.
+	healthEvery = 5 * time.Second
+	// healthAhead is how far ahead of the clock they are stamped, so that they are not
+	// late although no settled time waits for them.
+	healthAhead = time.Second
+)
+
+// recordHealth records how the inputs are until the store ends.
+func (s *Store) recordHealth() {
+	meta := make(map[string]Metadata, len(healthMetrics))
+	for _, m := range healthMetrics {
+		meta[m.name] = m.meta
+	}
+	s.metadata.add(meta)
+	series := make(map[*Sink][]*Series)
+	for {
+		now := s.clock.Now()
+		at := now.Add(healthAhead).Truncate(healthEvery).Add(healthEvery)
+		select {
+		case <-s.ended:
+			return
+		case <-time.After(at.Add(-healthAhead).Sub(now)):
+		}
+		if err := panics.Catch("store", func() error { return s.sampleHealth(series, at) }); err != nil {
+			// Which the status of each input says, too.
+			s.logger.Debug("How the inputs are could not be recorded", append(panics.Attrs(err), "error", err)...)
+		}
+	}
+}
+
+// sampleHealth needs the series of the sinks that it was called for before.
+func (s *Store) sampleHealth(series map[*Sink][]*Series, at time.Time) error {
+	sinks := s.inputs.running()
+	maps.DeleteFunc(series, func(k *Sink, _ []*Series) bool { return !slices.Contains(sinks, k) })
+	var samples []Sample
+	for _, k := range sinks {
+		if series[k] == nil {
+			for _, m := range healthMetrics {
+				series[k] = append(series[k], &Series{Labels: labels.FromStrings(model.MetricNameLabel, m.name, "input", k.name)})
+			}
+		}
+		status := k.snapshot()
+		for i, m := range healthMetrics {
+			samples = append(samples, Sample{Series: series[k][i], T: at.UnixMilli(), V: m.value(status)})
+		}
+	}
+	if len(samples) == 0 {
+		return nil
+	}
+	_, err := s.ingester.commit(context.Background(), healthInput, samples, math.MinInt64, func(int, error) {})
+	return err
+}
