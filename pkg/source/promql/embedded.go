@@ -71,12 +71,12 @@ func (e Embedded) Check(ctx context.Context) (string, error) {
 		case recorder.StateConnecting:
 			line = fmt.Sprintf("Input %s is still connecting.", in.Name)
 		case recorder.StateDown:
-			line = fmt.Sprintf("Input %s has no connection since %s.", in.Name, clock(in.Since))
+			line = fmt.Sprintf("Input %s has no connection since %s.", in.Name, hour(in.Since))
 			broken = true
 		case recorder.StateWaiting:
 			line = fmt.Sprintf("Input %s is connected, no messages yet.", in.Name)
 		case recorder.StateUnstored:
-			line = fmt.Sprintf("Input %s receives messages and records nothing since %s. %s", in.Name, clock(in.Since), in.LastError)
+			line = fmt.Sprintf("Input %s receives messages and records nothing since %s. %s", in.Name, hour(in.Since), in.LastError)
 			broken = true
 		}
 		if in.Trouble != "" {
@@ -104,8 +104,8 @@ func (e Embedded) Check(ctx context.Context) (string, error) {
 	return strings.Join(lines, "\n"), nil
 }
 
-// clock is a time (Unix ms) for people.
-func clock(at int64) string { return time.UnixMilli(at).UTC().Format("15:04 MST") }
+// hour is a time (Unix ms) of the day for people.
+func hour(at int64) string { return time.UnixMilli(at).UTC().Format("15:04 MST") }
 
 // wait waits at most limit for all inputs to be as told.
 func wait(ctx context.Context, limit time.Duration, s *recorder.Store, is func(recorder.InputStatus) bool) {
