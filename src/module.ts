@@ -7,4 +7,5 @@ import type { Options, Query } from './types';
 
 export const plugin = new DataSourcePlugin<DataSource, Query, Options>(DataSource)
   .setConfigEditor(lazily(async () => (await import('./components/ConfigEditor')).ConfigEditor))
-  .setQueryEditor(QueryEditor);
+  .setQueryEditor(QueryEditor)
+  .setQueryEditorHelp(lazily(async () => (await import('./components/Help')).Help));

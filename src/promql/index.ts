@@ -33,6 +33,7 @@ export const promQL = {
     importQueries: (queries, origin) => Promise.resolve(fromPrometheus(queries, origin)),
   }),
   QueryEditor: lazily(async () => (await import('./PromQLEditor')).PromQLEditor),
+  Help: lazily(async () => (await import('./Help')).Help),
 } satisfies Partial<Source<PromQLQuery, object>>;
 
 const asTags = (texts: string[]) => texts.map((text): MetricFindValue => ({ text }));

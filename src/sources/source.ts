@@ -38,6 +38,8 @@ export interface Source<Q extends BaseQuery, O extends object> {
   timeout?: (options: Options & O) => number | undefined;
 
   QueryEditor: FunctionComponent<EditorProps<Q>>;
+  /** What the help beside the editor begins with. None where the editor says it all. */
+  Help?: FunctionComponent<HelpProps<Q>>;
   /** None where there is nothing to set. */
   Settings?: FunctionComponent<SettingsProps>;
 }
@@ -50,6 +52,19 @@ export type EditorProps<Q> = Pick<
   QueryEditorProps<DataSource, Query, Options>,
   'datasource' | 'onRunQuery' | 'app' | 'range' | 'data'
 > & { query: Q; onChange: (query: Q) => void };
+
+export interface HelpProps<Q> {
+  query: Q;
+  text: (query: Q) => string;
+  onClickExample: (query: Q) => void;
+}
+
+/** A query to begin with. */
+export interface Recipe<Q> {
+  title: string;
+  why: string;
+  query: Partial<Q>;
+}
 
 /** What a query is interpolated with. */
 export interface Values {
