@@ -4,6 +4,7 @@ go 1.26.5
 
 require (
 	github.com/alecthomas/units v0.0.0-20240927000941-0f3dac36c52b
+	github.com/armon/go-socks5 v0.0.0-20160902184237-e75332964ef5
 	github.com/cenkalti/backoff/v5 v5.0.3
 	github.com/coder/websocket v1.8.15
 	github.com/cortexproject/promqlsmith v0.0.0-20260205231645-0c8ef5fe46a5
