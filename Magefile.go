@@ -49,8 +49,23 @@ const (
 	golangci = "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0"
 )
 
-// platforms are those of the SDK's BuildAll, as they end an executable's name.
-var platforms = []string{"linux_amd64", "linux_arm", "linux_arm64", "darwin_amd64", "darwin_arm64", "windows_amd64.exe"}
+// platform is what an executable is for, as its name ends.
+type platform struct{ os, arch string }
+
+func (p platform) String() string {
+	if p.os == "windows" {
+		return p.os + "_" + p.arch + ".exe"
+	}
+	return p.os + "_" + p.arch
+}
+
+var (
+	// platforms are those of the SDK's BuildAll.
+	platforms = []platform{{"linux", "amd64"}, {"linux", "arm"}, {"linux", "arm64"}, {"darwin", "amd64"}, {"darwin", "arm64"}, {"windows", "amd64"}}
+	// tested are those that Test builds for: one of each system and one of 32 bits
+	// is enough to find what does not compile, in half the time.
+	tested = []platform{{"linux", "amd64"}, {"linux", "arm"}, {"darwin", "arm64"}, {"windows", "amd64"}}
+)
 
 // Every go command below, and those that tests start, gets the build tag that
 // plugins are built with. A stamp of the git state is left out: making it fails
@@ -63,7 +78,7 @@ func init() {
 }
 
 // Test runs every check: linters, Go tests with the race detector, front end
-// tests, the build for all platforms and the package made of it.
+// tests, builds for every system and the package made of them.
 func Test(ctx context.Context) error {
 	absent, err := missingServers()
 	if err != nil {
@@ -89,7 +104,7 @@ func Test(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := Package(ctx); err != nil {
+	if err := pack(ctx, tested); err != nil {
 		return err
 	}
 	fmt.Print(absent) // again, where it is seen
@@ -178,9 +193,6 @@ func buildTorture(ctx context.Context) (command []string, err error) {
 	return []string{program, plugin}, inTurn(ctx, "go build -o "+program+" ./pkg/torture", "go build -tags=arrow_json_stdlib,torture -o "+plugin+" ./pkg")
 }
 
-// BuildAll builds the back end for every platform.
-func BuildAll() { build.BuildAll() }
-
 // NodeModules installs the front end's dependencies, if package-lock.json is
 // newer than what is installed.
 func NodeModules(ctx context.Context) error {
@@ -199,14 +211,27 @@ func FrontEnd(ctx context.Context) error {
 	return inTurn(ctx, "npm run build")
 }
 
-// Package builds everything afresh and writes the zip that Grafana installs.
-func Package(ctx context.Context) error {
+// Package builds everything afresh, for every platform, and writes the zip that
+// Grafana installs.
+func Package(ctx context.Context) error { return pack(ctx, platforms) }
+
+func pack(ctx context.Context, platforms []platform) error {
 	// Nothing left over from earlier may be shipped.
 	if err := os.RemoveAll("dist"); err != nil {
 		return err
 	}
 	start := time.Now()
-	mg.CtxDeps(ctx, BuildAll, FrontEnd)
+	err := sideBySide(ctx, FrontEnd, func(context.Context) error {
+		for _, p := range platforms {
+			if err := (build.Build{}).Custom(p.os, p.arch); err != nil {
+				return fmt.Errorf("%s: %w", p, err)
+			}
+		}
+		return build.Build{}.GenerateManifestFile()
+	})
+	if err != nil {
+		return err
+	}
 	took := time.Since(start)
 
 	var manifest struct{ Version string }
@@ -220,7 +245,7 @@ func Package(ctx context.Context) error {
 	if err := writeZip(name); err != nil {
 		return err
 	}
-	if err := checkZip(name, manifest.Version); err != nil {
+	if err := checkZip(name, manifest.Version, platforms); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	content, err := os.ReadFile(name)
@@ -314,7 +339,7 @@ func writeZip(name string) (err error) {
 }
 
 // checkZip reads the zip as one who installs it, and says what it lacks.
-func checkZip(name, version string) error {
+func checkZip(name, version string, platforms []platform) error {
 	z, err := zip.OpenReader(name)
 	if err != nil {
 		return err
@@ -359,7 +384,7 @@ func checkZip(name, version string) error {
 		want = append(want, dashboard.Path)
 	}
 	for _, platform := range platforms {
-		binary := executable + "_" + platform
+		binary := executable + "_" + platform.String()
 		want = append(want, binary)
 		if mode, ok := modes[binary]; ok && mode.Perm() != 0o755 {
 			return fmt.Errorf("%s has the mode %v and cannot be started", binary, mode)
