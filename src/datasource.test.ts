@@ -11,7 +11,14 @@ import {
   StreamingDataFrame,
   TimeRange,
 } from '@grafana/data';
-import { config, DataSourceWithBackend, setTemplateSrv, TemplateSrv } from '@grafana/runtime';
+import {
+  config,
+  DataSourceSrv,
+  DataSourceWithBackend,
+  setDataSourceSrv,
+  setTemplateSrv,
+  TemplateSrv,
+} from '@grafana/runtime';
 import { firstValueFrom, NEVER, Observable, of, Subject } from 'rxjs';
 import { DataSource } from './datasource';
 import { Server } from './testing/live';
@@ -109,14 +116,12 @@ describe('whether a stream is asked for', () => {
   ])('when %s: %s', (_, wanted, change, prepare) => {
     prepare?.();
     const asked = request(change);
-    const answer = newDataSource().query(asked);
+    newDataSource().query(asked).subscribe();
     if (wanted) {
-      answer.subscribe();
       expect(sent()).toHaveLength(1);
       expect(sent()[0]!.targets[0]).toMatchObject({ live: true, nonce: 0 });
       return;
     }
-    expect(answer).toBe(NEVER);
     expect(sent()).toEqual([asked]); // untouched
   });
 });
@@ -252,6 +257,38 @@ describe('a live request', () => {
   });
 });
 
+describe('a query that another data source answers', () => {
+  const other = newDataSource();
+  const answered = async (uid: string) => {
+    jest.useRealTimers();
+    setTemplateSrv({ replace: (text = '') => text.replace('$ds', 'other') } as TemplateSrv);
+    const known: Record<string, unknown> = { other, loki: { name: 'Loki' } };
+    const get = (name: string) => (known[name] ? Promise.resolve(known[name]) : Promise.reject(new Error('?')));
+    setDataSourceSrv({ get } as unknown as DataSourceSrv);
+    inner.mockImplementation(({ targets }) => of({ data: [{ refId: targets[0]!.refId, fields: [], length: 0 }] }));
+    const targets = [{ refId: 'A' }, { refId: 'B', from: { uid } }];
+    const range = relative('now-5m', 'now-1m');
+    return firstValueFrom(newDataSource().query(request({ range, targets })));
+  };
+
+  it.each(['other', '$ds'])('is handed to it, under %s, and comes in its place', async (uid) => {
+    const { data, error } = await answered(uid);
+    expect(error).toBeUndefined();
+    expect((data as DataFrame[]).map(({ refId }) => refId)).toEqual(['A', 'B']);
+    expect(inner.mock.contexts.at(-1)).toBe(other);
+    expect(sent().map(({ targets }) => targets)).toEqual([[{ refId: 'A' }], [{ refId: 'B' }]]);
+  });
+
+  it.each([
+    ['gone', 'There is no data source “gone”'],
+    ['loki', '“Loki” is no Continuum data source'],
+  ])('is an error under %s', async (uid, message) => {
+    const { data, errors } = await answered(uid);
+    expect(errors).toMatchObject([{ refId: 'B', message: expect.stringContaining(message) as string }]);
+    expect((data as DataFrame[]).map(({ refId }) => refId)).toEqual(['A']);
+  });
+});
+
 describe('streamOptionsProvider', () => {
   const frame = {
     meta: { channel: 'ds/uid/stream/1000/60000/d/1', custom: { data: '{"query":1}', step: 1000, window: 60_000 } },
@@ -313,6 +350,12 @@ describe('a query', () => {
     expect(newDataSource().applyTemplateVariables({ refId: 'A', ...query }, {})).toMatchObject(wanted);
   });
 
+  it('of another source is an error, and no line that nobody asked for', () => {
+    const query = { refId: 'A', expr: 'up' };
+    expect(newDataSource().filterQuery(query)).toBe(true);
+    expect(() => newDataSource().applyTemplateVariables(query, {})).toThrow('made for another source');
+  });
+
   it('is not run while it is hidden', () => {
     expect(newDataSource().filterQuery({ refId: 'A', hide: true })).toBe(false);
     expect(newDataSource().filterQuery({ refId: 'A' })).toBe(true);
@@ -344,8 +387,10 @@ describe('a data source that is asked in PromQL', () => {
   it('replaces variables, several values as a regular expression, and leaves to the back end what is its own', () => {
     const values: Record<string, string | string[]> = { one: 'a"b', many: ['x.y', 'z'] };
     setTemplateSrv({
-      replace: (text: string, vars: ScopedVars, format: (value: string | string[]) => string) =>
-        text.replace(/\$(\w+)/g, (_, name: string) => format((vars[name]?.value ?? values[name]) as string)),
+      replace: (text: string, vars: ScopedVars, format: (value: unknown, variable: object) => string) =>
+        text.replace(/\$(\w+)/g, (_, name: string) =>
+          format(vars[name]?.value ?? values[name], { multi: Array.isArray(values[name]) }),
+        ),
     } as unknown as TemplateSrv);
     const query = { refId: 'A', expr: 'rate(up{a="$one",b=~"$many"}[$__rate_interval])' };
     expect(machine().applyTemplateVariables(query, {})).toMatchObject({

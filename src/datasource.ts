@@ -1,18 +1,19 @@
-import type {
-  AdHocVariableFilter,
-  DataQueryRequest,
-  DataQueryResponse,
-  DataSourceInstanceSettings,
-  ScopedVars,
+import {
+  type AdHocVariableFilter,
+  type DataQueryRequest,
+  type DataQueryResponse,
+  type DataSourceInstanceSettings,
+  LoadingState,
+  type ScopedVars,
 } from '@grafana/data';
-import { DataSourceWithBackend, getTemplateSrv, StreamOptionsProvider } from '@grafana/runtime';
+import { DataSourceWithBackend, getDataSourceSrv, getTemplateSrv, StreamOptionsProvider } from '@grafana/runtime';
 import { omit } from 'lodash';
-import { defer, from, Observable, switchMap } from 'rxjs';
+import { catchError, defer, from, Observable, of, switchMap } from 'rxjs';
 import { guard } from './guard';
 import { combined, isLive, openStream, untilRefused, wantsStream } from './live';
 import { nonces } from './nonces';
 import { LiveRange } from './range';
-import { AnySource, sourceOf } from './sources';
+import { AnySource, foreignTo, sourceOf } from './sources';
 import type { Ask, Options, Query } from './types';
 
 export class DataSource extends DataSourceWithBackend<Query, Options> {
@@ -37,8 +38,46 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
     // Only the guard may say what it says on the wire, whatever a dashboard has saved.
     const targets = request.targets.map((target) => omit(target, ['live', 'nonce', 'resync']) as Query);
     const cleaned = { ...request, targets };
+    if (targets.some(({ from: other }) => other?.uid)) {
+      return combined(targets.map((target) => this.answer(cleaned, target)));
+    }
     const loading = this.source.load?.(cleaned);
     return loading ? from(loading).pipe(switchMap(() => this.answers(cleaned))) : this.answers(cleaned);
+  }
+
+  /** The answer to one of several queries that different data sources have, each with its own guard. */
+  private answer(request: DataQueryRequest<Query>, target: Query): Observable<DataQueryResponse> {
+    const uid = target.from?.uid;
+    const alone = {
+      ...request,
+      requestId: request.requestId && `${request.requestId}-${target.refId}`,
+      targets: [omit(target, 'from') as Query],
+    };
+    if (!uid) {
+      return this.query(alone);
+    }
+    return from(this.other(uid, request.scopedVars)).pipe(
+      switchMap((other) => (other.filterQuery(alone.targets[0]!) ? other.query(alone) : of({ data: [] }))),
+      catchError((error: Error) => {
+        const { refId } = target;
+        return of({ state: LoadingState.Error, data: [], error: { refId, message: error.message } });
+      }),
+    );
+  }
+
+  /** The Continuum data source that a query is to be answered by. */
+  async other(uid: string, scopedVars?: ScopedVars): Promise<DataSource> {
+    const name = getTemplateSrv().replace(uid, scopedVars);
+    const found = await getDataSourceSrv()
+      .get(name)
+      .catch(() => undefined);
+    if (!found) {
+      throw new Error(`There is no data source “${name}”: choose another one under “From”.`);
+    }
+    if (!(found instanceof DataSource)) {
+      throw new Error(`“${found.name}” is no Continuum data source: choose one under “From”.`);
+    }
+    return found;
   }
 
   /**
@@ -47,7 +86,7 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
    */
   private answers(request: DataQueryRequest<Query>): Observable<DataQueryResponse> {
     if (!isLive(request)) {
-      return super.query(request);
+      return defer(() => super.query(request)); // whose interpolation may throw
     }
     const range = new LiveRange(request);
     const refIds = request.targets.map(({ refId }) => refId);
@@ -83,14 +122,24 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
   }
 
   override filterQuery(query: Query): boolean {
-    return !query.hide && this.source.isComplete(query);
+    if (query.hide || query.from?.uid) {
+      return !query.hide;
+    }
+    // A query of another source is run, so that its panel says what is wrong.
+    return foreignTo(this.source, query) !== undefined || this.source.isComplete(query);
   }
 
   override getQueryDisplayText(query: Query): string {
-    return this.source.text(query);
+    return (foreignTo(this.source, query) ?? this.source).text(query);
   }
 
   override applyTemplateVariables(query: Query, scopedVars: ScopedVars, filters: AdHocVariableFilter[] = []): Query {
+    const foreign = foreignTo(this.source, query);
+    if (foreign) {
+      throw refusal(
+        `${query.refId}: this query was made for another source (${foreign.label}). Open the panel's editor, which begins a new one for “${this.name}”.`,
+      );
+    }
     const text = (value: string) => getTemplateSrv().replace(value, scopedVars);
     const interpolated = this.source.interpolate(query, { text, scopedVars, filters });
     return { ...interpolated, ...(query.legend && { legend: text(query.legend) }) };
@@ -104,3 +153,6 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
     return JSON.stringify([this.uid, intervalMs, omit(target, ['refId', 'key', 'datasource']), repeated]);
   }
 }
+
+/** An error that asking again does not mend. */
+const refusal = (message: string) => Object.assign(new Error(message), { status: 400 });

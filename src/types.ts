@@ -7,6 +7,11 @@ import type { Source } from './sources/source';
 export interface BaseQuery extends DataQuery {
   withStreaming?: boolean;
   legend?: string;
+  /**
+   * Another Continuum data source that answers the query, by its uid or a variable for one. Grafana itself would have a
+   * panel with several data sources wait until each has answered for good, so that nothing could stream.
+   */
+  from?: { uid: string };
 }
 
 type AnySource = (typeof sources)[keyof typeof sources];

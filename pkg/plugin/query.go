@@ -36,6 +36,11 @@ type wire struct {
 	Live   bool   `json:"live"`
 	Nonce  int64  `json:"nonce"`
 	Resync string `json:"resync"`
+	// From is another data source that answers, which only panels can ask: the
+	// front end hands the query over to it, and leaves the name out.
+	From struct {
+		UID string `json:"uid"`
+	} `json:"from"`
 }
 
 // liveAnswer is what an answer with a channel tells the guard, in meta.custom.
@@ -174,6 +179,9 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 	if w.Nonce < 0 || w.Nonce > channel.MaxNonce {
 		return nil, invalid{fmt.Errorf("nonce %d is out of range: use 0 to %d", w.Nonce, channel.MaxNonce)}
 	}
+	if w.From.UID != "" {
+		return nil, invalid{fmt.Errorf("the query is to be answered by another data source (%s), which only panels can ask: ask that data source itself", w.From.UID)}
+	}
 	q, err := in.source.Query(dq.JSON)
 	if err != nil {
 		return nil, invalid{err}
@@ -290,12 +298,13 @@ func countResync(reason string) {
 var placeholder = regexp.MustCompile(`\{\{\s*([^{}\s]+)\s*\}\}`)
 
 // display returns a series' name in legends: the format with each {{label}}
-// replaced by the label's value, or the name that the source gave.
+// replaced by the label's value, or the name that the source gave. That name
+// also stands, once, where the series has not all of the labels.
 func display(ctx context.Context, s grid.Series, format string) (string, error) {
 	if format == "" {
 		return s.Display, nil
 	}
-	size := len(format)
+	size := len(format) + len(s.Display)
 	for _, m := range placeholder.FindAllStringSubmatch(format, -1) {
 		size += len(s.Labels[m[1]])
 	}
@@ -305,7 +314,13 @@ func display(ctx context.Context, s grid.Series, format string) (string, error) 
 	if err := limits.ChargeLabels(ctx, size); err != nil {
 		return "", err
 	}
+	named := false
 	return placeholder.ReplaceAllStringFunc(format, func(m string) string {
-		return s.Labels[placeholder.FindStringSubmatch(m)[1]]
+		value, ok := s.Labels[placeholder.FindStringSubmatch(m)[1]]
+		if !ok && !named {
+			named = true
+			return s.Display
+		}
+		return value
 	}), nil
 }

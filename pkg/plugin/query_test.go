@@ -516,7 +516,8 @@ func TestLegend(t *testing.T) {
 	for format, want := range map[string]string{
 		"":                      "sine",
 		"plain":                 "plain",
-		"{{shape}} of {{none}}": "sine of ",
+		"{{shape}} of {{none}}": "sine of sine",
+		"{{none}}{{gone}}":      "sine",
 		"{{ shape }}":           "sine",
 		"{{}} {shape}":          "{{}} {shape}",
 	} {
@@ -529,20 +530,29 @@ func TestLegend(t *testing.T) {
 	}
 }
 
+func TestQueriesOfOthersAreRefused(t *testing.T) {
+	in, pc := newInstance(t, `{}`)
+	answer := askOne(t, in, pc, queryFor("A", `{"from":{"uid":"other"}}`, time.Minute, time.Second))
+	if answer.Error == nil || !strings.Contains(answer.Error.Error(), "another data source (other)") {
+		t.Errorf("a query for another data source gives %v", answer.Error)
+	}
+}
+
 func TestSettings(t *testing.T) {
 	for raw, want := range map[string]string{
-		`{}`:                       "",
-		`{"source":"signal"}`:      "",
-		`{"minStep":10}`:           "",
-		`{"source":"other"}`:       `source "other" is not known`,
-		`{"minStep":9}`:            "minimum step 9 is out of range",
-		`{"minStep":"1s"}`:         "cannot be read",
-		`{"minStep":86400001}`:     "from 10 to 86400000",
-		`{"maxRows":1000001}`:      "rows per query 1000001",
-		`{"maxStreams":-1}`:        "streams per data source -1",
-		`{"maxStreamsPerUser":-1}`: "streams per user -1",
-		`{"maxRows":-1}`:           "rows per query -1",
-		`x`:                        "cannot be read",
+		`{}`:                                   "",
+		`{"source":"signal"}`:                  "",
+		`{"minStep":10}`:                       "",
+		`{"source":"other"}`:                   `source "other" is not known`,
+		`{"minStep":9}`:                        "minimum step 9 is out of range",
+		`{"minStep":"1s"}`:                     `min step: "1s" is not valid`,
+		`{"recorder":{"outOfOrder":"15 min"}}`: `recorder, out of order: "15 min" is not valid`,
+		`{"minStep":86400001}`:                 "from 10 to 86400000",
+		`{"maxRows":1000001}`:                  "rows per query 1000001",
+		`{"maxStreams":-1}`:                    "streams per data source -1",
+		`{"maxStreamsPerUser":-1}`:             "streams per user -1",
+		`{"maxRows":-1}`:                       "rows per query -1",
+		`x`:                                    "cannot be read",
 	} {
 		in, pc := newInstance(t, raw)
 		health, err := in.CheckHealth(t.Context(), &backend.CheckHealthRequest{PluginContext: pc})

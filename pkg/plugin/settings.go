@@ -2,7 +2,9 @@ package plugin
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/continuum-live/continuum-datasource/pkg/source/signal"
@@ -46,7 +48,7 @@ func parseSettings(raw json.RawMessage) (settings, error) {
 	var s settings
 	if len(raw) > 0 {
 		if err := json.Unmarshal(raw, &s); err != nil {
-			return s, fmt.Errorf("the data source settings cannot be read: %w", err)
+			return s, unreadable(raw, err)
 		}
 	}
 	setDefault(&s.Source, sourceRecorder)
@@ -69,6 +71,29 @@ func parseSettings(raw json.RawMessage) (settings, error) {
 		bounds{"rows per query", s.MaxRows, 1, 1_000_000, "rows"},
 	)
 }
+
+// unreadable says which setting is wrong. The settings page saves what was
+// typed even if it means nothing, so that nobody takes an older value for it.
+func unreadable(raw json.RawMessage, err error) error {
+	var wrong *json.UnmarshalTypeError
+	var value any
+	if !errors.As(err, &wrong) || wrong.Field == "" || json.Unmarshal(raw, &value) != nil {
+		return fmt.Errorf("the data source settings cannot be read: %w", err)
+	}
+	path := strings.Split(wrong.Field, ".")
+	for i, name := range path {
+		if fields, ok := value.(map[string]any); ok {
+			value = fields[name]
+		}
+		path[i] = strings.ToLower(capital.ReplaceAllString(name, " $0"))
+	}
+	if text, ok := value.(string); ok {
+		return fmt.Errorf("%s: %q is not valid: enter in the data source settings what the field asks for", strings.Join(path, ", "), text)
+	}
+	return fmt.Errorf("%s: a %s is not valid: enter in the data source settings what the field asks for", strings.Join(path, ", "), wrong.Value)
+}
+
+var capital = regexp.MustCompile(`[A-Z]+`)
 
 // bounds say between what a setting must lie.
 type bounds struct {

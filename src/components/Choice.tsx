@@ -63,6 +63,8 @@ export function Choice({ id, label, placeholder, width, options, custom, value, 
 }
 
 interface SeveralProps {
+  /** A name for screen readers. */
+  label: string;
   placeholder: string;
   width: [min: number, max: number];
   options: Find;
@@ -71,17 +73,24 @@ interface SeveralProps {
 }
 
 /** For several values, others than those of the list among them. */
-export function Several({ placeholder, width: [minWidth, maxWidth], options, values, onChange }: SeveralProps) {
+export function Several({ label, placeholder, width: [minWidth, maxWidth], options, values, onChange }: SeveralProps) {
+  const labelId = useId();
   return (
-    <MultiCombobox
-      placeholder={placeholder}
-      width="auto"
-      minWidth={minWidth}
-      maxWidth={maxWidth}
-      options={useStable(options)}
-      value={values}
-      onChange={(chosen) => onChange(chosen.map(({ value }) => value))}
-    />
+    <>
+      <span id={labelId} hidden>
+        {label}
+      </span>
+      <MultiCombobox
+        aria-labelledby={labelId}
+        placeholder={placeholder}
+        width="auto"
+        minWidth={minWidth}
+        maxWidth={maxWidth}
+        options={useStable(options)}
+        value={values}
+        onChange={(chosen) => onChange(chosen.map(({ value }) => value))}
+      />
+    </>
   );
 }
 

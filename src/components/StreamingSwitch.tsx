@@ -1,6 +1,10 @@
+import { CoreApp } from '@grafana/data';
 import { InlineField, InlineSwitch } from '@grafana/ui';
 import React from 'react';
 import type { BaseQuery } from '../types';
+
+/** Whether whoever asks draws the rows. Alert rules take no stream and have no legend. */
+export const isDrawn = (app?: CoreApp | string) => app !== CoreApp.UnifiedAlerting && app !== CoreApp.CloudAlerting;
 
 interface StreamingSwitchProps {
   id: string;

@@ -24,6 +24,8 @@ import {
 interface BuilderProps {
   /** One that the builder can show. */
   expr: string;
+  /** What a new query begins with. Nobody has asked for what it does with its metric. */
+  starter?: string;
   names: Names;
   onChange: (expr: string) => void;
 }
@@ -32,7 +34,7 @@ interface BuilderProps {
  * Shows what the expression says, and beside that only what is not complete yet: a filter without a value, or functions
  * of a metric that is still to be chosen.
  */
-export function Builder({ expr, names, onChange }: BuilderProps) {
+export function Builder({ expr, starter, names, onChange }: BuilderProps) {
   const parsed = useMemo(() => toVisual(expr) ?? EMPTY, [expr]);
   // Not kept in step with the expression by setting it: the expression can come back before what was set with it.
   const [draft, setDraft] = useState({ expr, visual: parsed });
@@ -61,7 +63,7 @@ export function Builder({ expr, names, onChange }: BuilderProps) {
           names={names}
           onChange={(next) => {
             setChosen(next);
-            change({ metric: next.name });
+            change(expr !== '' && expr === starter ? { ...EMPTY, metric: next.name } : { metric: next.name });
           }}
         />
         {isCounter && (
@@ -308,6 +310,7 @@ function OperationField({ operation, match, names, onChange, onRemove }: Operati
           />
           {operation.grouping && (
             <Several
+              label="Labels to group by"
               placeholder="Labels"
               width={[16, 50]}
               options={async (search) => found(search, await names.labels(match))}

@@ -43,6 +43,11 @@ export function CodeField({ expr, names, placeholder, onCommit }: CodeFieldProps
     editor.onDidContentSizeChange(fit);
     const commit = () => latest.current.onCommit(editor.getValue());
     editor.onKeyDown((event) => {
+      const suggests = editor.getDomNode()?.querySelector('.suggest-widget.visible');
+      if (event.keyCode === monaco.KeyCode.Tab && !suggests) {
+        // Leaves the field, as in any other: Monaco would insert a tab, and nobody could go on by keyboard.
+        event.stopPropagation();
+      }
       if (event.keyCode === monaco.KeyCode.Enter && (event.shiftKey || event.ctrlKey || event.metaKey)) {
         event.preventDefault();
         event.stopPropagation();

@@ -31,12 +31,14 @@ const ANSWERS: Record<string, unknown> = {
   'labels/mode/values': ['idle', 'user'],
 };
 
+const STARTER = 'sum by (mode) (rate(node_cpu_seconds_total{mode!="idle"}[5m]))';
+
 /** The editor as Grafana holds it: what it saves comes back as its query. */
 function open(query: Partial<PromQLQuery> = { expr: '' }, data?: Partial<PanelData>) {
   const onChange = jest.fn<undefined, [PromQLQuery]>();
   const onRunQuery = jest.fn();
   const getResource = jest.fn((...[path]: [path: string, params?: unknown]) => Promise.resolve(ANSWERS[path]));
-  const datasource = { sampleInterval: 1000, getResource };
+  const datasource = { sampleInterval: 1000, getDefaultQuery: () => ({ expr: STARTER }), getResource };
   let replace: (query: PromQLQuery) => void = () => undefined;
   function Holder() {
     const [saved, setSaved] = useState<PromQLQuery>({ refId: 'A', ...query });
@@ -105,6 +107,12 @@ describe('the builder', () => {
     await userEvent.click(screen.getByRole('button', { name: 'rate' }));
     expect(saved()).toMatchObject({ expr: 'rate(node_cpu_seconds_total[$__rate_interval])' });
     expect(screen.queryByRole('button', { name: 'rate' })).toBeNull();
+  });
+
+  it('begins anew when another metric is chosen in what a new query begins with', async () => {
+    const { saved } = open({ expr: STARTER });
+    await choose('Metric', /^node_load1/);
+    expect(saved()?.expr).toBe('node_load1');
   });
 
   it('searches for metrics', async () => {

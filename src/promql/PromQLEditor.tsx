@@ -9,7 +9,7 @@ import { CodeField } from './CodeField';
 import type { EditorMode, PromQLQuery } from './query';
 import { StepHint } from './StepHint';
 import { toVisual } from './visual';
-import { StreamingSwitch } from '../components/StreamingSwitch';
+import { isDrawn, StreamingSwitch } from '../components/StreamingSwitch';
 import type { EditorProps } from '../sources/source';
 
 const MODES: Array<{ value: EditorMode; label: string }> = [
@@ -18,9 +18,10 @@ const MODES: Array<{ value: EditorMode; label: string }> = [
 ];
 
 /** The expression alone is saved; the builder reads it, and is there for those that it can show. */
-export function PromQLEditor({ datasource, query, range, data, onChange, onRunQuery }: EditorProps<PromQLQuery>) {
+export function PromQLEditor({ datasource, query, app, range, data, onChange, onRunQuery }: EditorProps<PromQLQuery>) {
   const { expr = '', legend = '', withStreaming = true } = query;
   const styles = useStyles2(getStyles);
+  const starter = (datasource.getDefaultQuery() as Partial<PromQLQuery>).expr;
   const names = useMemo(() => new Names(datasource, range), [datasource, range]);
   const canBuild = useMemo(() => toVisual(expr) !== undefined, [expr]);
   const wanted = query.editorMode ?? (canBuild ? 'builder' : 'code');
@@ -54,7 +55,7 @@ export function PromQLEditor({ datasource, query, range, data, onChange, onRunQu
       )}
       {mode === 'builder' ? (
         <>
-          <Builder expr={expr} names={names} onChange={saveExpr} />
+          <Builder expr={expr} starter={starter} names={names} onChange={saveExpr} />
           {expr && <code className={styles.preview}>{expr}</code>}
         </>
       ) : (
@@ -66,18 +67,22 @@ export function PromQLEditor({ datasource, query, range, data, onChange, onRunQu
         />
       )}
       <div className={styles.bottom}>
-        <InlineField
-          label="Legend"
-          htmlFor={id('legend')}
-          tooltip="The name of the series. {{label}} is replaced by the value of the label."
-        >
-          <LegendField
-            id={id('legend')}
-            value={legend}
-            onChange={(changed) => save({ legend: changed || undefined })}
-          />
-        </InlineField>
-        <StreamingSwitch id={id('withStreaming')} value={withStreaming} onChange={save} />
+        {isDrawn(app) && (
+          <>
+            <InlineField
+              label="Legend"
+              htmlFor={id('legend')}
+              tooltip="The name of the series. {{label}} is replaced by the value of the label."
+            >
+              <LegendField
+                id={id('legend')}
+                value={legend}
+                onChange={(changed) => save({ legend: changed || undefined })}
+              />
+            </InlineField>
+            <StreamingSwitch id={id('withStreaming')} value={withStreaming} onChange={save} />
+          </>
+        )}
         <StepHint refId={query.refId} data={data} interval={datasource.sampleInterval} />
       </div>
     </div>

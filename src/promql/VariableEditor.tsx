@@ -4,6 +4,7 @@ import React, { useMemo } from 'react';
 import type { DataSource } from '../datasource';
 import { Names } from './names';
 import type { Options, Query } from '../types';
+import { syntaxErrors } from './tree';
 import { VariableQuery, variableQuery } from './variableQuery';
 import { Choice, found } from '../components/Choice';
 import { CodeField } from './CodeField';
@@ -14,6 +15,9 @@ const KINDS = [
   { value: 'metrics', label: 'Metrics', description: 'Names of metrics' },
   { value: 'queryResult', label: 'Query result', description: 'Series of a query, each with its newest value' },
 ];
+
+const isBroken = (expr: string) => syntaxErrors(expr).length > 0;
+const BROKEN = 'This is not valid PromQL: what is underlined cannot be there, or something is missing.';
 
 /** The editor of a variable's query. */
 export function VariableEditor({
@@ -55,6 +59,8 @@ export function VariableEditor({
         <InlineField
           label="Query"
           labelWidth={16}
+          invalid={isBroken(expr)}
+          error={BROKEN}
           tooltip="PromQL. Each value is a series with its labels, value and time; a regular expression below takes a part of it."
           grow
         >
@@ -69,6 +75,8 @@ export function VariableEditor({
         <InlineField
           label="Series"
           labelWidth={16}
+          invalid={isBroken(match)}
+          error={BROKEN}
           tooltip="Only series that this selects are looked at; all of them if it is empty."
           grow
         >

@@ -1,15 +1,30 @@
 import type { ScopedVars } from '@grafana/data';
 import { getTemplateSrv } from '@grafana/runtime';
-import { escapeRegExp } from 'lodash';
 
 /** The text with values in place of variables. */
 export const replaced = (text: string, scopedVars: ScopedVars) => getTemplateSrv().replace(text, scopedVars, inPromQL);
 
-/** A variable's value within a quoted text: several values as a regular expression for any of them. */
-export function inPromQL(value: string | string[]): string {
-  const quoted = (text: string) => text.replace(/[\\"]/g, '\\$&');
-  return Array.isArray(value) ? `(${value.map((v) => quoted(escapeRegExp(v))).join('|')})` : quoted(value);
+/**
+ * A variable's value as Grafana's own Prometheus data source writes it (with its feature for quotes in values): a
+ * variable that can have several values stands in regular expressions, so that each is escaped for one.
+ */
+export function inPromQL(value: unknown, variable: Partial<{ multi: boolean; includeAll: boolean }> = {}): string {
+  const values = (Array.isArray(value) ? value : [value]).map(String);
+  if (!variable.multi && !variable.includeAll) {
+    return values.map((one) => (MATCHER.test(one) ? one : one.replace(/[\\"]/g, '\\$&'))).join(',');
+  }
+  return values.length === 1 ? inRegExp(values[0]!) : `(${values.map(inRegExp).join('|')})`;
 }
+
+/** A whole matcher, such as job="api", which keeps its quotes. */
+const MATCHER = /^\w+(=|!=|=~|!~)".*"$/;
+
+/** Within a regular expression in double quotes. */
+const inRegExp = (text: string) =>
+  text
+    .replace(/\\/g, '\\\\\\\\')
+    .replace(/"/g, '\\\\\\"')
+    .replace(/[$^*{}[\]'+?.()|]/g, '\\\\$&');
 
 /** What the back end expands, because it depends on the step and the range, and alert rules have no front end. */
 export const LATER: ScopedVars = Object.fromEntries(

@@ -1,5 +1,4 @@
 import { AdHocVariableFilter } from '@grafana/data';
-import { inPromQL } from './interpolation';
 import { isVariable, mask, quote, selector, unquote } from './text';
 import { syntaxErrors, withFilters } from './tree';
 
@@ -69,11 +68,6 @@ describe('texts', () => {
   ])('%s', (literal, text) => {
     expect(unquote(literal)).toBe(text);
   });
-
-  it('of variables are written as they have to be within quotes', () => {
-    expect(inPromQL('a"b\\')).toBe('a\\"b\\\\');
-    expect(inPromQL(['a.b', 'c'])).toBe('(a\\\\.b|c)');
-  });
 });
 
 describe('selector', () => {
@@ -103,7 +97,6 @@ describe('filters', () => {
     ['up / $__range_s', 'up{host="a\\"b"} / $__range_s'],
     ['label_replace(up, "up", "$1", "b", "(.*)")', 'label_replace(up{host="a\\"b"}, "up", "$1", "b", "(.*)")'],
     ['time()', 'time()'],
-    ['sum(up', 'sum(up'], // the error is the query's
   ])('are added to every selector of %s', (expr, wanted) => {
     expect(withFilters(expr, [host])).toBe(wanted);
   });
@@ -116,6 +109,18 @@ describe('filters', () => {
     [{ operator: '<', value: '1' }, 'up{a<"1"}'], // refused by the back end, which is better than left out
   ])('%j: %s', (filter, wanted) => {
     expect(withFilters('up', [{ key: 'a', operator: '', value: '', ...filter }])).toBe(wanted);
+  });
+
+  it.each([
+    'sum(up',
+    'WITH (x = up) x',
+    'rate(up[5m]) keep_metric_names',
+    'up default 0',
+    'up{a="b" or c="d"}',
+    'sum(up) limit 5',
+  ])('are never left out: %s is an error', (expr) => {
+    expect(() => withFilters(expr, [host])).toThrow("The dashboard's filters cannot be added to this query");
+    expect(withFilters(expr, [])).toBe(expr);
   });
 
   it('are several or none', () => {

@@ -32,11 +32,19 @@ export function syntaxErrors(expr: string): Array<{ from: number; to: number }> 
     .map(({ from, to }) => ({ from, to }));
 }
 
-/** The expression with the filters added to each of its selectors. One that cannot be parsed stays as it is. */
+/**
+ * The expression with the filters added to each of its selectors. An error if it cannot be parsed: without the filters
+ * it would show too much.
+ */
 export function withFilters(expr: string, filters: AdHocVariableFilter[]): string {
   const nodes = filters.length ? nodesOf(parse(expr)) : [];
-  if (nodes.some(({ type }) => type.isError)) {
-    return expr;
+  const broken = nodes.find(({ type }) => type.isError);
+  if (broken) {
+    const place = expr.slice(broken.from).trim().slice(0, 30);
+    throw new Error(
+      "The dashboard's filters cannot be added to this query: it is not PromQL as Prometheus has it, " +
+        `${place ? `from “${place}” on` : 'it ends too early'}. Mend the query, or take the filters away.`,
+    );
   }
   const added = selector('', filters.map(matcherOf)).slice(1, -1);
   let out = expr;

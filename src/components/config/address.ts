@@ -1,3 +1,7 @@
+/** The address with a scheme, if it is only a host with a port: that of the first of the schemes. */
+export const withScheme = (address: string, scheme: string) =>
+  /^[\w.-]+:\d+$|^\[[\da-f:]+\]:\d+$/i.test(address.trim()) ? `${scheme}://${address.trim()}` : address;
+
 /**
  * What is wrong with an address, and what to do. Whoever can see the settings sees the address, so that it must not hold
  * a password.

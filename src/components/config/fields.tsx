@@ -1,5 +1,4 @@
 import { Field, Input, RadioButtonGroup, TextArea } from '@grafana/ui';
-import { isEqual } from 'lodash';
 import React, { ReactNode, useId, useState } from 'react';
 import { useDraft } from '../useDraft';
 import { formatDuration, formatSize, parseDuration, parseSize } from './units';
@@ -29,7 +28,7 @@ interface CheckedFieldProps<T> extends FieldProps<T> {
 
 /**
  * A value that is typed as text. It is checked and saved when one leaves the field or presses Enter, both of which come
- * before Grafana's own saving; until then it may be half of what was meant. Of invalid text nothing is saved.
+ * before Grafana's own saving; until then it may be half of what was meant. Invalid text is saved as it is.
  */
 export function CheckedField<T>({
   label,
@@ -47,13 +46,12 @@ export function CheckedField<T>({
   const id = useId();
   const meaning = (typed: string): Parsed<T | undefined> =>
     typed.trim() === '' ? { value: undefined } : parse(typed.trim());
-  const textOf = (saved?: T) => (saved === undefined ? '' : format(saved));
+  const textOf = (saved?: T) => (saved === undefined ? '' : typeof saved === 'string' ? saved : format(saved));
   const [left, setLeft] = useState(false);
   const { draft, setDraft, handlers } = useDraft(textOf(value), (text) => {
     const typed = meaning(text);
-    if ('value' in typed && !isEqual(typed.value, value)) {
-      onChange(typed.value);
-    }
+    // Whoever saves must not get an older value instead: the back end refuses the text, and says which field it is.
+    onChange('value' in typed ? typed.value : (withoutPassword(text.trim()) as T));
   });
   const parsed = meaning(draft);
   const missing = required && draft.trim() === '' ? `${label}: enter a value` : undefined;
@@ -90,10 +88,20 @@ export function CheckedField<T>({
   );
 }
 
-export function TextField(props: FieldProps<string> & { check?: (text: string) => string | undefined }) {
+interface TextFieldProps extends FieldProps<string> {
+  check?: (text: string) => string | undefined;
+  /** What is meant by a text. */
+  complete?: (text: string) => string;
+}
+
+/** Others can read the settings. What is left of such an address is refused all the same. */
+const withoutPassword = (text: string) => text.replace(/:\/\/[^/?#@]*@/g, '://…@');
+
+export function TextField({ check, complete = (text) => text, ...props }: TextFieldProps) {
   const parse = (text: string): Parsed<string> => {
-    const error = props.check?.(text);
-    return error === undefined ? { value: text } : { error };
+    const value = complete(text);
+    const error = check?.(value);
+    return error === undefined ? { value } : { error };
   };
   return <CheckedField {...props} parse={parse} format={(text) => text} />;
 }

@@ -11,9 +11,20 @@ export const MIB = 2 ** 20;
 export const GIB = 2 ** 30;
 export const PIB = 2 ** 50;
 
-/** The milliseconds of a text such as `15d`, `500 ms` or `1h 30m`; undefined if it is none. */
+/** Other names of the units, as people type them. */
+const NAMES: Array<[RegExp, string]> = [
+  [/(milliseconds?|millis|msecs?)/, 'ms'],
+  [/(seconds?|secs?)/, 's'],
+  [/(minutes?|mins?)/, 'm'],
+  [/(hours?|hrs?)/, 'h'],
+  [/(days?)/, 'd'],
+  [/(weeks?)/, 'w'],
+  [/(years?)/, 'y'],
+];
+
+/** The milliseconds of a text such as `15d`, `500 ms`, `1h 30m` or `15 minutes`; undefined if it is none. */
 export function parseDuration(text: string): number | undefined {
-  const parts = text
+  const parts = NAMES.reduce((short, [name, unit]) => short.replaceAll(new RegExp(name, 'g'), unit), text.toLowerCase())
     .replace(/\s/g, '')
     .match(/^(\d+(ms|[smhdwy]))+$/)?.[0]
     .match(/\d+[a-z]+/g);

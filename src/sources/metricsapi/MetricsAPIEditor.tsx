@@ -4,7 +4,7 @@ import { useDraft } from '../../components/useDraft';
 import type { DataSource } from '../../datasource';
 import { hasVariable } from '../interpolate';
 import { AGGREGATIONS, DEFAULTS, type MetricsAPIQuery } from './query';
-import { StreamingSwitch } from '../../components/StreamingSwitch';
+import { isDrawn, StreamingSwitch } from '../../components/StreamingSwitch';
 import { Choice, found, optionsOf } from '../../components/Choice';
 import type { EditorProps } from '../source';
 
@@ -43,7 +43,7 @@ const toTexts = ({ queryText = '', minStep = '', legend = '' }: MetricsAPIQuery)
 const aggregations = optionsOf(AGGREGATIONS);
 
 /** Metric and aggregation are saved and run as they are chosen, the other fields on blur and on Enter. */
-export function MetricsAPIEditor({ datasource, query, onChange, onRunQuery }: EditorProps<MetricsAPIQuery>) {
+export function MetricsAPIEditor({ datasource, query, onChange, onRunQuery, app }: EditorProps<MetricsAPIQuery>) {
   const saved = toTexts(query);
   const save = (change: Partial<MetricsAPIQuery>) => {
     onChange({ ...query, ...change });
@@ -87,26 +87,28 @@ export function MetricsAPIEditor({ datasource, query, onChange, onRunQuery }: Ed
           onChange={(value) => save({ aggregation: value.trim() })}
         />
       </InlineField>
-      {TEXTS.map(({ name, label, width, tooltip, placeholder }) => (
-        <InlineField
-          key={name}
-          label={label}
-          tooltip={tooltip}
-          htmlFor={id(name)}
-          invalid={name === 'minStep' && invalid !== undefined}
-          error={invalid}
-        >
-          <Input
-            id={id(name)}
-            width={width}
-            placeholder={placeholder}
-            value={draft[name]}
-            onChange={({ currentTarget }) => setDraft({ ...draft, [name]: currentTarget.value })}
-            {...handlers}
-          />
-        </InlineField>
-      ))}
-      <StreamingSwitch id={id('withStreaming')} value={query.withStreaming ?? true} onChange={save} />
+      {TEXTS.filter(({ name }) => name !== 'legend' || isDrawn(app)).map(
+        ({ name, label, width, tooltip, placeholder }) => (
+          <InlineField
+            key={name}
+            label={label}
+            tooltip={tooltip}
+            htmlFor={id(name)}
+            invalid={name === 'minStep' && invalid !== undefined}
+            error={invalid}
+          >
+            <Input
+              id={id(name)}
+              width={width}
+              placeholder={placeholder}
+              value={draft[name]}
+              onChange={({ currentTarget }) => setDraft({ ...draft, [name]: currentTarget.value })}
+              {...handlers}
+            />
+          </InlineField>
+        ),
+      )}
+      {isDrawn(app) && <StreamingSwitch id={id('withStreaming')} value={query.withStreaming ?? true} onChange={save} />}
     </Stack>
   );
 }

@@ -1,7 +1,7 @@
 import { CollapsableSection, FieldSet, Grid, Stack, Text } from '@grafana/ui';
 import React from 'react';
 import { DurationField, HEADER_NAME, TextField } from '../../components/config/fields';
-import { addressError } from '../../components/config/address';
+import { addressError, withScheme } from '../../components/config/address';
 import { HTTPSection } from '../../components/config/HTTPSection';
 import { SecretField } from '../../components/config/SecretField';
 import { PartProps, withOptions } from '../../components/config/settings';
@@ -24,6 +24,7 @@ export function MetricsAPISection({ settings, onChange }: PartProps) {
           required
           value={endpoint}
           disabled={disabled}
+          complete={(text) => withScheme(text, 'http')}
           check={(text) => addressError([text], ['http', 'https'], 'https://metrics.example.com/api')}
           onChange={(value) => save({ endpoint: value })}
         />

@@ -1,7 +1,7 @@
 import { FieldSet, Grid } from '@grafana/ui';
 import React from 'react';
 import { ChoiceField, DurationField, TextField } from '../../components/config/fields';
-import { addressError } from '../../components/config/address';
+import { addressError, withScheme } from '../../components/config/address';
 import { HTTPSection } from '../../components/config/HTTPSection';
 import { PartProps, withOptions } from '../../components/config/settings';
 import type { PrometheusOptions } from './options';
@@ -28,6 +28,7 @@ export function PrometheusSection({ settings, onChange }: PartProps) {
           required
           value={settings.url || undefined}
           disabled={disabled}
+          complete={(text) => withScheme(text, 'http')}
           check={(text) => addressError([text], ['http', 'https'], 'http://prometheus:9090')}
           onChange={(url = '') => onChange({ ...settings, url })}
         />

@@ -3,7 +3,7 @@ import { isEqual } from 'lodash';
 import React from 'react';
 import { Draft, invalidFields, toDraft, toFields } from './draft';
 import { Choice } from '../../components/Choice';
-import { StreamingSwitch } from '../../components/StreamingSwitch';
+import { isDrawn, StreamingSwitch } from '../../components/StreamingSwitch';
 import { useDraft } from '../../components/useDraft';
 import { DEFAULT_QUERY, SHAPES, type SignalQuery } from './query';
 import type { EditorProps } from '../source';
@@ -81,26 +81,28 @@ export function SignalEditor(props: Props) {
           }}
         />
       </InlineField>
-      {FIELDS.map(({ name, label, width, tooltip, placeholder }) => (
-        <InlineField
-          key={name}
-          label={label}
-          tooltip={tooltip}
-          htmlFor={id(name)}
-          invalid={name in invalid}
-          error={invalid[name]}
-        >
-          <Input
-            id={id(name)}
-            width={width}
-            placeholder={placeholder}
-            value={draft[name]}
-            onChange={({ currentTarget }) => setDraft({ ...draft, [name]: currentTarget.value })}
-            {...handlers}
-          />
-        </InlineField>
-      ))}
-      <StreamingSwitch id={id('withStreaming')} value={query.withStreaming} onChange={save} />
+      {FIELDS.filter(({ name }) => name !== 'legend' || isDrawn(props.app)).map(
+        ({ name, label, width, tooltip, placeholder }) => (
+          <InlineField
+            key={name}
+            label={label}
+            tooltip={tooltip}
+            htmlFor={id(name)}
+            invalid={name in invalid}
+            error={invalid[name]}
+          >
+            <Input
+              id={id(name)}
+              width={width}
+              placeholder={placeholder}
+              value={draft[name]}
+              onChange={({ currentTarget }) => setDraft({ ...draft, [name]: currentTarget.value })}
+              {...handlers}
+            />
+          </InlineField>
+        ),
+      )}
+      {isDrawn(props.app) && <StreamingSwitch id={id('withStreaming')} value={query.withStreaming} onChange={save} />}
     </Stack>
   );
 }

@@ -2,7 +2,7 @@ import { Grid } from '@grafana/ui';
 import React from 'react';
 import { MQTTInput } from '../options';
 import { ChoiceField, LinesField, TextField } from '../../../components/config/fields';
-import { addressError } from '../../../components/config/address';
+import { addressError, withScheme } from '../../../components/config/address';
 import { InputFieldsProps, secretKey } from './inputs';
 import { RulesFields } from './RulesFields';
 import { SecretField } from '../../../components/config/SecretField';
@@ -32,6 +32,7 @@ export function MQTTFields({ settings, onChange, input, onInputChange }: InputFi
         required
         value={input.url}
         disabled={disabled}
+        complete={(text) => withScheme(text, 'tcp')}
         check={(text) => addressError([text], SCHEMES, 'tcp://broker:1883')}
         onChange={(url) => onInputChange({ url })}
       />

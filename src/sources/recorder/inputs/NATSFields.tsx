@@ -2,7 +2,7 @@ import { Grid } from '@grafana/ui';
 import React from 'react';
 import { NATSInput } from '../options';
 import { LinesField, TextField } from '../../../components/config/fields';
-import { addressError } from '../../../components/config/address';
+import { addressError, withScheme } from '../../../components/config/address';
 import { InputFieldsProps, secretKey } from './inputs';
 import { RulesFields } from './RulesFields';
 import { SecretField } from '../../../components/config/SecretField';
@@ -22,6 +22,12 @@ export function NATSFields({ settings, onChange, input, onInputChange }: InputFi
         required
         value={input.url}
         disabled={disabled}
+        complete={(text) =>
+          text
+            .split(',')
+            .map((one) => withScheme(one, 'nats'))
+            .join(',')
+        }
         check={(text) => addressError(text.split(','), SCHEMES, 'nats://server:4222')}
         onChange={(url) => onInputChange({ url })}
       />

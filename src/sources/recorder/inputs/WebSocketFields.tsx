@@ -9,7 +9,7 @@ import {
   SizeField,
   TextField,
 } from '../../../components/config/fields';
-import { addressError } from '../../../components/config/address';
+import { addressError, withScheme } from '../../../components/config/address';
 import { InputFieldsProps, secretKey } from './inputs';
 import { RulesFields } from './RulesFields';
 import { SecretField } from '../../../components/config/SecretField';
@@ -38,6 +38,7 @@ export function WebSocketFields({ settings, onChange, input, onInputChange }: In
         required
         value={input.url}
         disabled={disabled}
+        complete={(text) => withScheme(text, 'ws')}
         check={(text) => addressError([text], ['ws', 'wss'], 'wss://server/stream')}
         onChange={(url) => onInputChange({ url })}
       />
