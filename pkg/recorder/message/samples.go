@@ -79,10 +79,9 @@ func (d *Decoder) add(from string, payload []byte, received time.Time, own bool)
 			continue
 		}
 		if s.Message == r.number {
-			switch {
-			case v.record == s.Record:
+			if v.record == s.Record {
 				d.skip(sameName, 1, from, s.Labels.Get(model.MetricNameLabel), "")
-			default:
+			} else {
 				untold = append(untold, &s.Series)
 			}
 			continue
