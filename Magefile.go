@@ -762,6 +762,11 @@ func answers(ctx context.Context, url string) bool {
 			if status != http.StatusOK {
 				fmt.Println("  The data source is not well:", answer)
 			}
+			// A recorder begins with the first request: its dashboard is to have a
+			// history when it is opened.
+			for _, recorder := range []string{"continuum-machine", "continuum-plant"} {
+				go func() { _, _, _ = get(ctx, url+"/api/datasources/uid/"+recorder+"/health") }()
+			}
 			return true
 		}
 		select {

@@ -421,6 +421,7 @@ func TestRecorderAnswers(t *testing.T) {
 			{"nothing", 404, ``},
 			{"EDITOR", 0, ""},
 			{"status", 200, `"last":{"from":"private","payload":"private","samples":null}}],"series":1`},
+			{"POST backup", 403, "only admins"},
 			{"DELETE series?from=0&to=1", 400, "match is missing"},
 			{"DELETE series?from=0&to=1&match=m_bytes{", 400, "parse error"},
 			{fmt.Sprintf("DELETE series?from=0&to=%d&match=m_bytes", now), 200, "{}"},
@@ -430,12 +431,16 @@ func TestRecorderAnswers(t *testing.T) {
 				continue
 			}
 			method := "GET"
-			if rest, ok := strings.CutPrefix(c.url, "DELETE "); ok {
-				method, c.url = "DELETE", rest
+			if other, rest, ok := strings.Cut(c.url, " "); ok {
+				method, c.url = other, rest
 			}
 			if got := r.call(t, method, c.url); got.Status != c.status || !strings.Contains(string(got.Body), c.want) {
 				t.Errorf("%s %s: %d %s", method, c.url, got.Status, got.Body)
 			}
+		}
+		r.pc.User.Role = "Admin"
+		if rsp := r.call(t, "POST", "backup"); rsp.Status != 200 || !strings.Contains(string(rsp.Body), `"folder":"backups/1/uid/`) {
+			t.Errorf("POST backup: %d %s", rsp.Status, rsp.Body)
 		}
 		if rsp := r.call(t, "DELETE", "store"); rsp.Status != 200 {
 			t.Errorf("DELETE store: %d %s", rsp.Status, rsp.Body)

@@ -33,6 +33,7 @@ import (
 //	POST push/<format>       stores samples: influx or prometheus
 //	POST inputs/preview      what messages become under rules
 //	GET inputs/<name>/topics the topics of an input, with their last messages
+//	POST backup              copies what was recorded into a new folder
 //	DELETE series            deletes samples
 //	DELETE store             deletes all that was recorded
 //
@@ -49,6 +50,7 @@ func (in *instance) CallResource(ctx context.Context, req *backend.CallResourceR
 	mux.HandleFunc("POST /push/{format}", in.push)
 	mux.HandleFunc("POST /inputs/preview", preview)
 	mux.HandleFunc("GET /inputs/{name}/topics", in.resource((*instance).topics))
+	mux.HandleFunc("POST /backup", in.resource((*instance).backup))
 	mux.HandleFunc("DELETE /series", in.resource((*instance).deleteSeries))
 	mux.HandleFunc("DELETE /store", in.resource((*instance).deleteStore))
 	return httpadapter.New(mux).CallResource(ctx, req, sender)
@@ -99,7 +101,7 @@ func respond(w http.ResponseWriter, body any, err error) {
 		switch {
 		case errors.As(err, new(invalid)):
 			status = http.StatusBadRequest
-		case errors.Is(err, errRole), errors.Is(err, errNoPush):
+		case errors.Is(err, errRole), errors.Is(err, errAdmin), errors.Is(err, errNoPush):
 			status = http.StatusForbidden
 		}
 		body = map[string]string{"error": err.Error()}
@@ -249,11 +251,25 @@ func (in *instance) push(w http.ResponseWriter, r *http.Request) {
 
 var (
 	errRole   = errors.New("only editors and admins may change what is recorded: use a service account with the role Editor")
+	errAdmin  = errors.New("only admins may back up what was recorded: use a service account with the role Admin")
 	errNoPush = errors.New("nothing may be pushed to this data source: add the input Push in its settings")
 )
 
 func mayEdit(pc backend.PluginContext) bool {
 	return pc.User != nil && (pc.User.Role == "Editor" || pc.User.Role == "Admin")
+}
+
+func (in *instance) backup(_ *recorder.Store, r *http.Request) (any, error) {
+	pc := backend.PluginConfigFromContext(r.Context())
+	if pc.User == nil || pc.User.Role != "Admin" {
+		return nil, errAdmin
+	}
+	folder, err := in.recorder.Backup(r.Context(), in.storeKey())
+	if err != nil {
+		return nil, err
+	}
+	backend.Logger.FromContext(r.Context()).Info("The store was backed up", "user", userOf(pc), "folder", folder)
+	return map[string]string{"folder": folder}, nil
 }
 
 func (in *instance) deleteStore(_ *recorder.Store, r *http.Request) (any, error) {

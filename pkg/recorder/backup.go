@@ -1,0 +1,64 @@
+package recorder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+
+	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
+)
+
+// backupsDir is beside the organisations' folders, whose names are numbers.
+const backupsDir = "backups"
+
+// Backup copies what the store of key has recorded into a new folder, and returns that
+// folder relative to the recorder's. Put in the place of the store's own folder, while
+// nobody has it open, it is the store as it was. Recording goes on meanwhile.
+func (r *Recorder) Backup(ctx context.Context, key Key) (string, error) {
+	s, err := r.Store(ctx, key)
+	if err != nil {
+		return "", err
+	}
+	name := r.clock.Now().UTC().Format("20060102T150405.000Z")
+	folder := filepath.Join(backupsDir, strconv.FormatInt(key.Org, 10), key.UID, name)
+	whole := filepath.Join(r.root, folder)
+	partial := whole + ".partial" // until it is complete
+	err = panics.Catch("store", func() error { return s.backup(ctx, partial) })
+	if err == nil {
+		err = files.Rename(partial, whole)
+	}
+	if err != nil {
+		return "", errors.Join(fmt.Errorf("back up the store: %w", err), files.RemoveAll(partial))
+	}
+	return folder, nil
+}
+
+func (s *Store) backup(ctx context.Context, dir string) error {
+	db, err := s.database.acquire()
+	if err != nil {
+		return err
+	}
+	defer db.readers.Done()
+	if full, _, why := s.ready.disk(); full != levelEnough {
+		return why
+	}
+	if err := files.MkdirAll(dir, 0o750); err != nil {
+		return err
+	}
+	// A snapshot of the head has no samples that came out of order.
+	if err := db.CompactOOOHead(ctx); err != nil {
+		return err
+	}
+	head := db.Head()
+	if err := db.Snapshot(dir, head.NumSeries() > 0 && head.MinTime() <= head.MaxTime()); err != nil {
+		return err
+	}
+	// With it the store has the same sessions at brokers.
+	memory, err := files.Open(filepath.Join(s.database.dir, memoryFile))
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(filepath.Join(dir, memoryFile), memory), memory.Close())
+}
