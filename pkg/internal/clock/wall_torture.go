@@ -18,7 +18,7 @@ const OffsetFile = "GF_PLUGIN_CLOCK_OFFSET_FILE"
 var (
 	offsets = afero.Afero{Fs: afero.NewOsFs()}
 	mu      sync.Mutex
-	offset  time.Duration
+	ahead   time.Duration
 	read    time.Time
 )
 
@@ -31,10 +31,10 @@ func Wall() time.Time {
 	if read.IsZero() || now.Sub(read) > 50*time.Millisecond {
 		read = now
 		if text, err := offsets.ReadFile(os.Getenv(OffsetFile)); err != nil {
-			offset = 0
+			ahead = 0
 		} else if d, err := time.ParseDuration(strings.TrimSpace(string(text))); err == nil {
-			offset = d // what is half written does not count
+			ahead = d // what is half written does not count
 		}
 	}
-	return now.Add(offset)
+	return now.Add(ahead)
 }
