@@ -330,9 +330,9 @@ describe('an input', () => {
   const unfold = () => press(/MQTT|NATS|WebSocket|Push/);
 
   it.each([
-    ['MQTT', [{ type: 'mqtt', name: 'mqtt' }]],
-    ['NATS', [{ type: 'nats', name: 'nats' }]],
-    ['WebSocket', [{ type: 'websocket', name: 'websocket' }]],
+    ['MQTT', [{ type: 'mqtt', name: 'mqtt', rules: { version: 2 } }]],
+    ['NATS', [{ type: 'nats', name: 'nats', rules: { version: 2 } }]],
+    ['WebSocket', [{ type: 'websocket', name: 'websocket', rules: { version: 2 } }]],
     ['Push', [{ type: 'push', name: 'push', formats: ['influx', 'prometheus'] }]],
   ])('of %s is added, and open', async (label, wanted) => {
     const { inputs } = await withInputs([]);
@@ -453,7 +453,7 @@ describe('an input', () => {
   });
 
   it.each<[string, string, string]>([
-    ['URL', 'broker:1883', 'URL: enter an address such as tcp://broker:1883'],
+    ['URL', 'broker', 'URL: enter an address such as tcp://broker:1883'],
     ['URL', 'tcp://me:secret@broker', 'URL: enter user and password in the fields below, not in the address'],
     ['URL', '', 'URL: enter a value'],
     ['Topics', 'a/b+', 'Topics: “a/b+” is no topic'],
@@ -472,6 +472,14 @@ describe('an input', () => {
       await userEvent.tab();
     }
     expect(screen.getByRole('alert')).toHaveTextContent(message);
+  });
+
+  it('takes a host with a port for an address', async () => {
+    const { inputs } = await withInputs([MQTT]);
+    await unfold();
+    await enter('URL', '127.0.0.1:18830');
+    expect(inputs()).toEqual([{ ...MQTT, url: 'tcp://127.0.0.1:18830' }]);
+    expect(screen.queryByRole('alert')).not.toBeInTheDocument();
   });
 
   it('keeps its secrets under its name', async () => {
