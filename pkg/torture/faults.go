@@ -228,7 +228,7 @@ func (f *faults) progress(ctx context.Context, goals map[string]int) (done int, 
 	switch {
 	case err != nil:
 		return 0, err
-	case status != http.StatusOK || strings.Contains(answer, `"notReady":`) || strings.Count(answer, `"connected":true`) != inputs:
+	case status != http.StatusOK || strings.Contains(answer, `"notReady":`) || running(answer) != inputs:
 		return 0, fmt.Errorf("the status is %d %.2000s", status, answer)
 	}
 	for _, p := range f.pushers {

@@ -279,12 +279,17 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
+// running returns how many inputs a status says are well.
+func running(status string) int {
+	return strings.Count(status, `"state":"waiting"`) + strings.Count(status, `"state":"recording"`)
+}
+
 // connected waits until all inputs are: no broker keeps anything for one that it
 // does not know.
 func connected(ctx context.Context, p *process) error {
 	for deadline := time.Now().Add(begins); ; wait(ctx, 100*time.Millisecond) {
 		status, answer, err := p.resource(ctx, "GET", "status", nil, nil)
-		if err == nil && status == 200 && strings.Count(answer, `"state":"waiting"`)+strings.Count(answer, `"state":"recording"`) == inputs {
+		if err == nil && status == 200 && running(answer) == inputs {
 			return nil
 		}
 		if ctx.Err() != nil || time.Now().After(deadline) {
