@@ -8,6 +8,7 @@ const DOCS = 'https://github.com/continuum-live/continuum-datasource/blob/main/d
 
 /** What the "?" beside the data source opens. */
 export function Help({ datasource, query, onClickExample }: QueryEditorHelpProps<Query>) {
+  // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment -- Grafana knows it by its interface
   const { source } = datasource as DataSource;
   return (
     <>

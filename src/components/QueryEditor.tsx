@@ -72,7 +72,7 @@ function useOther(datasource: DataSource, uid?: string): { other?: DataSource; e
     if (uid) {
       datasource.other(uid).then(
         (other) => setFound({ uid, other }),
-        (error: Error) => setFound({ uid, error: error.message }),
+        (error: unknown) => setFound({ uid, error: (error as Error).message }),
       );
     }
   }, [datasource, uid]);
