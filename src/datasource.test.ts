@@ -19,6 +19,8 @@ import {
   setTemplateSrv,
   TemplateSrv,
 } from '@grafana/runtime';
+import { readFileSync } from 'fs';
+import path from 'path';
 import { firstValueFrom, NEVER, Observable, of, Subject } from 'rxjs';
 import { DataSource } from './datasource';
 import { Server } from './testing/live';
@@ -486,5 +488,15 @@ describe('a data source that asks a metrics API', () => {
       aggregation: 'last',
       minStep: '$unknown',
     });
+  });
+});
+
+describe('how long an answer may take', () => {
+  const file = path.join(__dirname, '../pkg/plugin/testdata/patience.json');
+  const cases = JSON.parse(readFileSync(file, 'utf8')) as Array<{ settings: Options; ms: number }>;
+
+  // The back end's tests read the same cases.
+  it.each(cases)('under $settings is a little more than the back end takes', ({ settings, ms }) => {
+    expect(newDataSource(settings)['patience']).toBe(ms + 5000);
   });
 });

@@ -30,13 +30,13 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
     this.sampleInterval = this.source.sampleInterval?.(jsonData) ?? 1000;
     // A little more than the back end gives the source, so that its error is what the user reads. A query on a dead
     // connection would otherwise hold a panel for ever.
-    this.patience = Math.max((jsonData.timeout ?? 30) * 1000, this.source.timeout?.(jsonData) ?? 0) + 5_000;
+    this.patience = Math.max((jsonData.timeout || 30) * 1000, this.source.timeout?.(jsonData) ?? 0) + 5_000;
     Object.assign(this, this.source.offers?.(this));
   }
 
   override query(request: DataQueryRequest<Query>): Observable<DataQueryResponse> {
     // Only the guard may say what it says on the wire, whatever a dashboard has saved.
-    const targets = request.targets.map((target) => omit(target, ['live', 'nonce', 'resync']) as Query);
+    const targets = request.targets.map((target) => omit(target, ['live', 'polled', 'nonce', 'resync']) as Query);
     const cleaned = { ...request, targets };
     if (targets.some(({ from: other }) => other?.uid)) {
       return combined(targets.map((target) => this.answer(cleaned, target)));
@@ -98,8 +98,8 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
           requestId:
             request.requestId &&
             `${request.requestId}-${target.refId}${refIds.indexOf(target.refId) === place ? '' : `-${place}`}`,
-          range: ask?.live ? range.streamed() : range.now(),
-          targets: [{ ...target, ...ask }],
+          range: ask ? range.streamed() : range.now(),
+          targets: [{ ...target, ...(ask && { live: true, ...ask }) }],
         });
       const panel = {
         refId: target.refId,

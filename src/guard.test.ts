@@ -202,7 +202,7 @@ describe('guard', () => {
     expect(panel.answers.length).toBe(before);
     expect(panel.resyncs).toEqual([]);
     wait(STEP + 250 + DELAY.query + DELAY.answer);
-    expect(panel.asked.slice(1)).toEqual([{ at: expect.any(Number), live: true, nonce: 1, resync: 'hole' }]);
+    expect(panel.asked.slice(1)).toEqual([{ at: expect.any(Number), nonce: 1, resync: 'hole' }]);
     expectUpToDate(panel, STEP, WINDOW);
   });
 
@@ -237,11 +237,11 @@ describe('guard', () => {
   });
 
   it('is polled while its streams are no good, and says so', () => {
-    const panel = new Panel(nonces, ({ live, nonce }) =>
-      live ? tab.query(WINDOW, nonce, { rows: 100 }) : tab.plain(WINDOW),
+    const panel = new Panel(nonces, ({ polled, nonce }) =>
+      polled ? tab.plain(WINDOW) : tab.query(WINDOW, nonce, { rows: 100 }),
     );
     wait(599_000);
-    expect(panel.asked.filter(({ live }) => live)).toEqual([
+    expect(panel.asked.filter(({ polled }) => !polled)).toEqual([
       expect.objectContaining({ nonce: 0, resync: undefined }),
       expect.objectContaining({ nonce: 1, resync: 'short' }),
       expect.objectContaining({ nonce: 2, resync: 'short' }),
@@ -252,7 +252,7 @@ describe('guard', () => {
     expect(panel.notices).toEqual([expect.stringContaining('history')]);
     expect(Date.now() - (panel.rows!.fields[0]!.values.at(-1) as number)).toBeLessThan(16_000);
     wait(20_000);
-    expect(panel.asked.filter(({ live }) => live).length).toBe(4);
+    expect(panel.asked.filter(({ polled }) => !polled).length).toBe(4);
   });
 
   const changed: DataFrameJSON = {
@@ -306,7 +306,7 @@ describe('guard', () => {
     server.mute = true;
     wait(20_000);
     const took = DELAY.query + DELAY.answer;
-    expect(panel.asked[1]).toEqual({ at: heard + 15_000 + took + 125, live: true, nonce: 1, resync: 'silence' });
+    expect(panel.asked[1]).toEqual({ at: heard + 15_000 + took + 125, nonce: 1, resync: 'silence' });
   });
 
   it('takes slow for alive: the newest rows are repeated while there are no others', () => {
@@ -447,7 +447,7 @@ describe('guard', () => {
     const { at } = panel.asked.at(-1)!;
     wait(1000);
     expect(panel.asked.length).toBeGreaterThan(1);
-    expect(panel.asked.at(-1)).toEqual({ at: expect.any(Number), live: true, nonce: 1, resync: 'fields' });
+    expect(panel.asked.at(-1)).toEqual({ at: expect.any(Number), nonce: 1, resync: 'fields' });
     expect(panel.asked.at(-1)!.at - at).toBeGreaterThan(60_000);
     expect(Date.now() - START - panel.asked.at(-1)!.at).toBe(1000 - 125);
   });
@@ -660,10 +660,10 @@ describe('guard', () => {
     const channels = new Set<string>();
     const panels = Array.from({ length: 10 }, (_, i) => {
       const names = () => (i === 0 ? [`series ${churns}`] : [`panel ${i}`]);
-      const ask = ({ live, nonce }: Ask) => {
+      const ask = ({ polled, nonce }: Ask) => {
         const digest = names()[0]!;
-        channels.add(live ? `${digest}/${nonce}` : '');
-        return live ? tab.query(WINDOW, nonce, { names: names(), digest }) : tab.plain(WINDOW);
+        channels.add(polled ? '' : `${digest}/${nonce}`);
+        return polled ? tab.plain(WINDOW) : tab.query(WINDOW, nonce, { names: names(), digest });
       };
       return new Panel(nonces, ask, { key: `${i}` });
     });

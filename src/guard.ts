@@ -116,7 +116,7 @@ interface Streaming {
 }
 
 type State =
-  | { name: 'asking'; since: number; until: number; nonce: number; live: boolean }
+  | { name: 'asking'; since: number; until: number; nonce: number; polled: boolean }
   | Streaming
   | { name: 'waiting'; until: number; earliest: number }
   | { name: 'polling'; until: number }
@@ -170,10 +170,11 @@ class Machine {
   ask() {
     const { nonces, key, patience } = this.panel;
     const now = Date.now();
-    const live = now >= this.streamsFrom;
+    const polled = now < this.streamsFrom;
     const nonce = nonces.of(key);
-    this.state = { name: 'asking', since: now, until: now + patience, nonce, live };
-    this.actions.ask({ live, nonce, resync: live && this.reason ? POLICY[this.reason].resync : undefined });
+    this.state = { name: 'asking', since: now, until: now + patience, nonce, polled };
+    const resync = this.reason && POLICY[this.reason].resync;
+    this.actions.ask({ nonce, ...(polled ? { polled } : { resync }) });
   }
 
   /** The time is due, the tab was hidden or is seen again, or the machine may have slept. */
@@ -215,7 +216,7 @@ class Machine {
       const { retryAfter } = (frame?.meta?.custom ?? {}) as { retryAfter?: number };
       this.trouble(reasonOf(answer.error), answer.error, (retryAfter ?? 0) * 1000);
     } else {
-      this.plain(answer, frame, state.name === 'asking' && state.live);
+      this.plain(answer, frame, state.name !== 'asking' || state.polled);
     }
   }
 
@@ -284,10 +285,10 @@ class Machine {
    * Shows an answer without a stream. Where the user should know, a notice says why, and that may pass. Grafana's axis
    * goes on with answers that stream, and these come again.
    */
-  private plain(answer: DataQueryResponse, frame: DataFrame, live: boolean) {
-    const { refId: key, grows } = this.panel;
+  private plain(answer: DataQueryResponse, frame: DataFrame, polled: boolean) {
+    const { refId: key, grows, wanted } = this.panel;
     this.tries = 0;
-    if (live && !grows && !frame.meta?.notices?.length) {
+    if (!polled && !grows && !frame.meta?.notices?.length) {
       this.state = { name: 'done' };
       this.actions.show({ ...answer, key });
       this.actions.complete();
@@ -295,11 +296,13 @@ class Machine {
     }
     this.actions.leave();
     this.state = { name: 'polling', until: Date.now() + POLL };
-    if (live) {
-      this.reason = 'refused';
-      this.show(frame);
+    // The newest window of a stream is more than the range, and only its rows can be read like a stream's.
+    const rows = exact(frame, key, wanted?.()).rows ?? frame;
+    if (polled) {
+      this.show(rows, this.reason && `${POLICY[this.reason].notice} Shown without a live stream for some minutes.`);
     } else {
-      this.show(frame, this.reason && `${POLICY[this.reason].notice} Shown without a live stream for some minutes.`);
+      this.reason = 'refused';
+      this.show(rows);
     }
   }
 

@@ -94,7 +94,7 @@ function refusal({ data }: DataQueryResponse): Observable<undefined> {
     return EMPTY;
   }
   return getGrafanaLiveSrv()
-    .getStream(addressOf(channel, (custom as Partial<Terms> | undefined)?.data))
+    .getStream(addressOf(channel, (custom as Terms | undefined)?.data))
     .pipe(
       filter((event) => isLiveChannelStatusEvent(event) && event.state === LiveChannelConnectionState.Disconnected),
       map(() => undefined),

@@ -29,7 +29,7 @@ interface Event {
   /** Grafana refuses the subscription. */
   ends?: true;
   /** An answer without a stream: a column for each field, the time first. */
-  plain?: { values: unknown[][]; notices: number };
+  plain?: { values: unknown[][]; terms?: Terms; notices: number };
   /** There is no answer. */
   fails?: { status: number; retryAfter?: number };
   /** The tab is hidden or shown, and with it all guards. */
@@ -72,8 +72,8 @@ class Replayed {
     nonces: Nonces,
     { key, range, length, patience }: NonNullable<Event['open']>,
   ) {
-    const query = ({ live, nonce, resync }: Ask) => {
-      this.note({ ask: { live, nonce, ...(resync && { resync }) } });
+    const query = ({ polled, nonce, resync }: Ask) => {
+      this.note({ ask: { ...(polled && { polled }), nonce, ...(resync && { resync }) } });
       return new Observable<DataQueryResponse>((out) => {
         this.stream = out;
       });
@@ -98,8 +98,10 @@ class Replayed {
       stream?.complete();
     } else if (plain) {
       const notices = Array.from({ length: plain.notices }, () => ({ severity: 'warning' as const, text: 'why' }));
-      const fields = plain.values.map((values, i) => ({ name: `${i}`, values }));
-      stream?.next({ state: LoadingState.Done, data: [toDataFrame({ fields, meta: { notices } })] });
+      const { terms: custom } = plain;
+      const config = { interval: custom?.step };
+      const fields = plain.values.map((values, i) => ({ name: `${i}`, values, config: i ? {} : config }));
+      stream?.next({ state: LoadingState.Done, data: [toDataFrame({ fields, meta: { custom, notices } })] });
       stream?.complete();
     } else {
       if (buffer) {

@@ -54,16 +54,16 @@ export type Resync = 'hole' | 'short' | 'fields' | 'silence' | 'refused' | 'rang
 
 /** What the guard adds to a query on the wire. It is never saved. */
 export interface Ask {
-  /** Whether a stream is wanted. */
-  live: boolean;
+  /** The rows of a stream are wanted without one. */
+  polled?: true;
   nonce: number;
   resync?: Resync;
 }
 
-/** `meta.custom` of an answer that names a channel. All but `data` are in milliseconds. */
+/** `meta.custom` of an answer with the newest window of rows. All but `data` are in milliseconds. */
 export interface Terms {
-  /** What SubscribeStream and RunStream are to be given, as it is. */
-  data: string;
+  /** What SubscribeStream and RunStream are to be given, as it is, if there is a channel. */
+  data?: string;
   step: number;
   window: number;
   /** The promise: from this grid time on no row is missing. */

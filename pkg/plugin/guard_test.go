@@ -150,7 +150,7 @@ type guard struct {
 	since  time.Time // of asking or streaming
 	until  time.Time // of asking, waiting or polling
 	nonce  int64
-	live   bool
+	polled bool
 	stream guardStream
 }
 
@@ -183,7 +183,7 @@ type query func(ask asked, to receiver) (leave func())
 type receiver struct {
 	read  func(*buffer)
 	ends  func()
-	plain func(p picture, notices int)
+	plain func(p picture, terms *liveAnswer, notices int)
 	fail  func(status, retryAfter int)
 }
 
@@ -241,9 +241,9 @@ func (g *guard) due() (time.Time, bool) {
 func (g *guard) ask() {
 	now := time.Now()
 	g.state, g.since, g.until = "asking", now, now.Add(g.patience)
-	g.nonce, g.live = g.nonces.of(g.key), !now.Before(g.streamsFrom)
-	ask := asked{Live: g.live, Nonce: g.nonce}
-	if g.live && g.reason != "" {
+	g.nonce, g.polled = g.nonces.of(g.key), now.Before(g.streamsFrom)
+	ask := asked{Polled: g.polled, Nonce: g.nonce}
+	if !g.polled && g.reason != "" {
 		ask.Resync = guardPolicies[g.reason].resync
 	}
 	g.turns++
@@ -262,9 +262,9 @@ func (g *guard) ask() {
 				g.plan()
 			}
 		},
-		plain: func(p picture, notices int) {
+		plain: func(p picture, terms *liveAnswer, notices int) {
 			if mine() {
-				g.plain(p, notices)
+				g.plain(p, terms, notices)
 				g.plan()
 			}
 		},
@@ -321,20 +321,23 @@ func (g *guard) wake(hidden bool) {
 
 // plain shows an answer without a stream as it is, and asks again later if a
 // notice says why there is none, or if it was not asked for one.
-func (g *guard) plain(p picture, notices int) {
+func (g *guard) plain(p picture, terms *liveAnswer, notices int) {
 	g.tries = 0
-	if g.live && notices == 0 && !g.wanted().grows {
+	if !g.polled && notices == 0 && !g.wanted().grows {
 		g.show(answer{p, "Done", 0})
 		g.stop()
 		return
 	}
 	g.drop()
 	g.state, g.until = "polling", time.Now().Add(guardPoll)
+	if terms != nil {
+		p, _, _ = exact(&buffer{times: p.times, values: p.values}, *terms, g.wanted())
+	}
 	g.shown = &answer{p, "Streaming", notices}
-	if g.live {
+	if !g.polled {
 		g.reason = "refused"
 	}
-	g.complain(!g.live)
+	g.complain(g.polled)
 }
 
 func (g *guard) packet(b *buffer) {
@@ -518,18 +521,19 @@ func (p *panel) ask(ask asked, to receiver) (leave func()) {
 	if f := p.failing; f != nil {
 		return p.after(50*time.Millisecond, func() { to.fail(f.Status, f.RetryAfter) })
 	}
-	raw := fmt.Sprintf(`%s,"live":%t,"nonce":%d,"resync":%q}`, p.query[:len(p.query)-1], ask.Live, ask.Nonce, ask.Resync)
+	raw := fmt.Sprintf(`%s,"live":true,"polled":%t,"nonce":%d,"resync":%q}`, p.query[:len(p.query)-1], ask.Polled, ask.Nonce, ask.Resync)
 	length := p.length
 	if want := wantedOf(p.rangeName, p.length); want.grows {
-		length = time.Duration(want.reach) * time.Millisecond
-		if ask.Live {
-			length += guardRoom
-		}
+		length = time.Duration(want.reach)*time.Millisecond + guardRoom
 	}
 	return p.request(raw, length, time.Now(), func(frame *data.Frame) (unwatch func()) {
 		custom, ok := frame.Meta.Custom.(liveAnswer)
-		if !ok {
-			to.plain(pictureOf(frame), len(frame.Meta.Notices))
+		if frame.Meta.Channel == "" {
+			var terms *liveAnswer
+			if ok {
+				terms = &custom
+			}
+			to.plain(pictureOf(frame), terms, len(frame.Meta.Notices))
 			return func() {}
 		}
 		rows := int(custom.Window / custom.Step)

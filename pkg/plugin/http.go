@@ -20,6 +20,9 @@ func httpOptions(ctx context.Context, s backend.DataSourceInstanceSettings) (htt
 		return o, fmt.Errorf("the HTTP settings of the data source cannot be read: %w", err)
 	}
 	o.ForwardHTTPHeaders = false
+	if o.Timeouts.Timeout <= 0 { // which would be none
+		o.Timeouts.Timeout = httpclient.DefaultTimeoutOptions.Timeout
+	}
 	return o, nil
 }
 

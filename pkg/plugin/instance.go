@@ -14,6 +14,7 @@ import (
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/datasource"
+	"github.com/grafana/grafana-plugin-sdk-go/backend/httpclient"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/instancemgmt"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/log"
 
@@ -36,10 +37,13 @@ type instance struct {
 	outdated bool // there are newer settings
 	// broken is why the settings cannot be used. It is kept, not returned to
 	// Grafana, so that every handler can say it in its own way.
-	broken  error
-	source  source.Source
-	tails   tail.Pool
-	streams *streams
+	broken error
+	source source.Source
+	// patience bounds one answer and one reading of a tail: what the settings give
+	// a source's server. src/datasource.ts waits a little longer.
+	patience time.Duration
+	tails    tail.Pool
+	streams  *streams
 }
 
 var (
@@ -57,6 +61,7 @@ func NewFactory(rec *recorder.Recorder) datasource.InstanceFactoryFunc {
 	newest := make(map[owner]time.Time)
 	return func(ctx context.Context, s backend.DataSourceInstanceSettings) (instancemgmt.Instance, error) {
 		in := &instance{owner: owner{backend.PluginConfigFromContext(ctx).OrgID, s.UID}, recorder: rec, streams: streams}
+		in.patience = httpclient.DefaultTimeoutOptions.Timeout
 		// A request that began before a change of settings comes with those of
 		// before. They must not become those of the recorder and of streams again.
 		mu.Lock()
@@ -71,6 +76,7 @@ func NewFactory(rec *recorder.Recorder) datasource.InstanceFactoryFunc {
 		if in.broken == nil {
 			in.source, recorded, in.broken = sourceTypes[in.settings.Source].open(ctx, in, s)
 		}
+		in.tails.ReadTime = in.patience
 		if in.broken == nil && !in.outdated {
 			in.broken = in.record(recorded)
 		} // else the recorder goes on as it was

@@ -30,10 +30,11 @@ import (
 type wire struct {
 	// Legend is the format of display names; {{label}} stands for a label.
 	Legend string `json:"legend"`
-	// Live, Nonce and Resync are set by the front end alone: that the range
-	// ends at now and a stream is wanted, the guard's nonce, and why it asks
-	// again.
+	// Live, Polled, Nonce and Resync are set by the front end alone: that the
+	// newest rows are wanted and a stream of what follows, or polled, without
+	// one; the guard's nonce, and why it asks again.
 	Live   bool   `json:"live"`
+	Polled bool   `json:"polled"`
 	Nonce  int64  `json:"nonce"`
 	Resync string `json:"resync"`
 	// From is another data source that answers, which only panels can ask: the
@@ -43,11 +44,13 @@ type wire struct {
 	} `json:"from"`
 }
 
-// liveAnswer is what an answer with a channel tells the guard, in meta.custom.
+// liveAnswer is what an answer with the newest window of rows tells the guard, in
+// meta.custom.
 type liveAnswer struct {
-	// Data is the subscription data, to be passed on as it is.
-	Data string `json:"data"`
-	// Step and Window are the path's, in milliseconds.
+	// Data is the subscription data, to be passed on as it is, if there is a
+	// channel.
+	Data string `json:"data,omitempty"`
+	// Step and Window are in milliseconds, and the path's.
 	Step   int64 `json:"step"`
 	Window int64 `json:"window"`
 	// First is the promise: from this grid time on no row is missing.
@@ -101,6 +104,8 @@ func (in *instance) QueryData(ctx context.Context, req *backend.QueryDataRequest
 		return backend.DataResponse{Frames: frames, Status: backend.StatusOK}
 	}, parallel)
 }
+
+var errSlow = fmt.Errorf("the source did not answer in time: ask for less, or raise the timeout in the data source settings: %w", context.DeadlineExceeded)
 
 // invalid is an error that the asker can mend.
 type invalid struct{ error }
@@ -195,6 +200,8 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 	if err != nil {
 		return nil, invalid{err}
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, in.patience, errSlow)
+	defer cancel()
 	settled, err := p.bound.Settled(ctx)
 	if err != nil {
 		return nil, err
@@ -234,7 +241,11 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 	case len(rows.Series) == 0:
 		notice = errors.New(hint(ctx, p.bound, span)) // without a stream: the guard looks again for series
 	case p.live:
-		notice = in.offer(frames[0].Meta, caller, w, p, rows.Fields(), rows.Time(0), mark)
+		answer := liveAnswer{Step: p.step, Window: p.window, First: rows.Time(0)}
+		if !w.Polled {
+			frames[0].Meta.Channel, answer.Data, notice = in.offer(caller, w, p, rows.Fields(), mark)
+		}
+		frames[0].Meta.Custom = answer
 	}
 	if notice != nil {
 		frames[0].AppendNotices(data.Notice{Severity: data.NoticeSeverityWarning, Text: notice.Error()})
@@ -253,9 +264,9 @@ func hint(ctx context.Context, b source.Bound, s span) string {
 	return "No series in this time range matches the query."
 }
 
-// offer puts the channel of the rows that follow into an answer's meta. An error
-// says why there can be none.
-func (in *instance) offer(meta *data.FrameMeta, caller caller, w wire, p plan, fields []string, first int64, mark string) error {
+// offer returns the channel of the rows that follow and its subscription data. An
+// error says why there can be none.
+func (in *instance) offer(caller caller, w wire, p plan, fields []string, mark string) (name, data string, err error) {
 	encoded, err := channel.Data{
 		Query:    p.bound.Query().JSON(),
 		Legend:   w.Legend,
@@ -264,23 +275,21 @@ func (in *instance) offer(meta *data.FrameMeta, caller caller, w wire, p plan, f
 		Mark:     mark,
 	}.Encode()
 	if err != nil {
-		return err
+		return "", "", err
 	}
 	if len(encoded) > channel.MaxData {
-		return fmt.Errorf("Shown without a live stream: the query and its series take %d KB, more than the %d KB a stream can have. "+
+		return "", "", fmt.Errorf("Shown without a live stream: the query and its series take %d KB, more than the %d KB a stream can have. "+
 			"Ask for fewer series.", len(encoded)>>10, channel.MaxData>>10)
 	}
 	if err := streamable(p.bound, p.window, fields, in.settings); err != nil {
-		return fmt.Errorf("Shown without a live stream: %w", err)
+		return "", "", fmt.Errorf("Shown without a live stream: %w", err)
 	}
 	path := channel.Path{Step: p.step, Window: p.window, Digest: channel.DigestOf(encoded), Nonce: w.Nonce}
 	pc := caller.context
 	if err := in.streams.room(ownerOf(pc), path, userOf(pc), in.settings); err != nil {
-		return err
+		return "", "", err
 	}
-	meta.Channel = path.Channel(pc.DataSourceInstanceSettings.UID)
-	meta.Custom = liveAnswer{Data: encoded, Step: p.step, Window: p.window, First: first}
-	return nil
+	return path.Channel(pc.DataSourceInstanceSettings.UID), encoded, nil
 }
 
 // countResync counts the reasons that guards give, and no others: a label's

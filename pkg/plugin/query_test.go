@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -284,9 +285,11 @@ func TestChannelOnlyWhereLiveIsRight(t *testing.T) {
 		length   time.Duration
 		headers  map[string]string
 		channel  bool
+		newest   bool // a window of rows without a channel
 		notice   string
 	}{
 		{name: "live", raw: live, length: time.Minute, channel: true},
+		{name: "polled", raw: `{"live":true,"polled":true}`, length: time.Minute, newest: true},
 		{name: "not asked for", raw: `{}`, length: time.Minute},
 		{name: "alert rule", raw: live, length: time.Minute, headers: map[string]string{"FromAlert": "true"}},
 		{name: "expression", raw: live, length: time.Minute, headers: map[string]string{"http_X-Grafana-From-Expr": "true"}},
@@ -294,7 +297,7 @@ func TestChannelOnlyWhereLiveIsRight(t *testing.T) {
 		{name: "step over half the range", raw: live, length: 1999 * time.Millisecond},
 		{name: "as many rows as allowed", settings: `{"maxRows":145}`, raw: live, length: 130 * time.Second, channel: true},
 		{name: "more rows than allowed only when rounded", settings: `{"maxRows":144}`, raw: live, length: 130 * time.Second, notice: "145 rows, more than the 144"},
-		{name: "data too large", raw: `{"live":true,"legend":"` + strings.Repeat("x", 48<<10) + `"}`, length: time.Minute, notice: "48 KB"},
+		{name: "data too large", raw: `{"live":true,"legend":"` + strings.Repeat("x", 48<<10) + `"}`, length: time.Minute, newest: true, notice: "48 KB"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			in, pc := newInstance(t, cmp.Or(c.settings, `{}`))
@@ -308,7 +311,8 @@ func TestChannelOnlyWhereLiveIsRight(t *testing.T) {
 			if got := meta.Channel != ""; got != c.channel {
 				t.Errorf("channel %q", meta.Channel)
 			}
-			if (meta.Custom != nil) != c.channel {
+			terms, ok := meta.Custom.(liveAnswer)
+			if ok != (c.channel || c.newest) || (terms.Data != "") != c.channel || ok && terms.Window < c.length.Milliseconds() {
 				t.Errorf("custom %v", meta.Custom)
 			}
 			if text := fmt.Sprint(meta.Notices); c.notice == "" && len(meta.Notices) > 0 || !strings.Contains(text, c.notice) {
@@ -580,6 +584,32 @@ func BenchmarkHistory(b *testing.B) {
 		rsp, err := in.QueryData(b.Context(), req)
 		if err != nil || rsp.Responses["A"].Frames[0].Rows() < 1000 {
 			b.Fatal(err, rsp.Responses["A"].Error)
+		}
+	}
+}
+
+// Back end and front end go by the same settings: src/datasource.test.ts reads the
+// same cases.
+func TestPatience(t *testing.T) {
+	raw, err := os.ReadFile("testdata/patience.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []struct {
+		Settings json.RawMessage
+		Ms       int64
+	}
+	if err := json.Unmarshal(raw, &cases); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range cases {
+		made, err := NewFactory(noStores())(t.Context(), backend.DataSourceInstanceSettings{URL: "http://127.0.0.1:1", JSONData: c.Settings})
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := made.(*instance)
+		if in.patience != ms(c.Ms) || in.tails.ReadTime != ms(c.Ms) {
+			t.Errorf("%s: %v and %v, want %v", c.Settings, in.patience, in.tails.ReadTime, ms(c.Ms))
 		}
 	}
 }

@@ -63,8 +63,10 @@ func openMetricsAPI(ctx context.Context, in *instance, s backend.DataSourceInsta
 	if err != nil {
 		return nil, nil, fmt.Errorf("the HTTP settings of the data source cannot be used: %w", err)
 	}
+	in.patience = opts.Timeouts.Timeout
 	secrets, private := secretsOf(opts, s)
-	api, err := metricsapi.New(metricsapi.Config{Endpoint: c.Endpoint, Client: client, Delay: ms(c.Delay), Secrets: secrets, Private: private})
+	api, err := metricsapi.New(metricsapi.Config{
+		Endpoint: c.Endpoint, Client: client, Timeout: in.patience, Delay: ms(c.Delay), Secrets: secrets, Private: private})
 	if err != nil {
 		return nil, nil, err
 	}

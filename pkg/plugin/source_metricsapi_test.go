@@ -86,7 +86,7 @@ func newAPIWorld(t *testing.T, seed uint64, service metricsapitest.Service, dela
 	time.Sleep(24 * time.Hour)
 	w := &apiWorld{service: &service, network: &metricsapitest.Network{}}
 	w.network.Start(w)
-	config := metricsapi.Config{Endpoint: "http://metrics.example.com", Delay: delay}
+	config := metricsapi.Config{Endpoint: "http://metrics.example.com", Timeout: 30 * time.Second, Delay: delay}
 	open := func(client *http.Client) source.Source {
 		c := config
 		c.Client = client

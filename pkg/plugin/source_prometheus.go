@@ -65,6 +65,7 @@ func openPrometheus(ctx context.Context, in *instance, s backend.DataSourceInsta
 	timeout := ms(p.QueryTimeout)
 	setDefault(&timeout, options.Timeouts.Timeout)
 	options.Timeouts.Timeout = max(options.Timeouts.Timeout, timeout)
+	in.patience = options.Timeouts.Timeout
 	client, err := httpclient.New(options)
 	if err != nil {
 		return nil, nil, fmt.Errorf("the HTTP settings of the data source cannot be used: %w", err)

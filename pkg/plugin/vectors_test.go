@@ -78,14 +78,15 @@ type failure struct {
 }
 
 type asked struct {
-	Live   bool   `json:"live"`
+	Polled bool   `json:"polled,omitempty"`
 	Nonce  int64  `json:"nonce"`
 	Resync string `json:"resync,omitempty"`
 }
 
 type plainAnswer struct {
-	Values  []any `json:"values"`
-	Notices int   `json:"notices"`
+	Values  []any       `json:"values"`
+	Terms   *liveAnswer `json:"terms,omitempty"`
+	Notices int         `json:"notices"`
 }
 
 type frameJSON struct {
@@ -147,9 +148,9 @@ func (r *recording) open(g *guard, p *panel) (start, stop func()) {
 				r.add(id, event{Ends: true})
 				to.ends()
 			},
-			plain: func(p picture, notices int) {
-				r.add(id, event{Plain: &plainAnswer{columns(p.times, p.values), notices}})
-				to.plain(p, notices)
+			plain: func(p picture, terms *liveAnswer, notices int) {
+				r.add(id, event{Plain: &plainAnswer{columns(p.times, p.values), terms, notices}})
+				to.plain(p, terms, notices)
 			},
 			fail: func(status, retryAfter int) {
 				r.add(id, event{Fails: &failure{status, retryAfter}})
@@ -539,7 +540,7 @@ func replay(t *testing.T, r recording) {
 		case e.Ends:
 			one.to.ends()
 		case e.Plain != nil:
-			one.to.plain(e.Plain.picture(t), e.Plain.Notices)
+			one.to.plain(e.Plain.picture(t), e.Plain.Terms, e.Plain.Notices)
 		case e.Buffer != nil:
 			one.buf = &buffer{maxLength: math.MaxInt, maxDelta: math.MaxInt32}
 			one.buf.push(t, []byte(jsonOf(t, e.Buffer)))

@@ -16,6 +16,9 @@ import (
 // Pool keeps one tail per (query, step, window if the rows depend on it, fields)
 // for as long as somebody follows it. Its zero value is ready.
 type Pool struct {
+	// ReadTime bounds one reading of the source, by default 30 seconds.
+	ReadTime time.Duration
+
 	mu    sync.Mutex
 	tails map[key]*shared
 }
@@ -58,6 +61,9 @@ func (p *Pool) Follow(b source.Bound, fields []string) (*Tail, func()) {
 	if s == nil || s.ended() {
 		ctx, stop := context.WithCancel(context.Background())
 		s = &shared{Tail: newTail(b, fields), stop: stop}
+		if p.ReadTime > 0 {
+			s.readTime = p.ReadTime
+		}
 		if p.tails == nil {
 			p.tails = make(map[key]*shared)
 		}

@@ -69,11 +69,11 @@ var (
 	ErrClock = errors.New("the clock of the source was set back")
 )
 
-// readTime bounds one reading of the source, which must not hang for ever: its
-// stream would look alive. Sources have shorter limits of their own.
-const readTime = 2 * time.Minute
+// readTime bounds one reading of the source by default. It must not hang for ever:
+// its stream would look alive.
+const readTime = 30 * time.Second
 
-var errSlow = errors.New("the source did not answer within two minutes")
+var errSlow = fmt.Errorf("the source did not answer in time: %w", context.DeadlineExceeded)
 
 // leastLife is how long a stream goes on although its history has to be read again,
 // so that a source which is always late does not make its viewers ask all the time.
@@ -81,9 +81,10 @@ const leastLife = 10 * time.Second
 
 // Tail follows one query at one step. Make it with [Pool.Follow].
 type Tail struct {
-	bound  source.Bound
-	step   int64
-	fields []string
+	bound    source.Bound
+	step     int64
+	fields   []string
+	readTime time.Duration
 
 	mu     sync.Mutex
 	newest packet
@@ -110,7 +111,7 @@ type packet struct {
 func (p packet) exists() bool { return p.json != nil }
 
 func newTail(b source.Bound, fields []string) *Tail {
-	return &Tail{bound: b, step: b.Traits().Step, fields: fields, published: make(chan struct{}), fits: mostRows(len(fields))}
+	return &Tail{bound: b, step: b.Traits().Step, fields: fields, readTime: readTime, published: make(chan struct{}), fits: mostRows(len(fields))}
 }
 
 // mark is a grid time, or none yet.
@@ -221,7 +222,7 @@ func (t *Tail) ended() bool {
 // no such mark. It returns what is read by then, and how long to wait for the
 // next row.
 func (t *Tail) advance(ctx context.Context, read mark) (mark, time.Duration, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, readTime, errSlow)
+	ctx, cancel := context.WithTimeoutCause(ctx, t.readTime, errSlow)
 	defer cancel()
 	ctx, end := limits.Begin(ctx)
 	defer end()

@@ -106,7 +106,7 @@ func (s *Source) checkUnnamed(ctx context.Context) error {
 // Names returns the metrics that the service names, for completion. A service
 // that names none gives an empty list.
 func (s *Source) Names(ctx context.Context) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	return s.client.names(ctx, remote.Tries)
 }

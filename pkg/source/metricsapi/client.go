@@ -16,13 +16,8 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/limits"
 )
 
-const (
-	// requestTime is how long one question may take, with all its retries. Grafana
-	// waits as long.
-	requestTime = 30 * time.Second
-	// maxAhead is how far a point may be ahead of the service's clock.
-	maxAhead = time.Minute
-)
+// maxAhead is how far a point may be ahead of the service's clock.
+const maxAhead = time.Minute
 
 // client asks the service's endpoints.
 type client struct{ *remote.Client }

@@ -174,7 +174,7 @@ func TestAnswerTooLarge(t *testing.T) {
 		w.WriteHeader(http.StatusOK)
 	}))
 	defer srv.Close()
-	s, err := New(Config{Endpoint: srv.URL, Client: srv.Client()})
+	s, err := New(Config{Endpoint: srv.URL, Client: srv.Client(), Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +212,7 @@ func TestRedirects(t *testing.T) {
 		"/away":  "Endpoint: the metrics API redirects to " + thief.URL + ", which is not followed because the credentials would go there too: enter that address as the endpoint if it is right",
 		"/round": "Endpoint: the metrics API redirects to itself again and again: check the endpoint",
 	} {
-		s, err := New(Config{Endpoint: srv.URL + path, Client: srv.Client()})
+		s, err := New(Config{Endpoint: srv.URL + path, Client: srv.Client(), Timeout: time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -348,7 +348,7 @@ func TestCheck(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			url, client := tc.make(t)
-			s, err := New(Config{Endpoint: url, Client: client})
+			s, err := New(Config{Endpoint: url, Client: client, Timeout: time.Minute})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -396,3 +396,26 @@ func selfSigned(t *testing.T) tls.Certificate {
 
 // silent is for servers whose clients are meant to fail.
 var silent = log.New(io.Discard, "", 0)
+
+// A service that is slow is waited for as long as the settings allow.
+func TestTimeout(t *testing.T) {
+	for _, timeout := range []time.Duration{30 * time.Second, 2 * time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			service := &metricsapitest.Service{Period: time.Second}
+			s, network := asking(t, Config{Timeout: timeout}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				time.Sleep(45 * time.Second)
+				service.ServeHTTP(w, r)
+			}))
+			q, err := s.Query([]byte(`{"metricName":"m"}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = bind(t, q, 1000).Settled(t.Context())
+			if slow := timeout < 45*time.Second; slow != (err != nil) {
+				t.Errorf("within %v: %v", timeout, err)
+			}
+			network.Stop()
+			time.Sleep(time.Hour)
+		})
+	}
+}

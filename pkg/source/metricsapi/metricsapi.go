@@ -57,6 +57,8 @@ type Config struct {
 	// Client authenticates by itself. Redirects to other hosts are refused
 	// whatever it does with them.
 	Client *http.Client
+	// Timeout bounds one question, all attempts included.
+	Timeout time.Duration
 	// Delay is how long after its time a point may still come, or change.
 	Delay time.Duration
 	// Secrets are what must not be in anything that is returned. Private is what
@@ -66,8 +68,9 @@ type Config struct {
 
 // Source answers from one service. Make it with [New].
 type Source struct {
-	client client
-	delay  int64 // ms
+	client  client
+	timeout time.Duration
+	delay   int64 // ms
 
 	flights singleflight.Group         // by subject
 	newest  *lru.Cache[string, newest] // by subject
@@ -109,7 +112,7 @@ func New(c Config) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Source{client: newClient(endpoint, c), delay: c.Delay.Milliseconds(), newest: subjects}, nil
+	return &Source{client: newClient(endpoint, c), timeout: c.Timeout, delay: c.Delay.Milliseconds(), newest: subjects}, nil
 }
 
 // Query implements source.Source. It reads the fields metricName, queryText,
@@ -249,7 +252,7 @@ func (b bound) Settled(ctx context.Context) (int64, error) {
 	flight := b.source.flights.DoChan(b.subject(), func() (any, error) {
 		n, ok := b.source.known(b.subject(), age)
 		if !ok { // else it came in between
-			ctx, cancel := context.WithTimeout(context.Background(), requestTime)
+			ctx, cancel := context.WithTimeout(context.Background(), b.source.timeout)
 			defer cancel()
 			err := panics.Catch("probe", func() error {
 				n = b.source.ask(ctx, b.query)
@@ -336,7 +339,7 @@ func (b bound) Rows(ctx context.Context, after, through int64) (grid.Rows, error
 	if after == through {
 		first = through - b.step // the fields are those of the row before
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	ctx, cancel := context.WithTimeout(ctx, b.source.timeout)
 	defer cancel()
 	answer, done, err := b.source.client.points(ctx, b.params(), first, through)
 	defer done()

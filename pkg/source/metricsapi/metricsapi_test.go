@@ -1,6 +1,7 @@
 package metricsapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,8 +32,9 @@ func asking(t testing.TB, c Config, h http.Handler) (*Source, *metricsapitest.Ne
 	network.Start(h)
 	t.Cleanup(network.Stop)
 	c.Endpoint = "http://metrics.example.com/"
+	c.Timeout = cmp.Or(c.Timeout, 30*time.Second)
 	if c.Client == nil {
-		c.Client = network.Client(30 * time.Second)
+		c.Client = network.Client(c.Timeout)
 	}
 	s, err := New(c)
 	if err != nil {
@@ -573,7 +575,7 @@ func TestNames(t *testing.T) {
 			w.WriteHeader(tc.status)
 			_, _ = w.Write([]byte(tc.answer))
 		}))
-		s, err := New(Config{Endpoint: srv.URL, Client: srv.Client()})
+		s, err := New(Config{Endpoint: srv.URL, Client: srv.Client(), Timeout: time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}
