@@ -452,7 +452,7 @@ func TestRemoteCredentials(t *testing.T) {
 		case strings.HasSuffix(r.URL.Path, "/query"):
 			fmt.Fprintf(w, `{"status":"success","data":{"resultType":"scalar","result":[%f,"%f"]}}`, now, now)
 		case strings.HasSuffix(r.URL.Path, "/query_range"):
-			fmt.Fprint(w, `{"status":"success","data":{"resultType":"matrix","result":[]}}`)
+			fmt.Fprintf(w, `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[%s,"1"]]}]}}`, r.Form.Get("end"))
 		case strings.HasSuffix(r.URL.Path, "/buildinfo"):
 			fmt.Fprint(w, `{"status":"success","data":{"version":"3.9.1"}}`)
 		case strings.HasSuffix(r.URL.Path, "/metadata"):
