@@ -17,7 +17,7 @@ function buffer(times: number[]): DataFrame {
     values: times.map((t) => Math.sin(t + i)),
   }));
   return {
-    meta: { custom: { data: '', step: STEP, window: ROWS * STEP, first: 0 } },
+    meta: { custom: { data: '', step: STEP, window: (ROWS - 1) * STEP, first: 0 } },
     fields: [{ name: 'time', type: 'time', config: { interval: STEP }, values: times }, ...series],
     length: times.length,
   } as unknown as DataFrame;

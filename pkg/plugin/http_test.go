@@ -15,6 +15,7 @@ import (
 	"github.com/armon/go-socks5"
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/proxy"
+	"github.com/grafana/grafana-plugin-sdk-go/config"
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/prometheus"
 	"github.com/continuum-live/continuum-datasource/pkg/source/metricsapi/metricsapitest"
@@ -71,7 +72,7 @@ func TestSecureSocksProxy(t *testing.T) {
 			s.UID, s.Name, s.Updated = "uid", "behind a proxy", time.UnixMilli(1)
 			pc := backend.PluginContext{OrgID: 1, PluginID: ID, DataSourceInstanceSettings: &s}
 			ctx := backend.WithPluginContext(t.Context(), pc)
-			ctx = backend.WithGrafanaConfig(ctx, backend.NewGrafanaCfg(map[string]string{
+			ctx = config.WithGrafanaConfig(ctx, config.NewGrafanaCfg(map[string]string{
 				proxy.PluginSecureSocksProxyEnabled:       "true",
 				proxy.PluginSecureSocksProxyProxyAddress:  l.Addr().String(),
 				proxy.PluginSecureSocksProxyServerName:    "proxy",

@@ -71,8 +71,9 @@ func (c client) latest(ctx context.Context, params url.Values) (at int64, err er
 		// Settled time does not go back by itself: one point from the future would
 		// hold back every true one after it. Who does not tell the time is taken to
 		// have ours.
-		whose, now, err := "the metrics API's own clock", time.Time{}, error(nil)
-		if now, err = http.ParseTime(header.Get("Date")); err != nil {
+		whose := "the metrics API's own clock"
+		now, err := http.ParseTime(header.Get("Date"))
+		if err != nil {
 			whose, now = "Grafana's clock", time.Now()
 		}
 		if time.Unix(0, at).Sub(now) > maxAhead {
