@@ -57,7 +57,7 @@ test('now-1m/m: a range that grows is what a fresh query returns, for a minute',
   });
   const panel = new Panel(page, 1);
   await rowsOf(panel);
-  for (const end = Date.now() + 65_000; Date.now() < end; ) {
+  for (const end = Date.now() + 65_000; Date.now() < end;) {
     await expectExact(panel);
     await expectAxis(panel);
   }

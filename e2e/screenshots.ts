@@ -14,6 +14,7 @@ for (const { name, page: address, theme, width, height } of pictures) {
     url.searchParams.set('theme', theme);
     const response = await page.goto(url.pathname + url.search);
     expect(response?.status(), `there is a page ${address}`).toBe(200);
+    await expect(page.locator('.uplot canvas').first()).toBeVisible();
     await expectDrawn(page);
     await page.screenshot({ path: path.join(root, 'docs/img', `${name}.png`), animations: 'disabled' });
   });

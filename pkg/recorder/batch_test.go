@@ -115,8 +115,8 @@ func upTo(n int) []float64 {
 // was set back.
 func TestArrivals(t *testing.T) {
 	dir := t.TempDir()
-	r, c := newRecorder(t, dir)
-	s, sink := openManual(t, r, Key{1, "uid"})
+	before, _ := newRecorder(t, dir)
+	_, sink := openManual(t, before, Key{1, "uid"})
 	m := series("m")
 	all := upTo(1000)
 	commit(t, sink, start, arrivals(m, start, all[:300]...)...)
@@ -126,12 +126,12 @@ func TestArrivals(t *testing.T) {
 	if last[0].T != start+600 {
 		t.Errorf("it was stored at %d after the start", last[0].T-start)
 	}
-	if err := r.Close(); err != nil {
+	if err := before.Close(); err != nil {
 		t.Fatal(err)
 	}
-	r, c = newRecorder(t, dir)
+	r, c := newRecorder(t, dir)
 	c.ms.Store(start + 20)
-	s, sink = openManual(t, r, Key{1, "uid"})
+	s, sink := openManual(t, r, Key{1, "uid"})
 	commit(t, sink, start, arrivals(series("m"), start+20, all[601:900]...)...)
 	compact(t, s)
 	// The clock goes back by a second.

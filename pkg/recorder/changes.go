@@ -137,11 +137,11 @@ func (c *changes) counted(mark string) (uint64, error) {
 func (c *changes) since(mark, metric string) (Change, bool, error) {
 	count, err := c.counted(mark)
 	all := Change{math.MaxInt64, math.MinInt64, math.MinInt64}
-	any := false
+	some := false
 	look := func(notes []note) {
 		for _, n := range notes {
 			if n.count > count {
-				all, any = all.with(n.Change), true
+				all, some = all.with(n.Change), true
 			}
 		}
 	}
@@ -153,7 +153,7 @@ func (c *changes) since(mark, metric string) (Change, bool, error) {
 			look(notes)
 		}
 	}
-	return all, any, err
+	return all, some, err
 }
 
 // turnedSince reports whether an input that may write to one of the metrics went

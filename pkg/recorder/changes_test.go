@@ -51,14 +51,14 @@ func TestChanges(t *testing.T) {
 func TestTurns(t *testing.T) {
 	c := newChanges()
 	c.wrote("host", "cpu")
-	cpu, any, level := c.mark([]string{"cpu"}), c.mark([]string{""}), c.mark([]string{"level"})
+	cpu, every, level := c.mark([]string{"cpu"}), c.mark([]string{""}), c.mark([]string{"level"})
 	c.turned("mqtt")
 	for mark, tc := range map[string]struct {
 		metrics []string
 		want    bool
 	}{
 		cpu:   {[]string{"cpu"}, false},
-		any:   {[]string{""}, true},
+		every: {[]string{""}, true},
 		level: {[]string{"level"}, true},
 	} {
 		if got, err := c.turnedSince(mark, tc.metrics); got != tc.want || err != nil {

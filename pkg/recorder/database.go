@@ -444,21 +444,6 @@ func (d *database) toBlocks(ctx context.Context, cut int64, do func(*tsdb.DB) er
 	return errors.Join(append(errs, d.openLocked())...)
 }
 
-// deleteBlocks deletes samples of blocks from the disk.
-func deleteBlocks(ctx context.Context, db *tsdb.DB, mint, maxt int64, matchers ...*labels.Matcher) error {
-	// Blocks that are joined meanwhile would take the samples along.
-	db.DisableCompactions()
-	defer db.EnableCompactions()
-	for _, b := range db.Blocks() {
-		if b.OverlapsClosedInterval(mint, maxt) {
-			if err := b.Delete(ctx, mint, maxt, matchers...); err != nil {
-				return err
-			}
-		}
-	}
-	return db.CleanTombstones()
-}
-
 // newest returns the time that the TSDB takes for its newest sample's, the lowest
 // there is if it is empty.
 func (o *opened) newest() int64 {

@@ -148,7 +148,10 @@ func (s *Store) removeFuture(limit int64) (*Removed, error) {
 	}
 	ctx := context.Background()
 	err = s.database.toBlocks(ctx, limit, func(db *tsdb.DB) error {
-		return deleteBlocks(ctx, db, limit+1, math.MaxInt64, labels.MustNewMatcher(labels.MatchRegexp, model.MetricNameLabel, ".*"))
+		if err := db.Delete(ctx, limit+1, math.MaxInt64, labels.MustNewMatcher(labels.MatchRegexp, model.MetricNameLabel, ".*")); err != nil {
+			return err
+		}
+		return db.CleanTombstones()
 	})
 	return removed, err
 }

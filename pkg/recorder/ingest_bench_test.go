@@ -80,7 +80,7 @@ func BenchmarkRestart(b *testing.B) {
 	}{{"in-order", 0}, {"behind", 30_000}} {
 		b.Run(bench.name, func(b *testing.B) {
 			dir := b.TempDir()
-			r, c := newRecorder(b, dir)
+			r, _ := newRecorder(b, dir)
 			_, sink := openManual(b, r, Key{1, "uid"})
 			const n = 100_000
 			fleet(b, sink, fleetOf(n), start)
@@ -93,6 +93,7 @@ func BenchmarkRestart(b *testing.B) {
 				if err := r.Close(); err != nil {
 					b.Fatal(err)
 				}
+				var c *manualClock
 				r, c = newRecorder(b, dir)
 				c.ms.Store(t + 1000)
 				_, sink = openManual(b, r, Key{1, "uid"})

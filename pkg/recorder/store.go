@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/tsdb"
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/clock"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
@@ -326,7 +327,7 @@ func (s *Store) Delete(ctx context.Context, mint, maxt int64, matchers ...*label
 	// In memory the TSDB only hides samples, and later ones of the same times
 	// along with them. In blocks it deletes them.
 	resume := s.ingester.pause()
-	err := s.database.toBlocks(ctx, maxt, nil)
+	err := s.database.toBlocks(ctx, maxt, func(db *tsdb.DB) error { return db.Delete(ctx, mint, maxt, matchers...) })
 	resume()
 	if err != nil {
 		return err
@@ -335,7 +336,7 @@ func (s *Store) Delete(ctx context.Context, mint, maxt int64, matchers ...*label
 	if err != nil {
 		return err
 	}
-	err = deleteBlocks(ctx, db.DB, mint, maxt, matchers...)
+	err = db.CleanTombstones() // from the disk too
 	ahead := db.newest() > s.limit()
 	db.readers.Done()
 	s.horizon.changed(metricOf(matchers), mint, maxt)

@@ -97,7 +97,6 @@ func (c *cost) visit(n parser.Node, at span) part {
 	var r part
 	var args []part
 	read := c.read
-	inside := at
 	switch n := n.(type) {
 	case *parser.ParenExpr:
 		return c.visit(n.Expr, at)
@@ -106,7 +105,8 @@ func (c *cost) visit(n parser.Node, at span) part {
 	case *parser.MatrixSelector:
 		return c.matrix(n, steps)
 	case *parser.SubqueryExpr:
-		if inside = within(n, at, c.whole); inside.last < inside.first {
+		inside := within(n, at, c.whole)
+		if inside.last < inside.first {
 			return r
 		}
 		r = c.visit(n.Expr, inside)

@@ -235,7 +235,8 @@ func TestHistograms(t *testing.T) {
 		at := through - (60-i)*10_000
 		_, errNumber := app.Append(0, labels.FromStrings(model.MetricNameLabel, "level"), at, float64(i))
 		_, errHistogram := app.AppendHistogram(0, labels.FromStrings(model.MetricNameLabel, "request_seconds"), at, tsdbutil.GenerateTestHistogram(i), nil)
-		mixed, errMixed := labels.FromStrings(model.MetricNameLabel, "mixed"), error(nil)
+		mixed := labels.FromStrings(model.MetricNameLabel, "mixed")
+		var errMixed error
 		if i < 30 {
 			_, errMixed = app.Append(0, mixed, at, float64(i))
 		} else {

@@ -321,15 +321,17 @@ func honest(ctx context.Context, a asked) error {
 
 // refused returns an error unless the source does for a query that has no rows.
 func (a asked) refused(ctx context.Context, raw json.RawMessage) error {
-	q, err := a.Source.Query(raw)
-	if err != nil {
-		return nil
-	}
-	b, err := q.Bind(a.step, a.window(a.step))
-	if err != nil {
-		return nil
-	}
-	rows, err := b.Rows(ctx, a.after, a.through)
+	rows, err := func() (grid.Rows, error) {
+		q, err := a.Source.Query(raw)
+		if err != nil {
+			return grid.Rows{}, err
+		}
+		b, err := q.Bind(a.step, a.window(a.step))
+		if err != nil {
+			return grid.Rows{}, err
+		}
+		return b.Rows(ctx, a.after, a.through)
+	}()
 	if err == nil || errors.Is(err, source.ErrNotSettled) {
 		return fmt.Errorf("%w: %s cannot be answered, and got %d series and the error %v", ErrHonest, raw, len(rows.Series), err)
 	}
