@@ -16,7 +16,6 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/proxy"
 	"github.com/grafana/grafana-plugin-sdk-go/config"
-	"github.com/grafana/grafana-plugin-sdk-go/config"
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/prometheus"
 	"github.com/continuum-live/continuum-datasource/pkg/source/metricsapi/metricsapitest"

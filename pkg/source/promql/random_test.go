@@ -232,7 +232,7 @@ func (x *try) compare(reference func() (rowsByName, error)) (steady bool, err er
 			return true, nil
 		}
 		if steady := near(first, a) == nil; !steady {
-			return false, nil //nolint:nilerr // what the reference itself does not repeat is no difference
+			return false, nil // what the reference itself does not repeat is no difference
 		}
 	}
 	return true, err
