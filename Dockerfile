@@ -22,6 +22,7 @@ RUN npm ci --no-audit --no-fund
 COPY .config .config
 COPY src src
 COPY provisioning/dashboards provisioning/dashboards
+COPY docs/img docs/img
 COPY tsconfig.json README.md CHANGELOG.md LICENSE ./
 RUN npm run build
 

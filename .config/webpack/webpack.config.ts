@@ -9,10 +9,11 @@ import type { Compiler, Configuration } from 'webpack';
 const root = path.resolve(__dirname, '../..');
 const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string };
 
-const { id, name, includes } = JSON.parse(readFileSync(path.join(root, 'src/plugin.json'), 'utf8')) as {
+const { id, name, includes, info } = JSON.parse(readFileSync(path.join(root, 'src/plugin.json'), 'utf8')) as {
   id: string;
   name: string;
   includes: Array<{ path: string }>;
+  info: { screenshots: Array<{ path: string }> };
 };
 const repository = 'https://github.com/continuum-live/continuum-datasource';
 
@@ -114,6 +115,8 @@ const config = (env: { production?: boolean }): Configuration => ({
       patterns: [
         { from: 'plugin.json', transform: stamp },
         { from: 'img', to: 'img' },
+        // Those of the documentation.
+        ...info.screenshots.map(({ path: to }) => ({ from: path.join(root, 'docs', to), to })),
         ...includes.map(({ path: to }) => ({ from: path.join(root, 'provisioning', to), to, transform: importable })),
         // Shown by Grafana on the plugin's page, and part of the package.
         ...['README.md', 'CHANGELOG.md', 'LICENSE'].map((name) => ({
