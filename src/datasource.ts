@@ -146,11 +146,11 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
   }
 
   /** The same for queries that may have the same rows. */
-  private keyOf(target: Query, { scopedVars, intervalMs }: DataQueryRequest<Query>): string {
+  private keyOf(target: Query, { scopedVars, intervalMs, range }: DataQueryRequest<Query>): string {
     const repeated = Object.entries(scopedVars).flatMap(([name, v]) =>
       name.startsWith('__') ? [] : [[name, v?.value]],
     );
-    return JSON.stringify([this.uid, intervalMs, omit(target, ['refId', 'key', 'datasource']), repeated]);
+    return JSON.stringify([this.uid, intervalMs, range.raw, omit(target, ['refId', 'key', 'datasource']), repeated]);
   }
 }
 

@@ -88,3 +88,18 @@ describe("a dashboard's Now delay", () => {
     expect(wanted({ compareWith: '' }, delayed)).toMatchObject({ length: 240_000 });
   });
 });
+
+// Grafana reads the clock for each end of a range.
+it('does not reach further back than it is long while the clock goes on', () => {
+  jest.setSystemTime(at('2026-03-05T10:00:00.000Z'));
+  const clock = jest.spyOn(Date, 'now').mockImplementation(() => {
+    jest.advanceTimersByTime(1);
+    return new Date().getTime();
+  });
+  try {
+    const { reach, length } = rangeOf({ from: 'now-1h', to: 'now' }).wanted();
+    expect(reach).toBeLessThanOrEqual(length);
+  } finally {
+    clock.mockRestore();
+  }
+});

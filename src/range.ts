@@ -34,11 +34,14 @@ export class LiveRange {
 
   /** What the range has now of a stream's rows. */
   wanted(): Wanted {
+    // Before the range is: a millisecond between two readings of the clock would make a range that does not grow one
+    // millisecond longer than its window.
+    const now = Date.now();
     const range = this.now();
     const [from, to] = [range.from.valueOf(), range.to.valueOf()];
     return {
-      length: to - from, // which does not depend on the browser's clock, for that may be wrong
-      reach: Date.now() - from,
+      length: to - from, // whatever the browser's clock says, which may be wrong
+      reach: now - from,
       ...(this.grows && { from }),
       ...(this.settings.nowDelay && { to }),
     };

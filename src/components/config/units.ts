@@ -24,7 +24,7 @@ const NAMES: Array<[RegExp, string]> = [
 
 /** The milliseconds of a text such as `15d`, `500 ms`, `1h 30m` or `15 minutes`; undefined if it is none. */
 export function parseDuration(text: string): number | undefined {
-  const parts = NAMES.reduce((short, [name, unit]) => short.replaceAll(new RegExp(name, 'g'), unit), text.toLowerCase())
+  const parts = NAMES.reduce((short, [name, unit]) => short.replaceAll(new RegExp(name, 'gi'), unit), text)
     .replace(/\s/g, '')
     .match(/^(\d+(ms|[smhdwy]))+$/)?.[0]
     .match(/\d+[a-z]+/g);
