@@ -495,7 +495,7 @@ func TestDuplicate(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				in := newInput(t, Config{URL: "tcp://localhost", Topics: []string{"#"}}, none).(*Input)
 				k := &keeper{}
-				r := &run{in: in, decoder: message.New(in.rules, "/", k), seen: make(map[uint16]*delivery), seed: maphash.MakeSeed()}
+				r := &run{in: in, silence: new(endpoint.Silence), decoder: message.New(in.rules, "/", k), seen: make(map[uint16]*delivery), seed: maphash.MakeSeed()}
 				ctx, cancel := context.WithCancel(t.Context())
 				done := make(chan struct{})
 				decode := func() {
