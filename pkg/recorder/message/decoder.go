@@ -100,7 +100,7 @@ func New(r Rules, separator string, sink Sink) *Decoder {
 		full: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
 		pending: &pending{skipped: make(map[string]uint64)},
 		topics:  make(map[string]*topic), table: series.NewTable(cmp.Or(r.MaxSeries, DefaultMaxSeries)),
-		examples: make(map[string]string), seen: make(seen),
+		examples: make(map[string]string), seen: newSeen(),
 	}
 	d.room = sync.NewCond(&d.mu)
 	for _, one := range append(slices.Clone(r.Topics), r.Rule) {

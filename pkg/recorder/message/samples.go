@@ -50,7 +50,7 @@ func (d *Decoder) add(from string, payload []byte, received time.Time, own bool)
 			return
 		}
 	}
-	if t.seen == nil || t.seen.gone {
+	if t.seen == nil || t.seen.gone || t.seen.isDue(received) {
 		t.seen = d.seen.of(from)
 	}
 	t.seen.note(payload, received)

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
 // Topic is a topic with the messages that came last for it.
@@ -32,33 +34,42 @@ const (
 
 // seen remembers the topics that were seen lately, for whoever makes rules. It is
 // bounded: a topic that is new takes the place of the one that was silent longest.
-type seen map[string]*seenTopic
+type seen struct {
+	*simplelru.LRU[string, *seenTopic]
+}
 
 type seenTopic struct {
 	messages uint64
 	last     []Payload
-	at       time.Time // of the last that was kept, and
-	used     time.Time // of the last that came
+	at       time.Time // of the last that was kept
 	gone     bool      // it was forgotten
 }
 
-// of returns what is remembered of a topic.
+func newSeen() seen {
+	lru, err := simplelru.NewLRU(maxSeen, func(_ string, t *seenTopic) { t.gone = true })
+	if err != nil {
+		panic(err) // of a size that is not positive
+	}
+	return seen{lru}
+}
+
+// of returns what is remembered of a topic, which thereby becomes the one that was
+// silent for the shortest time.
 func (s seen) of(topic string) *seenTopic {
-	t := s[topic]
-	if t == nil {
-		if len(s) >= maxSeen {
-			s.forget()
-		}
+	t, ok := s.Get(topic)
+	if !ok {
 		t = &seenTopic{}
-		s[strings.Clone(topic)] = t
+		s.Add(strings.Clone(topic), t)
 	}
 	return t
 }
 
+// isDue reports whether the next message is kept. Between those it is enough to count.
+func (t *seenTopic) isDue(now time.Time) bool { return len(t.last) == 0 || now.Sub(t.at) >= seenEvery }
+
 func (t *seenTopic) note(payload []byte, now time.Time) {
 	t.messages++
-	t.used = now
-	if now.Sub(t.at) < seenEvery && len(t.last) > 0 {
+	if !t.isDue(now) {
 		return
 	}
 	t.at = now
@@ -66,17 +77,6 @@ func (t *seenTopic) note(payload []byte, now time.Time) {
 		t.last = t.last[:maxSeenLast-1]
 	}
 	t.last = slices.Insert(t.last, 0, Payload{slices.Clone(payload[:min(len(payload), maxSeenSize)]), now.UnixMilli()})
-}
-
-func (s seen) forget() {
-	oldest := ""
-	for name, t := range s {
-		if oldest == "" || t.used.Before(s[oldest].used) {
-			oldest = name
-		}
-	}
-	s[oldest].gone = true
-	delete(s, oldest)
 }
 
 // decoders has the decoder of each sink whose input runs.
@@ -91,8 +91,9 @@ func Topics(sink Sink) []Topic {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	all := make([]Topic, 0, len(d.seen))
-	for name, t := range d.seen {
+	all := make([]Topic, 0, d.seen.Len())
+	for _, name := range d.seen.Keys() {
+		t, _ := d.seen.Peek(name)
 		all = append(all, Topic{name, t.messages, slices.Clone(t.last)})
 	}
 	slices.SortFunc(all, func(a, b Topic) int { return strings.Compare(a.Name, b.Name) })
