@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/continuum-live/continuum-datasource/pkg/internal/protofields"
 )
 
 // edgeNodes are the edge nodes of Sparkplug that have been heard of, by group/node.
@@ -85,7 +87,7 @@ func (c *content) sparkplug(b []byte) {
 		c.nodes[key] = edge
 	}
 	var metrics [][]byte
-	err := protoFields(b, func(field protowire.Number, n uint64, b []byte) error {
+	err := protofields.Each(b, func(field protowire.Number, _ protowire.Type, n uint64, b []byte) error {
 		switch {
 		case field == 1 && n > 0 && n <= maxTime: // a clock that is not set says 0
 			c.stamped(int64(n))
@@ -160,7 +162,7 @@ const (
 )
 
 func readMetric(b []byte) (m metric, err error) {
-	err = protoFields(b, func(field protowire.Number, n uint64, b []byte) error {
+	err = protofields.Each(b, func(field protowire.Number, _ protowire.Type, n uint64, b []byte) error {
 		switch field {
 		case 1:
 			m.name = string(bytes.ToValidUTF8(b, []byte("\uFFFD")))
@@ -235,42 +237,4 @@ func (m *metric) number() float64 {
 		return float64(int64(m.integer))
 	}
 	return float64(m.integer)
-}
-
-// protoFields calls each for the fields of a message, with the number that a field
-// holds or its bytes.
-func protoFields(message []byte, each func(field protowire.Number, n uint64, b []byte) error) error {
-	for len(message) > 0 {
-		field, kind, size := protowire.ConsumeTag(message)
-		if size < 0 {
-			return protowire.ParseError(size)
-		}
-		message = message[size:]
-		var (
-			n uint64
-			b []byte
-		)
-		switch kind {
-		case protowire.VarintType:
-			n, size = protowire.ConsumeVarint(message)
-		case protowire.Fixed32Type:
-			var v uint32
-			v, size = protowire.ConsumeFixed32(message)
-			n = uint64(v)
-		case protowire.Fixed64Type:
-			n, size = protowire.ConsumeFixed64(message)
-		case protowire.BytesType:
-			b, size = protowire.ConsumeBytes(message)
-		default:
-			size = protowire.ConsumeFieldValue(field, kind, message)
-		}
-		if size < 0 {
-			return protowire.ParseError(size)
-		}
-		message = message[size:]
-		if err := each(field, n, b); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -14,6 +14,7 @@ import (
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/continuum-live/continuum-datasource/pkg/internal/protofields"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 )
 
@@ -85,48 +86,12 @@ const maxParts = 200_000
 // checkParts checks what a message consists of, and nothing of its parts.
 func checkParts(message []byte) error {
 	n := 0
-	return fields(message, func(protowire.Number, protowire.Type, uint64, []byte) error {
+	return protofields.Each(message, func(protowire.Number, protowire.Type, uint64, []byte) error {
 		if n++; n > maxParts {
 			return fmt.Errorf("it has more than %d parts: send less at once", maxParts)
 		}
 		return nil
 	})
-}
-
-// fields calls each for the fields of a message in their order, with the number that
-// a field holds or its bytes, which are those of the message. The messages of remote
-// write are read with it, and not with the types that are generated for them: an
-// empty histogram is two bytes of a message, and two hundred of memory.
-func fields(message []byte, each func(field protowire.Number, kind protowire.Type, n uint64, b []byte) error) error {
-	for len(message) > 0 {
-		field, kind, size := protowire.ConsumeTag(message)
-		if size < 0 {
-			return protowire.ParseError(size)
-		}
-		message = message[size:]
-		var (
-			n uint64
-			b []byte
-		)
-		switch kind {
-		case protowire.VarintType:
-			n, size = protowire.ConsumeVarint(message)
-		case protowire.Fixed64Type:
-			n, size = protowire.ConsumeFixed64(message)
-		case protowire.BytesType:
-			b, size = protowire.ConsumeBytes(message)
-		default:
-			size = protowire.ConsumeFieldValue(field, kind, message)
-		}
-		if size < 0 {
-			return protowire.ParseError(size)
-		}
-		message = message[size:]
-		if err := each(field, kind, n, b); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // schema tells where a series has its parts in a version of remote write.
@@ -140,7 +105,7 @@ var (
 // decode1 reads a message of remote write 1.0 (prometheus.WriteRequest).
 func (q *request) decode1(message []byte) error {
 	var timeSeries, descriptions int
-	err := fields(message, func(field protowire.Number, _ protowire.Type, _ uint64, b []byte) error {
+	err := protofields.Each(message, func(field protowire.Number, _ protowire.Type, _ uint64, b []byte) error {
 		switch field {
 		case 1:
 			timeSeries++
@@ -168,7 +133,7 @@ func (q *request) decode2(message []byte) error {
 		all     [][]byte // series
 		symbols []string
 	)
-	err := fields(message, func(field protowire.Number, kind protowire.Type, _ uint64, b []byte) error {
+	err := protofields.Each(message, func(field protowire.Number, kind protowire.Type, _ uint64, b []byte) error {
 		switch {
 		case kind != protowire.BytesType:
 		case field == 4:
@@ -199,7 +164,7 @@ func (q *request) timeSeries(message []byte, at schema, symbols []string) error 
 		lbls                  labelSet
 		meta                  []byte
 	)
-	err := fields(message, func(field protowire.Number, kind protowire.Type, n uint64, b []byte) error {
+	err := protofields.Each(message, func(field protowire.Number, kind protowire.Type, n uint64, b []byte) error {
 		switch field {
 		case at.labels:
 			if symbols == nil {
@@ -245,7 +210,7 @@ func (q *request) timeSeries(message []byte, at schema, symbols []string) error 
 		return nil
 	}
 	series.Used = q.now
-	return fields(message, func(field protowire.Number, _ protowire.Type, _ uint64, b []byte) error {
+	return protofields.Each(message, func(field protowire.Number, _ protowire.Type, _ uint64, b []byte) error {
 		if field != at.samples {
 			return nil
 		}

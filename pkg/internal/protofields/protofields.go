@@ -1,0 +1,43 @@
+// Package protofields reads protobuf messages field by field, without the types
+// that are generated for them: what is hostile takes no more memory than its bytes.
+package protofields
+
+import "google.golang.org/protobuf/encoding/protowire"
+
+// Each calls each for the fields of a message in their order, with the number that
+// a field holds, as its bits, or its bytes, which are those of the message.
+func Each(message []byte, each func(field protowire.Number, kind protowire.Type, n uint64, b []byte) error) error {
+	for len(message) > 0 {
+		field, kind, size := protowire.ConsumeTag(message)
+		if size < 0 {
+			return protowire.ParseError(size)
+		}
+		message = message[size:]
+		var (
+			n uint64
+			b []byte
+		)
+		switch kind {
+		case protowire.VarintType:
+			n, size = protowire.ConsumeVarint(message)
+		case protowire.Fixed32Type:
+			var v uint32
+			v, size = protowire.ConsumeFixed32(message)
+			n = uint64(v)
+		case protowire.Fixed64Type:
+			n, size = protowire.ConsumeFixed64(message)
+		case protowire.BytesType:
+			b, size = protowire.ConsumeBytes(message)
+		default:
+			size = protowire.ConsumeFieldValue(field, kind, message)
+		}
+		if size < 0 {
+			return protowire.ParseError(size)
+		}
+		message = message[size:]
+		if err := each(field, kind, n, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
