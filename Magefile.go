@@ -47,6 +47,11 @@ const (
 	// Run by version instead of being a tool in go.mod, which its 200
 	// dependencies would swamp.
 	golangci = "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0"
+
+	// Tests talk to real servers, whose own races show on a busy machine. A test
+	// that fails is run once more, and the report names it; more than three
+	// failures are not luck.
+	goTest = "go run gotest.tools/gotestsum@v1.13.0 --format pkgname --rerun-fails=1 --rerun-fails-max-failures=3 --packages=./... -- -race"
 )
 
 // platform is what an executable is for, as its name ends.
@@ -93,7 +98,7 @@ func Test(ctx context.Context) error {
 			// a build, and no compiler takes the time of one that waits for an
 			// event. go list -export compiles, with -f it prints nothing.
 			return inTurn(ctx, "go run ./pkg/internal/programs/build", `go list -race -test -deps -export -f {{""}} ./...`,
-				"go run "+golangci+" run ./...", "go test -race ./...")
+				"go run "+golangci+" run ./...", goTest)
 		},
 		func(ctx context.Context) error {
 			if err := NodeModules(ctx); err != nil {
