@@ -16,6 +16,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/coder/websocket"
@@ -53,16 +54,18 @@ const (
 
 // Input is the WebSocket input.
 type Input struct {
-	name     string
-	version  string // of the settings
-	url      string
-	peer     endpoint.Peer
-	header   http.Header
-	send     string
-	ping     time.Duration
-	maxBytes int64
-	tls      *tls.Config
-	rules    message.Rules
+	name    string
+	version string // of the settings
+	url     string
+	peer    endpoint.Peer
+	header  http.Header
+	// protocols are the subprotocols that are offered, as in RFC 6455, 1.9.
+	protocols []string
+	send      string
+	ping      time.Duration
+	maxBytes  int64
+	tls       *tls.Config
+	rules     message.Rules
 }
 
 // Secrets returns the names of the secrets that the input may have. headers is a JSON
@@ -145,6 +148,13 @@ func (in *Input) headers(text string) error {
 		if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
 			return fmt.Errorf("%q cannot be sent: a name has letters, digits and - alone, and a value no line breaks", name)
 		}
+		if http.CanonicalHeaderKey(name) == "Sec-Websocket-Protocol" {
+			// Part of the handshake: the client has to expect the server's choice.
+			for protocol := range strings.SplitSeq(value, ",") {
+				in.protocols = append(in.protocols, strings.TrimSpace(protocol))
+			}
+			continue
+		}
 		in.header.Set(name, value)
 	}
 	return nil
@@ -222,7 +232,8 @@ func (r *run) connection(ctx context.Context) (connected bool, err error) {
 	dialing, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	c, rsp, err := websocket.Dial(dialing, r.url, &websocket.DialOptions{
-		HTTPHeader: r.header,
+		HTTPHeader:   r.header,
+		Subprotocols: r.protocols,
 		HTTPClient: &http.Client{
 			Transport: transport,
 			// Whoever the server names is not to get the headers.

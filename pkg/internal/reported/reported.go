@@ -1,0 +1,31 @@
+// Package reported runs tests of inputs from public reports, which are described by
+// the files in testdata/cases of the package under test.
+package reported
+
+import (
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Run calls test with the input of each case, by the name of its file without
+// .json. A case without an input is an error, as is an input without a case.
+func Run[T any](t *testing.T, inputs map[string]T, test func(t *testing.T, input T)) {
+	t.Helper()
+	paths, err := filepath.Glob("testdata/cases/*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, path := range paths {
+		names = append(names, strings.TrimSuffix(filepath.Base(path), ".json"))
+	}
+	if have := slices.Sorted(maps.Keys(inputs)); !slices.Equal(names, have) {
+		t.Fatalf("the cases are %v, the inputs are of %v", names, have)
+	}
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) { test(t, inputs[name]) })
+	}
+}
