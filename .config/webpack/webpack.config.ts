@@ -20,11 +20,12 @@ const repository = 'https://github.com/continuum-live/continuum-datasource';
 const stamp = (text: Buffer) =>
   text.toString().replaceAll('%VERSION%', version).replaceAll('%TODAY%', new Date().toISOString().slice(0, 10));
 
-// A dashboard of the package is one of the provisioned ones, whose data source is chosen when it is imported.
+// A dashboard of the package is one of the provisioned ones. Its data source is chosen when it is imported, or by a
+// variable of its own.
 const importable = (text: Buffer) => {
   const input = 'DS_CONTINUUM';
   const dashboard = JSON.parse(text.toString(), (_, value: { type?: string; uid?: string } | undefined) =>
-    value?.type === id && value.uid ? { ...value, uid: `\${${input}}` } : value,
+    value?.type === id && value.uid && !value.uid.startsWith('$') ? { ...value, uid: `\${${input}}` } : value,
   ) as object;
   const inputs = [{ name: input, label: 'Continuum', type: 'datasource', pluginId: id, pluginName: name }];
   return JSON.stringify({ __inputs: inputs, ...dashboard }, null, 2);

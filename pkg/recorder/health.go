@@ -156,6 +156,11 @@ var healthMetrics = []struct {
 		func(in InputStatus) float64 { return float64(in.Stored) / 1000 }},
 }
 
+// diskFreeMetric is a metric of the store, without a label.
+const diskFreeMetric = "continuum_recorder_disk_free_bytes"
+
+var diskFreeMetadata = Metadata{Type: model.MetricTypeGauge, Unit: "bytes", Help: "Free space of the disk that the recorder writes to."}
+
 const (
 	// healthEvery is how far apart the samples of how inputs are come.
 	healthEvery = 5 * time.Second
@@ -166,7 +171,7 @@ const (
 
 // recordHealth records how the inputs are until the store ends.
 func (s *Store) recordHealth() {
-	meta := make(map[string]Metadata, len(healthMetrics))
+	meta := map[string]Metadata{diskFreeMetric: diskFreeMetadata}
 	for _, m := range healthMetrics {
 		meta[m.name] = m.meta
 	}
@@ -205,6 +210,10 @@ func (s *Store) sampleHealth(series map[*Sink][]*Series, at time.Time) error {
 	}
 	if len(samples) == 0 {
 		return nil
+	}
+	if _, free, err := s.ready.disk(); err == nil {
+		disk := &Series{Labels: labels.FromStrings(model.MetricNameLabel, diskFreeMetric)}
+		samples = append(samples, Sample{Series: disk, T: at.UnixMilli(), V: float64(free)})
 	}
 	_, err := s.ingester.commit(context.Background(), healthInput, samples, math.MinInt64, func(int, error) {})
 	return err

@@ -78,7 +78,7 @@ func (r *Recording) Samples(t testing.TB) map[string]map[int64]float64 {
 	defer func() { _ = q.Close() }() // nothing was written
 	all := make(map[string]map[int64]float64)
 	// Not how the inputs are, which is recorded every few seconds.
-	set := q.Select(context.Background(), true, nil, labels.MustNewMatcher(labels.MatchNotRegexp, model.MetricNameLabel, "|continuum_input_.*"))
+	set := q.Select(context.Background(), true, nil, labels.MustNewMatcher(labels.MatchNotRegexp, model.MetricNameLabel, "|continuum_(input|recorder)_.*"))
 	for set.Next() {
 		samples := make(map[int64]float64)
 		it := set.At().Iterator(nil)

@@ -77,7 +77,7 @@ func samples(t testing.TB, s *recorder.Store) map[string]float64 {
 	}
 	defer q.Close()
 	all := make(map[string]float64)
-	set := q.Select(t.Context(), false, nil, labels.MustNewMatcher(labels.MatchNotRegexp, model.MetricNameLabel, "|continuum_input_.*"))
+	set := q.Select(t.Context(), false, nil, labels.MustNewMatcher(labels.MatchNotRegexp, model.MetricNameLabel, "|continuum_(input|recorder)_.*"))
 	for set.Next() {
 		it := set.At().Iterator(nil)
 		for it.Next() == chunkenc.ValFloat {
