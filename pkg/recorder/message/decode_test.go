@@ -230,6 +230,7 @@ func TestTimeKey(t *testing.T) {
 		{"null", Rule{}, `{"t":null,"v":1}`, "v=1 !null(1)"},
 		{"nonsense", Rule{}, `{"t":"yesterday","v":1}`, "v=1"},
 		{"negative", Rule{}, `{"t":-1,"v":1}`, "v=1"},
+		{"so negative that it overflows", Rule{}, `{"t":-9223372036854775808,"v":1}`, "v=1"},
 		{"beyond all", Rule{}, `{"t":1e300,"v":1}`, "v=1"},
 		{"beyond all seconds", Rule{TimeUnit: "s"}, `{"t":9223372036854775807,"v":1}`, "v=1"},
 		{"nested", Rule{TimeKey: "meta_at_0"}, `{"meta":{"at":[1800000000]},"v":1}`, "v=1@1800000000000"},

@@ -126,7 +126,7 @@ func (f *times) number(text []byte) (int64, bool) {
 			unit = magnitude(float64(n))
 		}
 		if unit == 1e9 {
-			if n > maxTime/1000 {
+			if n < minTime/1000 || n > maxTime/1000 {
 				return 0, false
 			}
 			n *= 1000

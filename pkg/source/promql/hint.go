@@ -25,9 +25,10 @@ const (
 // and that is not there, and suggests the nearest one that is.
 func (b bound) Hint(ctx context.Context, after, through int64) string {
 	var wanted []string
+	from := after
 	for _, r := range b.traits.Reads {
 		if !r.Fixed {
-			after = min(after, after+r.After)
+			from = min(from, after+r.After)
 		}
 		if r.Metric != "" && !slices.Contains(wanted, r.Metric) {
 			wanted = append(wanted, r.Metric)
@@ -36,7 +37,7 @@ func (b bound) Hint(ctx context.Context, after, through int64) string {
 	if len(wanted) == 0 || b.source.Browser == nil {
 		return ""
 	}
-	names, err := b.source.Browser.LabelValues(ctx, after, through, maxNames, model.MetricNameLabel)
+	names, err := b.source.Browser.LabelValues(ctx, from, through, maxNames, model.MetricNameLabel)
 	if err != nil {
 		return "" // the answer itself is right
 	}
