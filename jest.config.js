@@ -13,6 +13,7 @@ const esModules = [
 module.exports = {
   testEnvironment: 'jsdom',
   roots: ['<rootDir>/src'],
+  randomize: true, // no test may need another one before it
   testTimeout: 120_000, // ends what hangs; typing into Grafana's components takes long where other builds run
   setupFilesAfterEnv: ['<rootDir>/jest-setup.js'],
   // Styles mean nothing here, and Monaco needs a browser: any module does.

@@ -23,7 +23,9 @@ import { readFileSync } from 'fs';
 import path from 'path';
 import { firstValueFrom, NEVER, Observable, of, Subject } from 'rxjs';
 import { DataSource } from './datasource';
+import { Nonces, nonces } from './nonces';
 import { Server } from './testing/live';
+import { Turns, turns } from './turns';
 import { Options, Query } from './types';
 
 const live = { getStream: jest.fn() };
@@ -79,6 +81,8 @@ function sceneWith(extraQueries: unknown[]) {
 
 beforeEach(() => {
   jest.useFakeTimers({ now: NOW });
+  Object.assign(nonces, new Nonces()); // a tab of its own
+  Object.assign(turns, new Turns());
   inner.mockReset().mockReturnValue(NEVER);
   live.getStream.mockReset().mockReturnValue(NEVER);
   config.liveEnabled = true;
@@ -210,6 +214,27 @@ describe('a live request', () => {
     jest.advanceTimersByTime(100);
     expect(out.map(({ key }) => key)).toEqual(['all', 'all']);
     expect(refIds(out[1])).toEqual(['A', 'B', 'C']);
+  });
+
+  it('is shown together with those of other panels, ten times a second at most', () => {
+    const sources = Array.from({ length: 6 }, () => new Subject<DataQueryResponse>());
+    const shown: number[][] = [[], []];
+    sources.forEach((source) => inner.mockReturnValueOnce(source));
+    for (const times of shown) {
+      const targets = ['A', 'B', 'C'].map((refId) => ({ refId, datasource: REF }));
+      newDataSource()
+        .query(request({ targets }))
+        .subscribe(() => times.push(Date.now() - NOW));
+    }
+    for (let ms = 0; ms < 300; ms += 3) {
+      const source = sources[(ms / 3) % 6]!;
+      streamed().subscribe((answer) => source.next(answer));
+      jest.advanceTimersByTime(3);
+    }
+    expect(shown).toEqual([
+      [36, 136, 236],
+      [36, 136, 236],
+    ]);
   });
 
   it('asks afresh as soon as Grafana refuses the subscription', () => {

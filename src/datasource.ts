@@ -13,6 +13,7 @@ import { guard } from './guard';
 import { combined, isLive, openStream, untilRefused, wantsStream } from './live';
 import { nonces } from './nonces';
 import { LiveRange } from './range';
+import { isOutOfSight } from './scenes';
 import { AnySource, foreignTo, sourceOf } from './sources';
 import type { Ask, Options, Query } from './types';
 
@@ -88,7 +89,7 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
     if (!isLive(request)) {
       return defer(() => super.query(request)); // whose interpolation may throw
     }
-    const range = new LiveRange(request);
+    const range = new LiveRange(request, this.patience);
     const refIds = request.targets.map(({ refId }) => refId);
     const answers = request.targets.map((target, place) => {
       const query = (ask?: Ask) =>
@@ -108,6 +109,7 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
         wanted: () => range.wanted(),
         grows: range.grows,
         patience: this.patience,
+        isOutOfSight: () => isOutOfSight(request),
       };
       return wantsStream(target) ? guard((ask) => query(ask).pipe(untilRefused), panel) : defer(() => query());
     });

@@ -1,11 +1,14 @@
 import { DataFrame, DataFrameJSON, DataQueryResponse, FieldType, LoadingState } from '@grafana/data';
-import { NEVER, Observable, of, Subscription, take, throwError } from 'rxjs';
+import { NEVER, Observable, of, Subscription, switchMap, take, throwError, timer } from 'rxjs';
 import { guard, Panel as Terms } from './guard';
 import { Nonces } from './nonces';
 import { DELAY, Server, Tab } from './testing/live';
 import { Ask } from './types';
 
 const START = 1_700_000_000_003;
+
+/** All of a test, to close them after it. */
+let opened: Array<{ close: () => void }> = [];
 
 /** A panel with one guarded query. */
 class Panel {
@@ -28,6 +31,7 @@ class Panel {
     };
     const terms = { refId: 'A', nonces: this.nonces, key: 'query', patience: 30_000, ...this.terms };
     this.sub = guard(query, terms).subscribe((answer) => this.answers.push(answer));
+    opened.push(this);
   }
 
   close() {
@@ -79,6 +83,8 @@ beforeEach(() => {
 });
 
 afterEach(() => {
+  opened.forEach((panel) => panel.close());
+  opened = [];
   jest.useRealTimers();
   jest.restoreAllMocks();
 });
@@ -435,6 +441,22 @@ describe('guard', () => {
     expect(panel.last).toMatchObject({ state: LoadingState.Error, error });
   });
 
+  it('keeps to what Grafana itself says when it has too many requests', () => {
+    const data = { message: 'too many requests', details: { retryAfterSeconds: 90 } };
+    const panel = new Panel(nonces, () => throwError(() => ({ status: 429, data })));
+    wait(300_000);
+    const waits = panel.asked.slice(1).map(({ at }, i) => at - panel.asked[i]!.at);
+    expect(waits).toEqual([90_125, 90_250, 90_500]);
+    expect(panel.last).toMatchObject({ state: LoadingState.Error, error: { message: 'too many requests' } });
+  });
+
+  it('leaves a server alone that has too many requests and does not say for how long', () => {
+    const panel = new Panel(nonces, () => of({ data: [], state: LoadingState.Error, error: { status: 429 } }));
+    wait(120_000);
+    const waits = panel.asked.slice(1).map(({ at }, i) => at - panel.asked[i]!.at);
+    expect(waits).toEqual([2500, 5000, 10_000, 20_000, 30_000, 30_000]);
+  });
+
   it('asks ever more slowly while no answer comes, and quickly again after a good while', () => {
     let fails = true;
     const panel = new Panel(nonces, ({ nonce }) => (fails ? of({ data: [] }) : tab.query(WINDOW, nonce)));
@@ -747,6 +769,22 @@ describe('guard', () => {
       expect([polled.asked.length, failing.asked.length]).toEqual(asked.map((n) => n + 1));
     });
 
+    it('is the same for a panel out of sight', () => {
+      let isOutOfSight = false;
+      const ask = ({ nonce }: Ask) => tab.query(WINDOW, nonce);
+      const panel = new Panel(nonces, ask, { isOutOfSight: () => isOutOfSight });
+      wait(3000);
+      isOutOfSight = true;
+      wait(1000); // it is looked at every second
+      const { length } = panel.answers;
+      wait(HOUR);
+      expect(panel.answers.length).toBe(length);
+      isOutOfSight = false;
+      wait(1000);
+      expectUpToDate(panel, STEP, WINDOW);
+      expect(panel.asked.length).toBe(1);
+    });
+
     it('shows its first answer', () => {
       show('hidden');
       const panel = live();
@@ -773,7 +811,12 @@ describe('guard', () => {
     const from = () => (Math.floor(Date.now() / MINUTE) - 1) * MINUTE; // now-1m/m
     /** The window of the back end, with the room that the front end asks for. */
     const ask = ({ nonce }: Ask) => tab.query(Math.ceil((Date.now() - from() + MINUTE) / 1000) * 1000, nonce);
-    const wanted = () => ({ from: from(), length: Date.now() - from(), reach: Date.now() - from() });
+    const wanted = () => ({ from: from(), length: Date.now() - from(), reach: Date.now() - from() + MINUTE / 2 });
+    const expectWhole = (panel: Panel) => {
+      const times = panel.rows!.fields[0]!.values as number[];
+      expect([times[0], times.length]).toEqual([from(), (times.at(-1)! - from()) / 1000 + 1]);
+      expect(Date.now() - times.at(-1)!).toBeLessThan(1500);
+    };
 
     it('begins where the range does, whenever it is looked at', () => {
       server = new Server(1000);
@@ -781,12 +824,64 @@ describe('guard', () => {
       const panel = new Panel(nonces, ask, { wanted, grows: true });
       for (let i = 0; i < 300; i++) {
         wait(1000);
-        const times = panel.rows!.fields[0]!.values as number[];
-        expect([times[0], times.length]).toEqual([from(), (times.at(-1)! - from()) / 1000 + 1]);
-        expect(Date.now() - times.at(-1)!).toBeLessThan(1500);
+        expectWhole(panel);
       }
-      expect(panel.asked.length).toBeLessThan(6);
+      expect(panel.asked.length).toBeLessThan(10);
       expect(nonces.of('query')).toBe(0);
+    });
+
+    describe('and has outgrown its window', () => {
+      const answersAfter = (ms: number, answer: (ask: Ask) => Observable<DataQueryResponse>) => (asked: Ask) =>
+        timer(ms).pipe(switchMap(() => answer(asked)));
+      /** Opens a panel, and answers in another way from then on. */
+      const open = (later: (ask: Ask) => Observable<DataQueryResponse>) => {
+        server = new Server(1000);
+        tab = new Tab(server);
+        let query = ask;
+        const panel = new Panel(nonces, (asked) => query(asked), { wanted, grows: true });
+        wait(2000);
+        query = later;
+        return panel;
+      };
+
+      it('goes on with its stream until a longer one is there', () => {
+        const panel = open(answersAfter(20_000, ask));
+        for (let i = 0; i < 300; i++) {
+          wait(1000);
+          expectWhole(panel);
+          expect(panel.notices).toBeUndefined();
+        }
+        expect(new Set(panel.resyncs)).toEqual(new Set(['range']));
+      });
+
+      it('goes on with its stream while requests fail, and asks ever more slowly', () => {
+        const panel = open(() => of({ data: [] }));
+        for (let i = 0; panel.asked.length < 4; i++) {
+          wait(1000);
+          expectWhole(panel);
+          expect(panel.notices).toBeUndefined();
+        }
+      });
+
+      it('says so when a longer one is refused for good', () => {
+        const error = { refId: 'A', message: 'no', status: 403 };
+        const panel = open(() => of({ data: [], state: LoadingState.Error, error }));
+        wait(600_000);
+        expect(panel.asked.length).toBe(2);
+        expect(panel.last?.state).toBe(LoadingState.Streaming);
+        expect(panel.notices).toEqual(['no']);
+        expect(jest.getTimerCount()).toBe(0);
+      });
+
+      it('leaves both streams when it is closed', () => {
+        const panel = open(() => NEVER);
+        for (let i = 0; panel.asked.length < 2; i++) {
+          wait(1000);
+        }
+        panel.close();
+        wait(10_000);
+        expect(jest.getTimerCount()).toBe(0);
+      });
     });
 
     it('is asked for until it is long enough for a stream', () => {

@@ -9,7 +9,7 @@ import {
 } from '@grafana/data';
 import { isEqual } from 'lodash';
 import { defer, fromEvent, interval, merge, Observable, share, Subscription } from 'rxjs';
-import { exact, identity, Wanted } from './exact';
+import { exact, identity, Rows, Wanted } from './exact';
 import { Nonces } from './nonces';
 import { Ask, Resync } from './types';
 
@@ -44,6 +44,8 @@ interface Policy {
   calm: number;
   /** The longest wait. Only a refresh asks again where there is none. */
   longest?: number;
+  /** The first wait, where the answer does not say how long it is to be. */
+  first?: number;
   /** The rows are in doubt, and `DOUBTS` in a row make the panel poll. */
   doubt?: boolean;
   /** The next stream needs a buffer of its own. */
@@ -67,7 +69,8 @@ const POLICY: Record<Reason, Policy> = {
   // An input went down or is back: the answer says so, and its rows are not in doubt.
   health: { ...quiet, resync: 'health', renew: true },
   failure: { ...failed, notice: 'No answer from the data source.' },
-  busy: { ...failed, notice: 'The data source is busy.' },
+  // Too many requests are no reason for another one at once.
+  busy: { ...failed, notice: 'The data source is busy.', first: 5_000 },
   refusal: { ...failed, notice: 'The query was refused.', longest: undefined },
 };
 
@@ -82,6 +85,14 @@ function reasonOf(error?: DataQueryError): Reason {
   return status >= 400 && status <= 500 && !passes ? 'refusal' : 'failure';
 }
 
+/** How long a busy server wants to be left alone, in milliseconds, where it says so. */
+function retryAfterOf(frame?: DataFrame, error?: DataQueryError): number {
+  const { retryAfter } = (frame?.meta?.custom ?? {}) as { retryAfter?: number };
+  // Grafana's front end passes no headers on. Its own API has the seconds in what it answers, as Kubernetes does.
+  const { details } = (error?.data ?? {}) as { details?: { retryAfterSeconds?: number } };
+  return (retryAfter ?? details?.retryAfterSeconds ?? 0) * 1000;
+}
+
 /** What a guard is told of its panel. */
 export interface Panel {
   refId: string;
@@ -94,6 +105,8 @@ export interface Panel {
   grows?: boolean;
   /** How long an answer may take, in milliseconds. */
   patience: number;
+  /** Whether the panel is out of sight, so that nobody would see what it shows. */
+  isOutOfSight?: () => boolean;
 }
 
 interface Streaming {
@@ -104,6 +117,7 @@ interface Streaming {
   channel: string;
   nonce: number;
   buffer: StreamingDataFrame;
+  rows: Rows;
   error?: DataQueryError;
   /** Of the buffer, as they were first and as they were found to be the same. */
   identities: Array<ReturnType<typeof identity>>;
@@ -129,6 +143,8 @@ interface Actions {
   leave: () => void;
   show: (answer: DataQueryResponse) => void;
   complete: () => void;
+  /** Asks for a longer window while the stream goes on. */
+  outgrow: () => void;
 }
 
 /**
@@ -142,6 +158,8 @@ interface Actions {
  *    |  |  failure                       |                       |
  *    |   ------------------------------- | ----> waiting         |
  *     -----------------------------------+-----------------------
+ *
+ * When a range outgrows the window of its stream, another machine follows: the stream goes on until that one has rows.
  */
 class Machine {
   private state: State = { name: 'done' };
@@ -151,12 +169,14 @@ class Machine {
   /** No streams before. */
   private streamsFrom = 0;
   private shown?: DataFrame;
-  private hidden = isHidden();
+  private hidden: boolean;
 
   constructor(
     private readonly panel: Panel,
     private readonly actions: Actions,
-  ) {}
+  ) {
+    this.hidden = isHidden(panel);
+  }
 
   /** When the machine wants to be woken. */
   get due(): number {
@@ -165,6 +185,20 @@ class Machine {
       return Infinity;
     }
     return state.name === 'streaming' ? Math.min(state.alive, state.mended ?? Infinity) : state.until;
+  }
+
+  /** Whether it has nothing new to show, and will ask again. */
+  get waits(): boolean {
+    return this.state.name === 'waiting';
+  }
+
+  /** Asks for what the stream of another one has no window for. */
+  follow(other: Machine) {
+    this.tries = other.isCalm('range') ? 0 : other.tries;
+    this.doubts = other.doubts;
+    this.streamsFrom = other.streamsFrom;
+    this.shown = other.shown;
+    this.trouble('range');
   }
 
   ask() {
@@ -177,10 +211,10 @@ class Machine {
     this.actions.ask({ nonce, ...(polled ? { polled } : { resync }) });
   }
 
-  /** The time is due, the tab was hidden or is seen again, or the machine may have slept. */
+  /** The time is due, the panel was hidden or is seen again, or the machine may have slept. */
   wake() {
     const wasHidden = this.hidden;
-    this.hidden = isHidden();
+    this.hidden = isHidden(this.panel);
     const { state } = this;
     const now = Date.now();
     if (wasHidden && !this.hidden) {
@@ -213,8 +247,7 @@ class Machine {
     if (frame instanceof StreamingDataFrame) {
       this.packet(frame, answer.error);
     } else if (answer.error || !frame) {
-      const { retryAfter } = (frame?.meta?.custom ?? {}) as { retryAfter?: number };
-      this.trouble(reasonOf(answer.error), answer.error, (retryAfter ?? 0) * 1000);
+      this.trouble(reasonOf(answer.error), answer.error, retryAfterOf(frame, answer.error));
     } else {
       this.plain(answer, frame, state.name !== 'asking' || state.polled);
     }
@@ -225,7 +258,7 @@ class Machine {
   }
 
   fail(error: DataQueryError) {
-    this.trouble(reasonOf(error), error);
+    this.trouble(reasonOf(error), error, retryAfterOf(undefined, error));
   }
 
   private packet(buffer: StreamingDataFrame, error?: DataQueryError) {
@@ -238,7 +271,20 @@ class Machine {
       const { fields } = buffer;
       const took = now - since;
       const identities = fields.map(identity);
-      state = { name: 'streaming', since: now, took, channel, nonce, buffer, identities, fields, packets: 0, alive: 0 };
+      const rows = new Rows();
+      state = {
+        name: 'streaming',
+        since: now,
+        took,
+        channel,
+        nonce,
+        buffer,
+        rows,
+        identities,
+        fields,
+        packets: 0,
+        alive: 0,
+      };
       this.state = state;
       state.alive = now + SILENCE + took;
     }
@@ -246,6 +292,7 @@ class Machine {
       return;
     }
     Object.assign(state, { buffer, error });
+    state.rows.take(buffer);
     if (!error) {
       state.packets++;
       state.alive = now + SILENCE + state.took;
@@ -265,7 +312,8 @@ class Machine {
       }
       state.fields = buffer.fields;
     }
-    const { rows, doubt, mendable, outgrown } = exact(buffer, this.panel.refId, this.panel.wanted?.());
+    const { refId, wanted } = this.panel;
+    const { rows, doubt, mendable, outgrown } = state.rows.read(buffer, refId, wanted?.());
     if (doubt && !(mendable && !unwatched)) {
       this.trouble(outgrown ? 'range' : doubt);
     } else if (rows) {
@@ -274,7 +322,7 @@ class Machine {
       const unproven = packets < 2 && this.tries >= proveAfter;
       this.show(rows, messageOf(error) ?? (unproven ? `${notice} Asking again.` : undefined));
       if (outgrown) {
-        this.trouble('range');
+        this.actions.outgrow();
       }
     } else {
       state.mended ??= Date.now() + GRACE;
@@ -310,14 +358,11 @@ class Machine {
   private trouble(reason: Reason, error?: DataQueryError, retryAfter = 0) {
     const { state } = this;
     const now = Date.now();
-    const { tellAfter, calm, longest, doubt, renew, notice } = POLICY[reason];
-    let calmed = false;
+    const { tellAfter, longest, first = FIRST_WAIT, doubt, renew, notice } = POLICY[reason];
+    const calmed = this.isCalm(reason);
     this.actions.leave();
-    if (state.name === 'streaming') {
-      calmed = now - state.since > calm;
-      if (renew) {
-        this.panel.nonces.renew(this.panel.key, state.channel, state.nonce);
-      }
+    if (state.name === 'streaming' && renew) {
+      this.panel.nonces.renew(this.panel.key, state.channel, state.nonce);
     }
     this.reason = reason;
     this.tries = calmed ? 1 : this.tries + 1;
@@ -327,7 +372,7 @@ class Machine {
         this.streamsFrom = now + RETRY;
       }
     }
-    const wait = Math.random() * Math.min(longest ?? 0, FIRST_WAIT * 2 ** (this.tries - 1));
+    const wait = Math.random() * Math.min(longest ?? 0, (retryAfter ? FIRST_WAIT : first) * 2 ** (this.tries - 1));
     const earliest = now + retryAfter;
     this.state = longest ? { name: 'waiting', until: earliest + wait, earliest } : { name: 'done' };
     if (this.tries >= tellAfter) {
@@ -336,6 +381,12 @@ class Machine {
     if (!longest) {
       this.actions.complete();
     }
+  }
+
+  /** Whether the stream lasted too long to be part of the same trouble. */
+  private isCalm(reason: Reason): boolean {
+    const { state } = this;
+    return state.name === 'streaming' && Date.now() - state.since > POLICY[reason].calm;
   }
 
   // While rows are shown trouble is said in a notice: an error would throw the panel's time axis back to the range of
@@ -357,7 +408,7 @@ class Machine {
   }
 }
 
-const isHidden = () => document.visibilityState === 'hidden';
+const isHidden = ({ isOutOfSight }: Panel) => document.visibilityState === 'hidden' || Boolean(isOutOfSight?.());
 
 /** When guards look at the time beside their own timers: these run late after a sleep, and in a hidden tab. */
 const glances = merge(fromEvent(document, 'visibilitychange'), interval(1000)).pipe(share());
@@ -365,49 +416,73 @@ const glances = merge(fromEvent(document, 'visibilitychange'), interval(1000)).p
 /**
  * Runs one live query and passes on only what is exact: what a fresh query of the same range would return. On any doubt
  * it keeps what it has shown and asks again, under a nonce that gives it a new buffer. Where no stream is to be had this
- * amounts to polling. Nobody sees a hidden tab, so nothing is shown or asked for there; its streams stay.
+ * amounts to polling. Nothing is shown or asked for in a hidden tab or out of sight; the streams stay.
  */
 export function guard(query: (ask: Ask) => Observable<DataQueryResponse>, panel: Panel): Observable<DataQueryResponse> {
   return new Observable((out) => {
-    let inner = new Subscription();
-    let timer: ReturnType<typeof setTimeout> | undefined;
+    /** Runs a machine. One that follows another takes its place as soon as it has something to show. */
+    const run = (before?: { machine: Machine; leave: Subscription }) => {
+      let inner = new Subscription();
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      let planned = Infinity;
+      let next = false;
+      const leave = new Subscription(() => {
+        inner.unsubscribe();
+        clearTimeout(timer);
+      });
+      out.add(leave);
 
-    const machine = new Machine(panel, {
-      ask: (ask) => {
-        const mine = (inner = new Subscription());
-        // What is emitted while it is being left is dropped.
-        const unlessLeft = (does: () => void) => mine.closed || then(does);
-        mine.add(
-          defer(() => query(ask)).subscribe({
-            next: (answer) => unlessLeft(() => machine.answer(answer)),
-            error: (error: DataQueryError) => unlessLeft(() => machine.fail(error)),
-            complete: () => unlessLeft(() => machine.end()),
-          }),
-        );
-      },
-      leave: () => inner.unsubscribe(),
-      show: (answer) => out.next(answer),
-      complete: () => out.complete(),
-    });
+      const machine = new Machine(panel, {
+        ask: (ask) => {
+          const mine = (inner = new Subscription());
+          // What is emitted while it is being left is dropped.
+          const unlessLeft = (does: () => void) => mine.closed || then(does);
+          mine.add(
+            defer(() => query(ask)).subscribe({
+              next: (answer) => unlessLeft(() => machine.answer(answer)),
+              error: (error: DataQueryError) => unlessLeft(() => machine.fail(error)),
+              complete: () => unlessLeft(() => machine.end()),
+            }),
+          );
+        },
+        leave: () => inner.unsubscribe(),
+        show: (answer) => {
+          if (before && machine.waits) {
+            return; // what is shown is better than what failed
+          }
+          before?.leave.unsubscribe();
+          before = undefined;
+          out.next(answer);
+        },
+        complete: () => out.complete(),
+        outgrow: () => {
+          if (!next) {
+            next = true;
+            run({ machine, leave });
+          }
+        },
+      });
 
-    const then = (does: () => void) => {
-      does();
-      clearTimeout(timer);
-      if (machine.due < Infinity && !out.closed) {
-        timer = setTimeout(
-          () => then(() => machine.wake()),
-          Math.min(Math.ceil(machine.due - Date.now()), LONGEST_TIMER),
-        );
-      }
+      const then = (does: () => void) => {
+        does();
+        // A timer that fires early does nothing but set the next one, so that packets need not touch it.
+        if (machine.due < planned && !leave.closed) {
+          clearTimeout(timer);
+          planned = machine.due;
+          timer = setTimeout(
+            () => {
+              planned = Infinity;
+              then(() => machine.wake());
+            },
+            Math.min(Math.ceil(planned - Date.now()), LONGEST_TIMER),
+          );
+        }
+      };
+
+      leave.add(glances.subscribe(() => then(() => machine.wake())));
+      then(() => (before ? machine.follow(before.machine) : machine.ask()));
     };
-
-    const clock = glances.subscribe(() => then(() => machine.wake()));
-    then(() => machine.ask());
-    return () => {
-      clock.unsubscribe();
-      inner.unsubscribe();
-      clearTimeout(timer);
-    };
+    run();
   });
 }
 

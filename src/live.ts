@@ -10,26 +10,11 @@ import {
   StreamingFrameOptions,
 } from '@grafana/data';
 import { config, getGrafanaLiveSrv, isExpressionReference, StreamingFrameAction } from '@grafana/runtime';
-import {
-  asyncScheduler,
-  combineLatest,
-  connect,
-  EMPTY,
-  filter,
-  map,
-  merge,
-  Observable,
-  switchMap,
-  take,
-  takeWhile,
-  throttleTime,
-} from 'rxjs';
+import { combineLatest, connect, EMPTY, filter, map, merge, Observable, switchMap, take, takeWhile } from 'rxjs';
 import { noted } from './guard';
 import { isCompared } from './scenes';
+import { turns } from './turns';
 import { Query, Terms } from './types';
-
-/** Drawing is what costs: a panel gets no more than ten answers a second. */
-const PACE = 100;
 
 export const wantsStream = (target: Query) => target.withStreaming !== false;
 
@@ -101,13 +86,36 @@ function refusal({ data }: DataQueryResponse): Observable<undefined> {
     );
 }
 
-/** One answer for all targets, in their order. Packets of several targets come close together and are shown at once. */
-export function combined(answers: Array<Observable<DataQueryResponse>>): Observable<DataQueryResponse> {
-  const pace = throttleTime<DataQueryResponse[]>(PACE, asyncScheduler, {
-    leading: answers.length === 1,
-    trailing: true,
+/** One answer for all targets, in their order. */
+export const combined = (answers: Array<Observable<DataQueryResponse>>): Observable<DataQueryResponse> =>
+  combineLatest(answers).pipe(inTurns, map(combine));
+
+/** The latest of what comes, when it is time; the last one at once. */
+function inTurns<T>(source: Observable<T>): Observable<T> {
+  return new Observable((out) => {
+    let latest: T | undefined;
+    const show = () => {
+      if (latest !== undefined) {
+        out.next(latest);
+        latest = undefined;
+      }
+    };
+    const sub = source.subscribe({
+      next: (value) => {
+        latest = value;
+        turns.join(show);
+      },
+      error: (error) => out.error(error),
+      complete: () => {
+        show();
+        out.complete();
+      },
+    });
+    return () => {
+      turns.leave(show);
+      sub.unsubscribe();
+    };
   });
-  return combineLatest(answers).pipe(pace, map(combine));
 }
 
 function combine(answers: DataQueryResponse[]): DataQueryResponse {

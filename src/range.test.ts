@@ -1,6 +1,7 @@
 import { DataQueryRequest, dateTime, RawTimeRange, ScopedVars } from '@grafana/data';
 import { LiveRange } from './range';
 
+const PATIENCE = 30_000;
 const at = (text: string) => Date.parse(text);
 const iso = (ms: number) => new Date(ms).toISOString();
 
@@ -14,7 +15,7 @@ function panelUnder(...ranges: object[]): ScopedVars {
 }
 
 const rangeOf = (raw: RawTimeRange, timezone = 'utc', scopedVars: ScopedVars = {}) =>
-  new LiveRange({ range: { raw } as DataQueryRequest['range'], timezone, scopedVars });
+  new LiveRange({ range: { raw } as DataQueryRequest['range'], timezone, scopedVars }, PATIENCE);
 
 beforeEach(() => {
   jest.useFakeTimers();
@@ -38,9 +39,13 @@ describe('the start of a range', () => {
     jest.setSystemTime(at(now));
     const range = rangeOf({ from, to: 'now' }, timezone);
     expect(range.grows).toBe(true);
-    expect(range.wanted()).toEqual({ from: at(start), length: at(now) - at(start), reach: at(now) - at(start) });
+    expect(range.wanted()).toEqual({
+      from: at(start),
+      length: at(now) - at(start),
+      reach: at(now) - at(start) + PATIENCE,
+    });
     expect(iso(range.now().from.valueOf())).toBe(start);
-    expect(iso(range.streamed().from.valueOf())).toBe(iso(at(start) - 60_000)); // with room to grow
+    expect(iso(range.streamed().from.valueOf())).toBe(iso(at(start) - 2 * PATIENCE)); // with room to grow
     expect(iso(range.streamed().to.valueOf())).toBe(now);
     expect(range.streamed().raw).toEqual({ from, to: 'now' });
   });

@@ -2,9 +2,6 @@ import { DataQueryRequest, dateTime, rangeUtil, TimeRange } from '@grafana/data'
 import { Wanted } from './exact';
 import { TimeSettings, timeSettingsOf } from './scenes';
 
-/** A range with a start of its own gets this much more than it has, so that it does not outgrow its window at once. */
-const ROOM = 60_000;
-
 /**
  * The range of a request as a function of time. What Grafana hands over is the range at the time of loading (in the
  * panel editor an even older one), and only `raw` says what is meant.
@@ -14,7 +11,11 @@ export class LiveRange {
   readonly grows: boolean;
   private readonly settings: TimeSettings;
 
-  constructor(private readonly request: Pick<DataQueryRequest, 'range' | 'timezone' | 'scopedVars'>) {
+  /** @param patience - how long an answer may take, in milliseconds */
+  constructor(
+    private readonly request: Pick<DataQueryRequest, 'range' | 'timezone' | 'scopedVars'>,
+    private readonly patience: number,
+  ) {
     const { from } = request.range.raw;
     this.grows = typeof from !== 'string' || !from.startsWith('now') || from.includes('/');
     this.settings = timeSettingsOf(request);
@@ -26,10 +27,13 @@ export class LiveRange {
     return nowDelay ? this.until(`now-${nowDelay}`) : this.until('now');
   }
 
-  /** The range that a stream is asked for. It ends at now, for the back end answers with the newest rows. */
+  /**
+   * The range that a stream is asked for. It ends at now, for the back end answers with the newest rows. One that grows
+   * has room until a longer one is asked for, and until that is answered.
+   */
   streamed(): TimeRange {
     const range = this.until('now');
-    return this.grows ? { ...range, from: dateTime(range.from.valueOf() - ROOM) } : range;
+    return this.grows ? { ...range, from: dateTime(range.from.valueOf() - 2 * this.patience) } : range;
   }
 
   /** What the range has now of a stream's rows. */
@@ -41,7 +45,8 @@ export class LiveRange {
     const [from, to] = [range.from.valueOf(), range.to.valueOf()];
     return {
       length: to - from, // whatever the browser's clock says, which may be wrong
-      reach: now - from,
+      // By the time that a longer window could be there.
+      reach: now - from + (this.grows ? this.patience : 0),
       ...(this.grows && { from }),
       ...(this.settings.nowDelay && { to }),
     };

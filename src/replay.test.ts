@@ -26,6 +26,8 @@ interface Event {
   buffer?: DataFrameJSON;
   /** What is appended to that buffer. */
   packet?: DataFrameJSON;
+  /** For how many queries since: those come of an older one. */
+  ago?: number;
   /** Grafana refuses the subscription. */
   ends?: true;
   /** An answer without a stream: a column for each field, the time first. */
@@ -63,8 +65,8 @@ function inShort({ state, data }: DataQueryResponse): string {
 class Replayed {
   readonly did: Event[] = [];
   private readonly panel: Subscription;
-  private stream?: Subscriber<DataQueryResponse>;
-  private buffer?: StreamingDataFrame;
+  /** One for each query, with the buffer that it led to. */
+  private readonly streams: Array<{ out: Subscriber<DataQueryResponse>; buffer?: StreamingDataFrame }> = [];
 
   constructor(
     private readonly id: number,
@@ -75,11 +77,11 @@ class Replayed {
     const query = ({ polled, nonce, resync }: Ask) => {
       this.note({ ask: { ...(polled && { polled }), nonce, ...(resync && { resync }) } });
       return new Observable<DataQueryResponse>((out) => {
-        this.stream = out;
+        this.streams.push({ out });
       });
     };
     const raw = { from: range ?? `now-${length / 1000}s`, to: 'now' };
-    const ranges = new LiveRange({ range: { raw } as TimeRange, timezone: 'utc', scopedVars: {} });
+    const ranges = new LiveRange({ range: { raw } as TimeRange, timezone: 'utc', scopedVars: {} }, patience);
     const panel = { refId: 'A', nonces, key, patience, wanted: () => ranges.wanted(), grows: ranges.grows };
     this.panel = guard(query, panel).subscribe((answer) => this.note({ show: inShort(answer) }));
   }
@@ -88,30 +90,31 @@ class Replayed {
     this.panel.unsubscribe();
   }
 
-  give({ buffer, packet, ends, plain, fails }: Event) {
-    const { stream } = this;
+  give({ buffer, packet, ends, plain, fails, ago = 0 }: Event) {
+    const stream = this.streams[this.streams.length - 1 - ago]!;
+    const { out } = stream;
     if (fails) {
       const { status, retryAfter } = fails;
       const data = retryAfter ? [toDataFrame({ fields: [], meta: { custom: { retryAfter } } })] : [];
-      stream?.next({ state: LoadingState.Error, data, error: { status, message: 'so it is' } });
+      out.next({ state: LoadingState.Error, data, error: { status, message: 'so it is' } });
     } else if (ends) {
-      stream?.complete();
+      out.complete();
     } else if (plain) {
       const notices = Array.from({ length: plain.notices }, () => ({ severity: 'warning' as const, text: 'why' }));
       const { terms: custom } = plain;
       const config = { interval: custom?.step };
       const fields = plain.values.map((values, i) => ({ name: `${i}`, values, config: i ? {} : config }));
-      stream?.next({ state: LoadingState.Done, data: [toDataFrame({ fields, meta: { custom, notices } })] });
-      stream?.complete();
+      out.next({ state: LoadingState.Done, data: [toDataFrame({ fields, meta: { custom, notices } })] });
+      out.complete();
     } else {
       if (buffer) {
         const { step, window } = buffer.schema?.meta?.custom as Terms;
         const maxLength = (4 * window) / step + 10_000;
-        this.buffer = StreamingDataFrame.fromDataFrameJSON(buffer, { maxLength, maxDelta: window + 30_000 });
+        stream.buffer = StreamingDataFrame.fromDataFrameJSON(buffer, { maxLength, maxDelta: window + 30_000 });
       } else if (packet) {
-        this.buffer?.push(packet);
+        stream.buffer?.push(packet);
       }
-      stream?.next({ state: LoadingState.Streaming, data: [this.buffer] });
+      out.next({ state: LoadingState.Streaming, data: [stream.buffer] });
     }
   }
 

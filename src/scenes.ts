@@ -5,6 +5,9 @@ interface SceneNode {
   parent?: SceneNode;
   state?: { $timeRange?: { state: TimeRangeState } };
   forEachChild?(visit: (child: SceneNode) => void): void;
+  /** Of a query runner: whether its panel is within sight, and whether another panel shows its rows, too. */
+  _isInView?: boolean;
+  _bypassIsInView?: boolean;
   /** Of a time range, or a control, that compares with another time. */
   getExtraQueries?(request: DataQueryRequest): unknown[];
 }
@@ -41,6 +44,15 @@ export function isCompared(request: DataQueryRequest): boolean {
     }
   }
   return false;
+}
+
+/**
+ * Whether the panel is so far away on the page that nobody sees it. Its query runner knows, and asks nothing meanwhile;
+ * this is not part of what scenes promise, and without it a panel counts as seen.
+ */
+export function isOutOfSight(request: Request): boolean {
+  const runner = runnerOf(request);
+  return runner?._isInView === false && !runner._bypassIsInView;
 }
 
 /**

@@ -30,7 +30,7 @@ const (
 	guardDoubts    = 3                       // in a row: the panel is polled
 	guardRetry     = 10 * time.Minute        // and then may have a stream again
 	guardOverslept = 5 * time.Second
-	guardRoom      = time.Minute // for a range that grows
+	guardWait      = 250 * time.Millisecond // at most, the first time
 )
 
 // guardPolicy is what the guard does for a reason; see src/guard.ts.
@@ -40,6 +40,7 @@ type guardPolicy struct {
 	proveAfter int // 0 is never
 	calm       time.Duration
 	longest    time.Duration // 0 is until a refresh
+	first      time.Duration // where the answer does not say
 	doubt      bool
 	renew      bool
 }
@@ -47,17 +48,17 @@ type guardPolicy struct {
 const guardNever = math.MaxInt
 
 var guardPolicies = map[string]guardPolicy{
-	"hole":    {"hole", 3, 0, 10 * time.Second, 10 * time.Second, true, true},
-	"short":   {"short", 3, 0, 10 * time.Second, 10 * time.Second, true, true},
-	"fields":  {"fields", 3, 0, time.Minute, 10 * time.Second, true, true},
-	"silence": {"silence", 3, 1, 10 * time.Second, 10 * time.Second, false, true},
-	"refused": {"refused", 3, 3, 10 * time.Second, 10 * time.Second, false, true},
-	"asleep":  {"silence", guardNever, 0, 10 * time.Second, time.Minute, false, true},
-	"range":   {"range", guardNever, 0, 10 * time.Second, time.Minute, false, false},
-	"health":  {"health", guardNever, 0, 10 * time.Second, time.Minute, false, true},
-	"failure": {"failure", 1, 0, 10 * time.Second, time.Minute, false, false},
-	"busy":    {"failure", 1, 0, 10 * time.Second, time.Minute, false, false},
-	"refusal": {"failure", 1, 0, 10 * time.Second, 0, false, false},
+	"hole":    {"hole", 3, 0, 10 * time.Second, 10 * time.Second, guardWait, true, true},
+	"short":   {"short", 3, 0, 10 * time.Second, 10 * time.Second, guardWait, true, true},
+	"fields":  {"fields", 3, 0, time.Minute, 10 * time.Second, guardWait, true, true},
+	"silence": {"silence", 3, 1, 10 * time.Second, 10 * time.Second, guardWait, false, true},
+	"refused": {"refused", 3, 3, 10 * time.Second, 10 * time.Second, guardWait, false, true},
+	"asleep":  {"silence", guardNever, 0, 10 * time.Second, time.Minute, guardWait, false, true},
+	"range":   {"range", guardNever, 0, 10 * time.Second, time.Minute, guardWait, false, false},
+	"health":  {"health", guardNever, 0, 10 * time.Second, time.Minute, guardWait, false, true},
+	"failure": {"failure", 1, 0, 10 * time.Second, time.Minute, guardWait, false, false},
+	"busy":    {"failure", 1, 0, 10 * time.Second, time.Minute, 5 * time.Second, false, false},
+	"refusal": {"failure", 1, 0, 10 * time.Second, 0, guardWait, false, false},
 }
 
 // reasonOf returns what kind of failure a status is; 0 stands for a request that
@@ -102,7 +103,7 @@ func (n *nonces) renew(key, channel string, used int64) {
 }
 
 // wanted is what a range has of a stream's rows, in milliseconds: those from a
-// time on, or else the newest of a length.
+// time on, or else the newest of a length. The range will soon reach so far back.
 type wanted struct {
 	grows               bool
 	from, length, reach int64
@@ -114,11 +115,11 @@ var ranges = map[string]func(now time.Time) (from time.Time){
 	"now-1m/m": func(now time.Time) time.Time { return now.Add(-time.Minute).Truncate(time.Minute) },
 }
 
-func wantedOf(name string, length time.Duration) wanted {
+func wantedOf(name string, length, patience time.Duration) wanted {
 	if begins, ok := ranges[name]; ok {
 		now := time.Now()
-		reach := now.Sub(begins(now)).Milliseconds()
-		return wanted{true, begins(now).UnixMilli(), reach, reach}
+		length := now.Sub(begins(now)).Milliseconds()
+		return wanted{true, begins(now).UnixMilli(), length, length + patience.Milliseconds()}
 	}
 	return wanted{length: length.Milliseconds(), reach: length.Milliseconds()}
 }
@@ -135,6 +136,8 @@ type guard struct {
 	random   func() float64
 	query    query
 	show     func(answer)
+	before   *guard // whose stream is shown until this one has rows
+	next     *guard // which has asked for a longer window
 
 	state       string // asking, streaming, waiting, polling or done
 	reason      string
@@ -189,9 +192,53 @@ type receiver struct {
 
 func (g *guard) start() { g.ask() }
 
+// stop ends the guard and all that have followed it.
 func (g *guard) stop() {
+	for ; g != nil; g = g.next {
+		g.end()
+	}
+}
+
+func (g *guard) end() {
 	g.state = "done"
 	g.drop()
+}
+
+// hide hides the tab of a guard or shows it again.
+func (g *guard) hide(hidden bool) {
+	for ; g != nil; g = g.next {
+		g.wake(hidden)
+	}
+}
+
+// outgrow asks for a longer window while the stream goes on.
+func (g *guard) outgrow() {
+	if g.next != nil {
+		return
+	}
+	g.next = &guard{
+		lock: g.lock, nonces: g.nonces, key: g.key, wanted: g.wanted, patience: g.patience, random: g.random,
+		query: g.query, show: g.show, before: g, hidden: g.hidden,
+		tries: g.tries, doubts: g.doubts, streamsFrom: g.streamsFrom, shown: g.shown,
+	}
+	if g.calm("range") {
+		g.next.tries = 0
+	}
+	g.next.trouble("range", 0)
+	g.next.plan()
+}
+
+// emit shows an answer. One that follows another takes its place then, but what
+// is shown is better than what failed.
+func (g *guard) emit(a answer) {
+	if g.before != nil {
+		if g.state == "waiting" {
+			return
+		}
+		g.before.end()
+		g.before = nil
+	}
+	g.show(a)
 }
 
 // drop leaves the inner query.
@@ -324,8 +371,8 @@ func (g *guard) wake(hidden bool) {
 func (g *guard) plain(p picture, terms *liveAnswer, notices int) {
 	g.tries = 0
 	if !g.polled && notices == 0 && !g.wanted().grows {
-		g.show(answer{p, "Done", 0})
-		g.stop()
+		g.emit(answer{p, "Done", 0})
+		g.end()
 		return
 	}
 	g.drop()
@@ -378,7 +425,7 @@ func (g *guard) read(unwatched bool) {
 		prove := guardPolicies[g.reason].proveAfter
 		g.complain(prove > 0 && g.stream.packets < 2 && g.tries >= prove)
 		if outgrown {
-			g.trouble("range", 0)
+			g.outgrow()
 		}
 	case g.stream.mended.IsZero():
 		g.stream.mended = time.Now().Add(guardGrace)
@@ -389,21 +436,26 @@ func (g *guard) read(unwatched bool) {
 // as long as there is nothing to show.
 func (g *guard) complain(trouble bool) {
 	if g.shown == nil {
-		g.show(answer{state: "Error"})
+		g.emit(answer{state: "Error"})
 		return
 	}
 	now := *g.shown
 	if trouble {
 		now.notices++
 	}
-	g.show(now)
+	g.emit(now)
+}
+
+// calm is whether the stream lasted too long to be part of the same trouble.
+func (g *guard) calm(reason string) bool {
+	return g.state == "streaming" && time.Since(g.since) > guardPolicies[reason].calm
 }
 
 // trouble leaves what was asked for, and decides when to ask again.
 func (g *guard) trouble(reason string, retryAfter time.Duration) {
 	policy, now := guardPolicies[reason], time.Now()
 	g.drop()
-	calmed := g.state == "streaming" && now.Sub(g.since) > policy.calm
+	calmed := g.calm(reason)
 	if g.state == "streaming" && policy.renew {
 		g.nonces.renew(g.key, g.stream.channel, g.nonce)
 	}
@@ -421,7 +473,11 @@ func (g *guard) trouble(reason string, retryAfter time.Duration) {
 			g.streamsFrom = now.Add(guardRetry)
 		}
 	}
-	most := min(policy.longest, 250*time.Millisecond<<min(g.tries-1, 10))
+	first := policy.first
+	if retryAfter > 0 {
+		first = guardWait
+	}
+	most := min(policy.longest, first<<min(g.tries-1, 10))
 	g.state, g.stream.earliest = "waiting", now.Add(retryAfter)
 	g.until = g.stream.earliest.Add(time.Duration(g.random() * float64(most)))
 	if policy.longest == 0 {
@@ -481,13 +537,16 @@ func pictureOf(frame *data.Frame) picture {
 	return p
 }
 
+// limit is how long an answer may take.
+func (p *panel) limit() time.Duration { return cmp.Or(p.patience, guardPatience) }
+
 // openGuarded is Continuum's front end: the guard around the stock query.
 func (p *panel) openGuarded() func() {
 	t := p.tab
 	g := &guard{
 		lock: &t.mu, nonces: t.nonces, key: fmt.Sprint(p.query, p.interval), query: p.ask, show: p.show,
-		patience: cmp.Or(p.patience, guardPatience), hidden: t.hidden,
-		wanted: func() wanted { return wantedOf(p.rangeName, p.length) },
+		patience: p.limit(), hidden: t.hidden,
+		wanted: func() wanted { return wantedOf(p.rangeName, p.length, p.limit()) },
 	}
 	g.random = func() float64 { return float64(t.server.between(p.id, 0, time.Second)) / float64(time.Second) }
 	start, stop := g.start, g.stop
@@ -511,7 +570,7 @@ func (s *world) hide(t *tab, hidden bool) {
 		s.record.add(0, event{Hidden: &hidden})
 	}
 	for g := range t.guards {
-		g.wake(hidden)
+		g.hide(hidden)
 	}
 }
 
@@ -523,8 +582,8 @@ func (p *panel) ask(ask asked, to receiver) (leave func()) {
 	}
 	raw := fmt.Sprintf(`%s,"live":true,"polled":%t,"nonce":%d,"resync":%q}`, p.query[:len(p.query)-1], ask.Polled, ask.Nonce, ask.Resync)
 	length := p.length
-	if want := wantedOf(p.rangeName, p.length); want.grows {
-		length = time.Duration(want.reach)*time.Millisecond + guardRoom
+	if want := wantedOf(p.rangeName, p.length, p.limit()); want.grows {
+		length = time.Duration(want.reach)*time.Millisecond + p.limit() // with room for the next answer
 	}
 	return p.request(raw, length, time.Now(), func(frame *data.Frame) (unwatch func()) {
 		custom, ok := frame.Meta.Custom.(liveAnswer)

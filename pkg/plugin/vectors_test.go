@@ -55,6 +55,8 @@ type event struct {
 	Ends   bool            `json:"ends,omitempty"`
 	Plain  *plainAnswer    `json:"plain,omitempty"`
 	Fails  *failure        `json:"fails,omitempty"`
+	// For how many queries since: what it gets is of an older one.
+	Ago int `json:"ago,omitempty"`
 	// The tab is hidden or shown, and with it all guards.
 	Hidden *bool `json:"hidden,omitempty"`
 	// It asks or shows something.
@@ -124,6 +126,7 @@ func (r *recording) open(g *guard, p *panel) (start, stop func()) {
 	r.guards++
 	id := r.guards
 	ask, show := g.query, g.show
+	queries := 0
 	g.random = half
 	g.show = func(a answer) {
 		r.add(id, event{Show: a.String()})
@@ -132,28 +135,34 @@ func (r *recording) open(g *guard, p *panel) (start, stop func()) {
 	g.query = func(a asked, to receiver) func() {
 		r.add(id, event{Ask: &a})
 		first := true
+		queries++
+		mine := queries
+		got := func(e event) {
+			e.Ago = queries - mine
+			r.add(id, e)
+		}
 		return ask(a, receiver{
 			read: func(b *buffer) {
 				if first {
 					f := &frameJSON{Schema: b.schema}
 					f.Data.Values = columns(b.times, b.values)
-					r.add(id, event{Buffer: f})
+					got(event{Buffer: f})
 				} else {
-					r.add(id, event{Packet: b.last})
+					got(event{Packet: b.last})
 				}
 				first = false
 				to.read(b)
 			},
 			ends: func() {
-				r.add(id, event{Ends: true})
+				got(event{Ends: true})
 				to.ends()
 			},
 			plain: func(p picture, terms *liveAnswer, notices int) {
-				r.add(id, event{Plain: &plainAnswer{columns(p.times, p.values), terms, notices}})
+				got(event{Plain: &plainAnswer{columns(p.times, p.values), terms, notices}})
 				to.plain(p, terms, notices)
 			},
 			fail: func(status, retryAfter int) {
-				r.add(id, event{Fails: &failure{status, retryAfter}})
+				got(event{Fails: &failure{status, retryAfter}})
 				to.fail(status, retryAfter)
 			},
 		})
@@ -327,6 +336,13 @@ func TestRecordPolicies(t *testing.T) {
 		p.open()
 		s.wait(5 * time.Minute)
 	})
+	record(t, "growing-while-answers-take-20-s", 1, pace{takes: 20 * time.Second}, func(s *world, tab *tab) {
+		s.wait(10 * time.Second)
+		p := s.newPanel(tab)
+		p.rangeName = "now-1m/m"
+		p.open()
+		s.wait(3 * time.Minute)
+	})
 	record(t, "rows-once-a-minute", 1, pace{settles: time.Minute}, func(s *world, tab *tab) {
 		s.rows = 180
 		s.panel(tab)
@@ -486,9 +502,14 @@ func TestReplay(t *testing.T) {
 // replayed is one guard with what it gets.
 type replayed struct {
 	guard *guard
-	to    receiver
-	buf   *buffer
+	to    []*gets // of its queries
 	did   []event
+}
+
+// gets is where what comes of a query goes.
+type gets struct {
+	receiver
+	buf *buffer
 }
 
 func replay(t *testing.T, r recording) {
@@ -504,13 +525,17 @@ func replay(t *testing.T, r recording) {
 		synctest.Wait()
 		lock.Lock()
 		one := all[e.Guard]
+		to := &gets{}
+		if one != nil && len(one.to) > e.Ago {
+			to = one.to[len(one.to)-1-e.Ago]
+		}
 		switch {
 		case e.does():
 			want[e.Guard] = append(want[e.Guard], e)
 		case e.Hidden != nil:
 			hidden = *e.Hidden
 			for _, one := range all {
-				one.guard.wake(hidden)
+				one.guard.hide(hidden)
 			}
 		case e.Open != nil:
 			one = &replayed{}
@@ -523,11 +548,11 @@ func replay(t *testing.T, r recording) {
 				lock: &lock, nonces: nonces, key: e.Open.Key, random: half, hidden: hidden,
 				patience: time.Duration(e.Open.Patience) * time.Millisecond,
 				wanted: func() wanted {
-					return wantedOf(e.Open.Range, time.Duration(e.Open.Length)*time.Millisecond)
+					return wantedOf(e.Open.Range, time.Duration(e.Open.Length)*time.Millisecond, time.Duration(e.Open.Patience)*time.Millisecond)
 				},
 				query: func(a asked, to receiver) func() {
 					add(event{Ask: &a})
-					one.to = to
+					one.to = append(one.to, &gets{receiver: to})
 					return func() {}
 				},
 				show: func(a answer) { add(event{Show: a.String()}) },
@@ -536,18 +561,18 @@ func replay(t *testing.T, r recording) {
 		case e.Close:
 			one.guard.stop()
 		case e.Fails != nil:
-			one.to.fail(e.Fails.Status, e.Fails.RetryAfter)
+			to.fail(e.Fails.Status, e.Fails.RetryAfter)
 		case e.Ends:
-			one.to.ends()
+			to.ends()
 		case e.Plain != nil:
-			one.to.plain(e.Plain.picture(t), e.Plain.Terms, e.Plain.Notices)
+			to.plain(e.Plain.picture(t), e.Plain.Terms, e.Plain.Notices)
 		case e.Buffer != nil:
-			one.buf = &buffer{maxLength: math.MaxInt, maxDelta: math.MaxInt32}
-			one.buf.push(t, []byte(jsonOf(t, e.Buffer)))
-			one.to.read(one.buf)
+			to.buf = &buffer{maxLength: math.MaxInt, maxDelta: math.MaxInt32}
+			to.buf.push(t, []byte(jsonOf(t, e.Buffer)))
+			to.read(to.buf)
 		default:
-			one.buf.push(t, e.Packet)
-			one.to.read(one.buf)
+			to.buf.push(t, e.Packet)
+			to.read(to.buf)
 		}
 		lock.Unlock()
 	}
