@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"strconv"
 	"strings"
@@ -82,37 +83,82 @@ var (
 	errFields = fmt.Errorf("the line has more than %d fields", maxFields)
 )
 
+// Precisions are the units of time stamps, by the names that InfluxDB 1, 2 and 3 have
+// for them; 0 is by magnitude.
+var Precisions = map[string]time.Duration{
+	"": time.Nanosecond, "n": time.Nanosecond, "ns": time.Nanosecond,
+	"u": time.Microsecond, "us": time.Microsecond, "µ": time.Microsecond, "µs": time.Microsecond,
+	"ms": time.Millisecond, "s": time.Second, "m": time.Minute, "h": time.Hour,
+	"nanosecond": time.Nanosecond, "microsecond": time.Microsecond, "millisecond": time.Millisecond, "second": time.Second, "auto": 0,
+}
+
 // Decode reads the lines of b and calls point for each good one, in order, and
 // returns the others. precision is the unit of time stamps; 0 guesses it from
 // their magnitude.
 func Decode(b []byte, precision time.Duration, point func(Point)) []LineError {
-	d := decoder{precision: int64(precision), point: point}
-	for line := 1; len(b) > 0; {
+	d := decoder{precision: precision, point: point, line: 1}
+	for len(b) > 0 {
 		n, within := entry(b)
-		err := d.decode(line, b[:n])
-		if err != nil && within > 0 {
-			// A string that goes on over the end of its line, or a quotation mark
-			// too many or too few. The lines are read one by one, for all that are
-			// good by themselves.
-			for n := n; n > 0; line++ {
-				one := min(n, length(b))
-				if err := d.decode(line, b[:one]); err != nil {
-					d.fail(line, b[:one], err)
-				}
-				b, n = b[one:], n-one
-			}
-			continue
-		}
-		if err != nil {
-			d.fail(line, b[:n], err)
-		}
+		d.entry(b[:n], within)
 		b = b[n:]
-		line += 1 + within
 	}
-	if d.more > 0 {
-		d.errs = append(d.errs, LineError{Lines: d.more, Err: fmt.Errorf("%d more lines cannot be read", d.more)})
+	return d.all()
+}
+
+// buffer is how much of a stream is in memory. The longest line must fit.
+const buffer = 2 * maxLine
+
+// Read is Decode for a stream of any length, of which it keeps little in memory. It
+// stops at the first error of from, or of point, and returns it.
+func Read(from io.Reader, precision time.Duration, point func(Point) error) ([]LineError, error) {
+	var failed error
+	d := decoder{precision: precision, line: 1, point: func(p Point) {
+		if failed == nil {
+			failed = point(p)
+		}
+	}}
+	b := make([]byte, 0, buffer)
+	skipping := false // the rest of a line that is too long
+	for ended := false; !ended; {
+		n, err := io.ReadFull(from, b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		if ended = errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF); err != nil && !ended {
+			return d.all(), err
+		}
+		rest := b
+		for len(rest) > 0 && failed == nil {
+			if skipping {
+				end := bytes.IndexByte(rest, '\n')
+				if end < 0 {
+					rest = nil
+					break
+				}
+				rest, skipping = rest[end+1:], false
+				d.line++
+				continue
+			}
+			n, within := entry(rest)
+			if n == len(rest) && !ended {
+				if n < cap(b) {
+					break // it may go on
+				}
+				// A quotation mark is missing, or the line is too long.
+				if n = bytes.LastIndexByte(rest, '\n') + 1; n == 0 {
+					d.fail(d.line, rest, errLine)
+					rest, skipping = nil, true
+					break
+				}
+				within = bytes.Count(rest[:n], []byte{'\n'}) - 1
+			}
+			d.entry(rest[:n], within)
+			rest = rest[n:]
+		}
+		if failed != nil {
+			return d.all(), failed
+		}
+		b = append(b[:0], rest...)
 	}
-	return d.errs
+	return d.all(), nil
 }
 
 // length is that of the first line of b, with its end.
@@ -162,13 +208,43 @@ func entry(b []byte) (n, within int) {
 }
 
 type decoder struct {
-	precision int64 // ns
+	precision time.Duration
 	point     func(Point)
+	line      int // where the next entry begins
 	errs      []LineError
 	more      int
 
 	p     Point
 	bytes []byte // what p points to
+}
+
+// entry reads an entry with so many ends of lines within.
+func (d *decoder) entry(b []byte, within int) {
+	err := d.decode(d.line, b)
+	if err == nil || within == 0 {
+		if err != nil {
+			d.fail(d.line, b, err)
+		}
+		d.line += 1 + within
+		return
+	}
+	// A string that goes on over the end of its line, or a quotation mark too many or
+	// too few. The lines are read one by one, for all that are good by themselves.
+	for ; len(b) > 0; d.line++ {
+		one := b[:length(b)]
+		if err := d.decode(d.line, one); err != nil {
+			d.fail(d.line, one, err)
+		}
+		b = b[len(one):]
+	}
+}
+
+// all returns the lines that were not read.
+func (d *decoder) all() []LineError {
+	if d.more > 0 {
+		d.errs = append(d.errs, LineError{Lines: d.more, Err: fmt.Errorf("%d more lines cannot be read", d.more)})
+	}
+	return d.errs
 }
 
 func (d *decoder) fail(line int, text []byte, err error) {
@@ -244,7 +320,7 @@ func (d *decoder) decode(line int, b []byte) error {
 		return err
 	}
 	if stamp != nil {
-		if d.p.T, err = d.time(stamp); err != nil {
+		if d.p.T, err = Milliseconds(string(stamp), d.precision); err != nil {
 			return err
 		}
 		d.p.Timed = true
@@ -279,26 +355,27 @@ func (d *decoder) field(name []byte, value lineprotocol.Value) {
 // maxTime is the last nanosecond that line protocol knows, in the year 2262.
 const maxTime = math.MaxInt64
 
-func (d *decoder) time(stamp []byte) (int64, error) {
-	n, err := strconv.ParseInt(string(stamp), 10, 64)
-	unit := d.precision
+// Milliseconds returns a time stamp of the given unit, 0 for by its magnitude, in Unix
+// milliseconds.
+func Milliseconds(stamp string, unit time.Duration) (int64, error) {
+	n, err := strconv.ParseInt(stamp, 10, 64)
 	if unit == 0 {
 		// Seconds up to the year 5138, milliseconds from 1973 on, and so on.
 		switch {
 		case n < 1e11:
-			unit = int64(time.Second)
+			unit = time.Second
 		case n < 1e14:
-			unit = int64(time.Millisecond)
+			unit = time.Millisecond
 		case n < 1e17:
-			unit = int64(time.Microsecond)
+			unit = time.Microsecond
 		default:
-			unit = int64(time.Nanosecond)
+			unit = time.Nanosecond
 		}
 	}
-	if err != nil || n < 0 || n > maxTime/unit {
-		return 0, fmt.Errorf("the time stamp %s is not between 1970 and 2262: is its precision %v?", stamp, time.Duration(unit))
+	if err != nil || n < 0 || n > maxTime/int64(unit) {
+		return 0, fmt.Errorf("the time stamp %.100s is not between 1970 and 2262: is its precision %v?", stamp, unit)
 	}
-	return n * unit / int64(time.Millisecond), nil
+	return n * int64(unit) / int64(time.Millisecond), nil
 }
 
 // FieldName returns what a field is called: measurement_field, or the measurement

@@ -2,9 +2,12 @@ package lineprotocol
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -194,4 +197,54 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(fields)/b.Elapsed().Seconds(), "fields/s")
+}
+
+// A stream is read as a text is, however it is cut, with little of it in memory.
+func TestRead(t *testing.T) {
+	var b strings.Builder
+	for i := range 300_000 {
+		fmt.Fprintf(&b, "m,i=%d v=1,s=\"a\nb\" %d\n", i%10, 1_700_000_000+i)
+		if i%50_000 == 0 {
+			b.WriteString("bad\n")
+		}
+	}
+	text := b.String()
+	type found struct {
+		line int
+		t    int64
+	}
+	var want, got []found
+	wantErrs := Decode([]byte(text), time.Second, func(p Point) { want = append(want, found{p.Line, p.T}) })
+	errs, err := Read(iotest.HalfReader(strings.NewReader(text)), time.Second, func(p Point) error {
+		got = append(got, found{p.Line, p.T})
+		return nil
+	})
+	if err != nil || len(got) != 300_000 || !slices.Equal(got, want) || len(errs) != 6 || fmt.Sprint(errs) != fmt.Sprint(wantErrs) {
+		t.Errorf("%d points, %v, %v; want %d points, %v", len(got), errs, err, len(want), wantErrs)
+	}
+
+	long := "a v=1 1\nb,x=" + strings.Repeat("x", 3*buffer) + " v=1 2\nc v=1 3\n"
+	got = nil
+	errs, err = Read(strings.NewReader(long), time.Second, func(p Point) error {
+		got = append(got, found{p.Line, p.T})
+		return nil
+	})
+	if err != nil || !slices.Equal(got, []found{{1, 1000}, {3, 3000}}) || len(errs) != 1 || errs[0].Line != 2 {
+		t.Errorf("a long line: %v, %v, %v", got, errs, err)
+	}
+
+	open := "a v=1 1\nb s=\"open,v=1 2\n" + strings.Repeat("c v=1 3\n", 600_000)
+	n := 0
+	errs, err = Read(strings.NewReader(open), time.Second, func(Point) error { n++; return nil })
+	if err != nil || n != 600_001 || len(errs) != 1 || errs[0].Line != 2 {
+		t.Errorf("an open quotation mark: %d, %v, %v", n, errs, err)
+	}
+
+	stop := errors.New("stop")
+	if _, err := Read(strings.NewReader(text), time.Second, func(Point) error { return stop }); !errors.Is(err, stop) {
+		t.Error(err)
+	}
+	if _, err := Read(iotest.ErrReader(stop), time.Second, func(Point) error { return nil }); !errors.Is(err, stop) {
+		t.Error(err)
+	}
 }

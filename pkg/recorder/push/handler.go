@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/snappy"
-	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
@@ -206,8 +205,6 @@ const (
 	maxFaults = 20
 	// maxShown is how many samples the status shows.
 	maxShown = 10
-	// maxLabels is how large the labels of a series may be, in bytes.
-	maxLabels = 16 << 10
 	// maxGrowth is how many times as large as the largest request the labels of all
 	// of its series may be: formats have short ways to write them.
 	maxGrowth = 8
@@ -276,23 +273,6 @@ func (q *request) grow(bytes int) error {
 	}
 	return nil
 }
-
-// check says why there can be no series of the given labels.
-func check(lbls labels.Labels) error {
-	switch name, twice := lbls.HasDuplicateLabelNames(); {
-	case !lbls.Has(model.MetricNameLabel):
-		return errors.New("the name of the metric is missing")
-	case twice:
-		return fmt.Errorf("the label %.200s is there twice", name)
-	case !lbls.IsValid(model.UTF8Validation):
-		return errors.New("labels are not valid UTF-8, or have no name")
-	case lbls.ByteSize() > maxLabels:
-		return errLabels
-	}
-	return nil
-}
-
-var errLabels = fmt.Errorf("labels have more than %d bytes", maxLabels)
 
 // add adds a sample.
 func (q *request) add(sample recorder.Sample, line int) {

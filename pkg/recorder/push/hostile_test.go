@@ -14,6 +14,7 @@ import (
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/memory"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/series"
 )
 
 // field writes a field of a message that holds bytes.
@@ -46,7 +47,7 @@ func TestHostile(t *testing.T) {
 		b = binary.LittleEndian.AppendUint64(b, 0x3ff0000000000000)
 		return protowire.AppendVarint(protowire.AppendTag(b, 2, protowire.VarintType), uint64(now))
 	}()
-	long := strings.Repeat("x", maxLabels/2)
+	long := strings.Repeat("x", series.MaxLabels/2)
 	for _, test := range []struct {
 		name, format, kind string
 		body               func() []byte
@@ -82,7 +83,7 @@ func TestHostile(t *testing.T) {
 		{"one line of tags", Influx, "", func() []byte { return fill([]byte("a"), []byte(",b=c")) }, 400},
 		{"lines of fields", Influx, "", func() []byte { return fill(nil, []byte("a "+strings.Repeat("b=1,", 9000)+"b=1\n")) }, 204},
 		{"long tags for many fields", Influx, "", func() []byte {
-			return fill(nil, []byte("a,b="+strings.Repeat("x", maxLabels/4)+" "+strings.Repeat("b=1,", 9000)+"b=1\n"))
+			return fill(nil, []byte("a,b="+strings.Repeat("x", series.MaxLabels/4)+" "+strings.Repeat("b=1,", 9000)+"b=1\n"))
 		}, 400},
 		{"quotation marks", Influx, "", func() []byte { return fill(nil, []byte("\" w=\"\n")) }, 400},
 		{"one text", Influx, "", func() []byte { return append(fill([]byte(`a b="`), []byte("x")), '"') }, 400},

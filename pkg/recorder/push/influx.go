@@ -8,24 +8,16 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/lineprotocol"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/naming"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/series"
 )
-
-// precisions are those of InfluxDB 1, 2 and 3; 0 is by magnitude.
-var precisions = map[string]time.Duration{
-	"": time.Nanosecond, "n": time.Nanosecond, "ns": time.Nanosecond,
-	"u": time.Microsecond, "us": time.Microsecond, "µ": time.Microsecond, "µs": time.Microsecond,
-	"ms": time.Millisecond, "s": time.Second, "m": time.Minute, "h": time.Hour,
-	"nanosecond": time.Nanosecond, "microsecond": time.Microsecond, "millisecond": time.Millisecond, "second": time.Second, "auto": 0,
-}
 
 // influx answers a request with line protocol.
 func (r *run) influx(w http.ResponseWriter, req *http.Request) {
-	precision, ok := precisions[req.URL.Query().Get("precision")]
+	precision, ok := lineprotocol.Precisions[req.URL.Query().Get("precision")]
 	if !ok {
 		fail(w, http.StatusBadRequest, fmt.Sprintf("the precision %q is none of ns, us, ms, s, auto", req.URL.Query().Get("precision")))
 		return
@@ -90,7 +82,7 @@ func (q *request) point(p lineprotocol.Point) {
 			q.fault(p.Line, "%v", err)
 			return // as all that follow
 		}
-		if err := check(lbls); err != nil {
+		if err := series.Check(lbls); err != nil {
 			q.skip(badLabels, 1, shown(lbls))
 			q.fault(p.Line, "%v: %.200s", err, shown(lbls))
 			continue

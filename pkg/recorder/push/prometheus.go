@@ -16,6 +16,7 @@ import (
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/protofields"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/series"
 )
 
 // prometheus answers a request of remote write.
@@ -205,11 +206,11 @@ func (q *request) timeSeries(message []byte, at schema, symbols []string) error 
 	if samples == 0 {
 		return nil
 	}
-	series := q.find(made.WithoutEmpty(), 0)
-	if series == nil {
+	found := q.find(made.WithoutEmpty(), 0)
+	if found == nil {
 		return nil
 	}
-	series.Used = q.now
+	found.Used = q.now
 	return protofields.Each(message, func(field protowire.Number, _ protowire.Type, _ uint64, b []byte) error {
 		if field != at.samples {
 			return nil
@@ -218,7 +219,7 @@ func (q *request) timeSeries(message []byte, at schema, symbols []string) error 
 		if err := s.Unmarshal(b); err != nil {
 			return unreadable(err)
 		}
-		q.add(recorder.Sample{Series: &series.Series, T: s.Timestamp, V: s.Value}, 0)
+		q.add(recorder.Sample{Series: &found.Series, T: s.Timestamp, V: s.Value}, 0)
 		return nil
 	})
 }
@@ -234,8 +235,8 @@ type labelSet struct {
 }
 
 func (l *labelSet) add(name, value string) {
-	if l.size += len(name) + len(value) + 2; l.size > maxLabels {
-		l.err = errLabels
+	if l.size += len(name) + len(value) + 2; l.size > series.MaxLabels {
+		l.err = series.ErrLabels
 	}
 	if l.err == nil {
 		l.b.Add(name, value)
@@ -244,8 +245,8 @@ func (l *labelSet) add(name, value string) {
 
 // label adds a label of remote write 1.0.
 func (l *labelSet) label(b []byte) error {
-	if l.size+len(b) > maxLabels {
-		l.size, l.err = maxLabels, errLabels
+	if l.size+len(b) > series.MaxLabels {
+		l.size, l.err = series.MaxLabels, series.ErrLabels
 		return nil
 	}
 	var m prompb.Label
@@ -291,7 +292,7 @@ func (l *labelSet) make() (labels.Labels, error) {
 	case l.named:
 		return made, errors.New("a label has a name and no value")
 	}
-	return made, check(made)
+	return made, series.Check(made)
 }
 
 const maxDescription = 1000 // bytes

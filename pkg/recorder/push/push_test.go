@@ -353,7 +353,7 @@ func TestRemoteWrite1(t *testing.T) {
 		prompb.TimeSeries{Labels: name("m", "a", "b", "a", "c"), Samples: []prompb.Sample{{Timestamp: now}}},
 		prompb.TimeSeries{Labels: []prompb.Label{{Name: "a", Value: "b"}}, Samples: []prompb.Sample{{Timestamp: now}}},
 		prompb.TimeSeries{Labels: name("m", "a", "\xff"), Samples: []prompb.Sample{{Timestamp: now}}},
-		prompb.TimeSeries{Labels: name("m", "a", strings.Repeat("x", maxLabels)), Samples: []prompb.Sample{{Timestamp: now}}},
+		prompb.TimeSeries{Labels: name("m", "a", strings.Repeat("x", series.MaxLabels)), Samples: []prompb.Sample{{Timestamp: now}}},
 		prompb.TimeSeries{Labels: name("last"), Samples: []prompb.Sample{{Timestamp: now}}},
 	), header1...)
 	told := rsp.Body

@@ -7,6 +7,7 @@
 package series
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 	"strconv"
@@ -227,6 +228,27 @@ func (t *Table) Under(prefix string) iter.Seq[*Series] {
 			}
 		}
 	}
+}
+
+// MaxLabels is how large the labels of a series may be, in bytes.
+const MaxLabels = 16 << 10
+
+// ErrLabels says that labels are larger than MaxLabels.
+var ErrLabels = fmt.Errorf("labels have more than %d bytes", MaxLabels)
+
+// Check says why there can be no series of the given labels.
+func Check(lbls labels.Labels) error {
+	switch name, twice := lbls.HasDuplicateLabelNames(); {
+	case !lbls.Has(model.MetricNameLabel):
+		return errors.New("the name of the metric is missing")
+	case twice:
+		return fmt.Errorf("the label %.200s is there twice", name)
+	case !lbls.IsValid(model.UTF8Validation):
+		return errors.New("labels are not valid UTF-8, or have no name")
+	case lbls.ByteSize() > MaxLabels:
+		return ErrLabels
+	}
+	return nil
 }
 
 // Text writes labels as PromQL does.
