@@ -132,7 +132,11 @@ func newDatabase(dir string, c Config, now func() time.Time, logger *slog.Logger
 	if err := lock.Lock(); err != nil {
 		return nil, err
 	}
-	return &database{dir: dir, logger: logger, now: now, lock: lock, unclean: left, config: c, why: ErrClosed}, nil
+	d := &database{dir: dir, logger: logger, now: now, lock: lock, unclean: left, config: c, why: ErrClosed}
+	if err := d.resumeImport(); err != nil {
+		return nil, errors.Join(err, lock.Release())
+	}
+	return d, nil
 }
 
 // acquire returns the TSDB, which stays open until its readers.Done is called.
@@ -221,8 +225,7 @@ func (d *database) openTSDB(c Config) (*opened, error) {
 	opts.RetentionDuration = 0 // see expired
 	opts.MaxBytes = c.MaxBytes
 	opts.OutOfOrderTimeWindow = c.OutOfOrder.Milliseconds()
-	// As in Prometheus: larger blocks are cheaper to read, but are deleted whole.
-	opts.MaxBlockDuration = min(31*24*time.Hour, c.Retention/10).Milliseconds()
+	opts.MaxBlockDuration = widestBlock(c.Retention)
 	opts.MaxBlockChunkSegmentSize = segmentBytes
 	opts.BlockReloadInterval = reloadEvery
 	opts.WALCompression = compression.Snappy
@@ -267,6 +270,12 @@ func (d *database) openTSDB(c Config) (*opened, error) {
 		}
 		return o, nil
 	}
+}
+
+// widestBlock returns the longest time of a block, in ms. As in Prometheus: larger
+// blocks are cheaper to read, but are deleted whole.
+func widestBlock(retention time.Duration) int64 {
+	return min(31*24*time.Hour, retention/10).Milliseconds()
 }
 
 // expired returns the blocks that are older than the retention. The TSDB itself

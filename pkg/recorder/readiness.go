@@ -113,6 +113,14 @@ func (r *readiness) disk() (level, int64, error) {
 	return r.level, r.bytes, nil
 }
 
+// room returns how many bytes are free, and the first floor.
+func (r *readiness) room() (free, low int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.look()
+	return r.bytes, r.low
+}
+
 // look looks at the disk, if nobody has of late. It needs r.mu.
 func (r *readiness) look() {
 	if time.Since(r.looked) < lookEvery {

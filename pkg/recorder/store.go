@@ -49,6 +49,8 @@ type Store struct {
 	// ended is closed at the end.
 	ended   chan struct{}
 	running sync.WaitGroup
+	// importing is held by an import.
+	importing sync.Mutex
 
 	// configuring is held while settings are applied and kept.
 	configuring sync.Mutex
@@ -159,6 +161,7 @@ func (s *Store) leave(removed []Input) {
 func (s *Store) close() error {
 	close(s.ended)
 	s.running.Wait()
+	s.importing.Lock() // for ever
 	s.configuring.Lock()
 	defer s.configuring.Unlock()
 	s.inputs.run(nil)
