@@ -34,6 +34,7 @@ import (
 //	POST inputs/preview      what messages become under rules
 //	GET inputs/<name>/topics the topics of an input, with their last messages
 //	POST backup              copies what was recorded into a new folder
+//	POST import              stores history, see importHistory
 //	DELETE series            deletes samples
 //	DELETE store             deletes all that was recorded
 //
@@ -51,6 +52,7 @@ func (in *instance) CallResource(ctx context.Context, req *backend.CallResourceR
 	mux.HandleFunc("POST /inputs/preview", preview)
 	mux.HandleFunc("GET /inputs/{name}/topics", in.resource((*instance).topics))
 	mux.HandleFunc("POST /backup", in.resource((*instance).backup))
+	mux.HandleFunc("POST /import", in.resource((*instance).importHistory))
 	mux.HandleFunc("DELETE /series", in.resource((*instance).deleteSeries))
 	mux.HandleFunc("DELETE /store", in.resource((*instance).deleteStore))
 	return httpadapter.New(mux).CallResource(ctx, req, sender)
@@ -251,7 +253,7 @@ func (in *instance) push(w http.ResponseWriter, r *http.Request) {
 
 var (
 	errRole   = errors.New("only editors and admins may change what is recorded: use a service account with the role Editor")
-	errAdmin  = errors.New("only admins may back up what was recorded: use a service account with the role Admin")
+	errAdmin  = errors.New("only admins may back up what was recorded, or import: use a service account with the role Admin")
 	errNoPush = errors.New("nothing may be pushed to this data source: add the input Push in its settings")
 )
 
@@ -259,9 +261,11 @@ func mayEdit(pc backend.PluginContext) bool {
 	return pc.User != nil && (pc.User.Role == "Editor" || pc.User.Role == "Admin")
 }
 
+func isAdmin(pc backend.PluginContext) bool { return pc.User != nil && pc.User.Role == "Admin" }
+
 func (in *instance) backup(_ *recorder.Store, r *http.Request) (any, error) {
 	pc := backend.PluginConfigFromContext(r.Context())
-	if pc.User == nil || pc.User.Role != "Admin" {
+	if !isAdmin(pc) {
 		return nil, errAdmin
 	}
 	folder, err := in.recorder.Backup(r.Context(), in.storeKey())

@@ -1,0 +1,53 @@
+package plugin
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+
+	"github.com/grafana/grafana-plugin-sdk-go/backend"
+
+	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/importer"
+)
+
+// importHistory stores history of the given format and precision: the body of the
+// request or, if file has its name, what lies in the folder for imports. Grafana hands
+// over a body as a whole, and a large one not at all.
+func (in *instance) importHistory(store *recorder.Store, r *http.Request) (any, error) {
+	pc := backend.PluginConfigFromContext(r.Context())
+	if !isAdmin(pc) {
+		return nil, errAdmin
+	}
+	query := r.URL.Query()
+	reader, err := importer.New(query.Get("format"), query.Get("precision"))
+	if err != nil {
+		return nil, invalid{err}
+	}
+	name := query.Get("file")
+	read := func(into *recorder.Import) error { return reader.Read(cmp.Or[io.Reader](r.Body, http.NoBody), into) }
+	if query.Has("file") {
+		path, err := in.recorder.ImportPath(in.storeKey(), name)
+		if err != nil {
+			return nil, invalid{err}
+		}
+		read = func(into *recorder.Import) error { return reader.Path(path, slog.New(slog.DiscardHandler), into) }
+	}
+	got, err := store.Import(r.Context(), read)
+	if errors.As(err, new(*importer.InputError)) || errors.Is(err, recorder.ErrTooMuch) {
+		return nil, invalid{err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	backend.Logger.FromContext(r.Context()).Info("History was imported", "user", userOf(pc), "format", query.Get("format"), "file", name,
+		"samples", got.Samples, "series", got.Series, "from", got.From, "to", got.To, "repeated", got.Repeated, "refused", got.Refused)
+	if got.Samples+got.Repeated == 0 && len(got.Lines) > 0 {
+		first := got.Lines[0]
+		return nil, invalid{fmt.Errorf("nothing was imported. Line %d: %s: %s", first.Line, first.Reason, first.Text)}
+	}
+	return got, nil
+}
