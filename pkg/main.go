@@ -1,8 +1,11 @@
-// Command gpx_continuum is the back end of the Continuum data source.
+// Command gpx_continuum is the back end of the Continuum data source. Grafana starts
+// it. Started with the argument backup it asks a running Grafana for a backup instead.
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"os"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend/datasource"
@@ -12,6 +15,13 @@ import (
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "backup" {
+		if err := backUp(context.Background(), os.Args[2:], os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(); err != nil {
 		log.DefaultLogger.Error("The plugin ended with an error", "error", err)
 		os.Exit(1)
