@@ -111,25 +111,29 @@ func TestImportBackUpAndRestore(t *testing.T) {
 	if code, text := post("push/influx", fmt.Sprintf("lines value=1 %d\n", time.Now().UnixNano())); code != http.StatusNoContent {
 		t.Errorf("%d %s", code, text)
 	}
-	time.Sleep(1500 * time.Millisecond) // until a row has it
-
 	rows := func(after string) map[string][2]float64 {
 		t.Helper()
 		got := make(map[string][2]float64)
-		for i, function := range []string{"count", "sum"} {
-			frame := ask(t, p, 10*time.Second, `{"expr":"sum by (name) (label_replace(`+function+`_over_time({__name__=~\"long|wide|lines|metrics|blocks\"}[14d]), \"name\", \"$1\", \"__name__\", \"(.*)\"))"}`)
-			for _, f := range frame.Fields[1:] {
-				if v := f.At(frame.Rows() - 1).(*float64); v != nil {
-					both := got[f.Labels["name"]]
+		for _, name := range []string{"long", "wide", "lines", "metrics", "blocks"} {
+			var both [2]float64
+			for i, function := range []string{"count", "sum"} {
+				frame := ask(t, p, 10*time.Second, fmt.Sprintf(`{"expr":"%s_over_time(%s[14d])"}`, function, name))
+				if len(frame.Fields) != 2 {
+					t.Fatalf("%s: %s has %d fields", after, name, len(frame.Fields))
+				}
+				if v := frame.Fields[1].At(frame.Rows() - 1).(*float64); v != nil {
 					both[i] = *v
-					got[f.Labels["name"]] = both
 				}
 			}
+			got[name] = both
 		}
 		t.Logf("%s: %v", after, got)
 		return got
 	}
 	before := rows("imported")
+	for deadline := time.Now().Add(time.Minute); before["lines"][0] == n && time.Now().Before(deadline); before = rows("imported") {
+		time.Sleep(100 * time.Millisecond) // until a row has what was pushed
+	}
 	for _, name := range []string{"long", "wide", "lines", "metrics", "blocks"} {
 		want := [2]float64{n, n * (n - 1) / 2}
 		if name == "lines" {
@@ -165,6 +169,18 @@ func TestImportBackUpAndRestore(t *testing.T) {
 	if code, text := post("import?format=tsdb&file=backup", ""); code != http.StatusOK || !strings.Contains(text, `"samples":0,"series":0,`) || strings.Contains(text, "refused") {
 		t.Errorf("a backup: %d %s", code, text)
 	}
+
+	// What is wrong is told.
+	if err := os.WriteFile(token, []byte("Editor"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := command(); err == nil || !strings.Contains(out, "403 Forbidden: only admins") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if out, err := exec.CommandContext(t.Context(), programs.Plugin.Path(t), "backup").CombinedOutput(); err == nil || !strings.Contains(string(out), "-uid and -token-file are needed") {
+		t.Errorf("%v: %s", err, out)
+	}
+
 	p.Stop()
 	store := filepath.Join(dir, "1", "uid")
 	if err := os.RemoveAll(store); err != nil {
@@ -180,16 +196,5 @@ func TestImportBackUpAndRestore(t *testing.T) {
 		if after[name] != want {
 			t.Errorf("restored, %s has %v and not %v", name, after[name], want)
 		}
-	}
-
-	// What is wrong is told, and nothing is a backup.
-	if err := os.WriteFile(token, []byte("Editor"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := command(); err == nil || !strings.Contains(out, "403 Forbidden: only admins") {
-		t.Errorf("%v: %s", err, out)
-	}
-	if out, err := exec.CommandContext(t.Context(), programs.Plugin.Path(t), "backup").CombinedOutput(); err == nil || !strings.Contains(string(out), "-uid and -token-file are needed") {
-		t.Errorf("%v: %s", err, out)
 	}
 }

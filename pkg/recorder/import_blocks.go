@@ -97,6 +97,12 @@ func (w *importWriter) take(p pastSample) error {
 		return nil
 	}
 	w.last, w.any = p, true
+	if v, is, err := w.before(p); err != nil || is {
+		if is {
+			w.twice(p, v)
+		}
+		return err
+	}
 	if p.t >= min(w.window, w.edge) {
 		if w.recent = append(w.recent, p); len(w.recent) == importBatch {
 			return w.commit()
@@ -145,7 +151,6 @@ func (w *importWriter) commit() error {
 		case err == nil:
 			w.stored(p)
 		case errors.Is(err, ErrTooOld) && p.t < w.edge:
-			w.existing = nil
 			if err := w.toBlock(p); err != nil {
 				return err
 			}
@@ -164,16 +169,8 @@ func (w *importWriter) stored(p pastSample) {
 	s.span = s.with(p.t)
 }
 
-// toBlock has a sample be in the next block, unless there is one of its time.
+// toBlock has a sample be in the next block.
 func (w *importWriter) toBlock(p pastSample) error {
-	v, is, err := w.before(p)
-	if err != nil {
-		return err
-	}
-	if is {
-		w.twice(p, v)
-		return nil
-	}
 	if w.head != nil && (w.samples >= maxBlockSamples || w.within != p.t/w.widest) {
 		if err := w.flush(); err != nil {
 			return err

@@ -132,7 +132,7 @@ func (t *table) nameColumns() error {
 		if i == t.time || i == t.metric || i == t.value {
 			continue
 		}
-		key := ""
+		var key string
 		if t.long {
 			key = naming.Label(name)
 			if key == "labels" {
@@ -182,12 +182,11 @@ func (t *table) row(row []string, line int, at int64, into Into) error {
 		return t.longRow(row, line, at, into)
 	}
 	for i, text := range row {
-		if text = strings.TrimSpace(text); i == t.time || text == "" {
+		if i == t.time || strings.TrimSpace(text) == "" {
 			continue
 		}
-		v, err := strconv.ParseFloat(text, 64)
-		if err != nil {
-			into.Refuse(line, notANumber, fmt.Sprintf("%.100q in the column %.100q", text, t.names[i]))
+		v, ok := t.number(row, i, line, into)
+		if !ok {
 			continue
 		}
 		if err := into.Add(recorder.Past{Labels: t.wide[i], T: at, V: v, Line: line}); err != nil {
@@ -198,10 +197,8 @@ func (t *table) row(row []string, line int, at int64, into Into) error {
 }
 
 func (t *table) longRow(row []string, line int, at int64, into Into) error {
-	text := strings.TrimSpace(row[t.value])
-	v, err := strconv.ParseFloat(text, 64)
-	if err != nil {
-		into.Refuse(line, notANumber, fmt.Sprintf("%.100q in the column value", text))
+	v, ok := t.number(row, t.value, line, into)
+	if !ok {
 		return nil
 	}
 	var named []labels.Label
@@ -221,6 +218,16 @@ func (t *table) longRow(row []string, line int, at int64, into Into) error {
 		return nil
 	}
 	return into.Add(recorder.Past{Labels: lbls, T: at, V: v, Line: line, Field: row[t.metric]})
+}
+
+// number returns the number in a column, or refuses it.
+func (t *table) number(row []string, column, line int, into Into) (float64, bool) {
+	text := strings.TrimSpace(row[column])
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		into.Refuse(line, notANumber, fmt.Sprintf("%.100q in the column %.100q", text, t.names[column]))
+	}
+	return v, err == nil
 }
 
 // time returns a time in Unix milliseconds.

@@ -64,7 +64,7 @@ func TestRead(t *testing.T) {
 		{"a long table", CSV, "s", "metric,room,time,value,a floor\nt emp,kitchen,10.25,1,\n,x,11,1,\nt,x,12,,\nt,\"a,b\",13,NaN,2\n", []string{
 			`2: {__name__="t_emp", room="kitchen"} 1 @10250`,
 			`3: refused, labels that are not valid: "": no letter and no digit in the name`,
-			`4: refused, not a number: "" in the column value`,
+			`4: refused, not a number: "" in the column "value"`,
 			`5: {__name__="t", a_floor="2", room="a,b"} NaN @13000`}, ""},
 		{"milliseconds", CSV, "ms", "timestamp,a\n1500,1\n", []string{`2: {__name__="a"} 1 @1500`}, ""},
 		{"no columns", CSV, "", "", nil, "the first line must name the columns"},
