@@ -69,13 +69,19 @@ var mended = map[string]struct {
 	change func(*Rules)
 	want   []string
 }{
+	"m02-raw-words": {nil, []string{
+		`status{topic="house/hotwater/status"} 1 @ 946684800000`,
+		`status{topic="house/hotwater/status"} 0 @ 946684801000`,
+		`status{status="admin_off", topic="house/hotwater/status"} 1 @ 946684802000`,
+		`status{topic="house/hotwater/status"} NaN @ 946684802000`,
+	}},
 	"m06-tasmota-time": {nil, []string{
 		`ENERGY_Total{topic="tele/plug1/SENSOR"} 0.052 @ 946684800000`,
 		`ENERGY_Power{topic="tele/plug1/SENSOR"} 12 @ 946684800000`,
 		`ENERGY_Factor{topic="tele/plug1/SENSOR"} 0.9 @ 946684800000`,
 		`ENERGY_Voltage{topic="tele/plug1/SENSOR"} 207 @ 946684800000`,
 		`ENERGY_Current{topic="tele/plug1/SENSOR"} 0.1 @ 946684800000`,
-		`! not a number (1): tele/plug1/SENSOR ENERGY_TotalStartTime 1999-12-01T19:53:40`,
+		`! not a number (1): tele/plug1/SENSOR ENERGY_TotalStartTime 1999-12-01T19:53:40 (name the key under states to record it)`,
 		`! time without zone, taken as UTC (1): tele/plug1/SENSOR Time 2000-01-01T00:00:00`,
 	}},
 	"m09-kepware": {nil, []string{
@@ -103,8 +109,18 @@ var mended = map[string]struct {
 		`uplink_message_settings_data_rate_lora_bandwidth{app="app@ttn", device="dev1"} 125000 @ 946684800123`,
 		`uplink_message_settings_data_rate_lora_spreading_factor{app="app@ttn", device="dev1"} 7 @ 946684800123`,
 		`uplink_message_settings_frequency{app="app@ttn", device="dev1"} 8.683e+08 @ 946684800123`,
-		`! not a number (5): v3/app@ttn/devices/dev1/up end_device_ids_device_id dev1`,
+		`! not a number (5): v3/app@ttn/devices/dev1/up end_device_ids_device_id dev1 (name the key under states to record it)`,
 		`! objects in an array (2): v3/app@ttn/devices/dev1/up uplink_message_rx_metadata`,
+	}},
+	"m14-ha-unavailable": {nil, []string{
+		`state{topic="homeassistant/sensor/x/state"} 21.5 @ 946684800000`,
+		`state{state="unavailable", topic="homeassistant/sensor/x/state"} 1 @ 946684801000`,
+		`state{topic="homeassistant/sensor/x/state"} NaN @ 946684801000`,
+		`state{state="unknown", topic="homeassistant/sensor/x/state"} 1 @ 946684802000`,
+		`state{state="unavailable", topic="homeassistant/sensor/x/state"} 0 @ 946684802000`,
+		`state{state="None", topic="homeassistant/sensor/x/state"} 1 @ 946684803000`,
+		`state{state="unavailable", topic="homeassistant/sensor/x/state"} 0 @ 946684803000`,
+		`state{state="unknown", topic="homeassistant/sensor/x/state"} 0 @ 946684803000`,
 	}},
 	"m16-nan-in-json-large": {nil, []string{
 		`a{topic="t"} 1 @ 946684800000`, `b{topic="t"} 2 @ 946684800000`,
@@ -132,7 +148,7 @@ var mended = map[string]struct {
 	}},
 	"m49-log":        {nil, []string{`! not a number (4): log error code=5`}},
 	"m57-dotted-key": {nil, []string{`v{topic="t"} 1 @ 946684800000`}},
-	"m58-hex-id":     {nil, []string{`v{topic="t"} 1 @ 946684800000`, `! not a number (2): t id 12e4567`}},
+	"m58-hex-id":     {nil, []string{`v{topic="t"} 1 @ 946684800000`, `! not a number (2): t id 12e4567 (name the key under states to record it)`}},
 	"m68-telegraf6141": {
 		func(r *Rules) {
 			r.Each, r.LabelKeys, r.TimeKey, r.TimeLayout, r.TimeZone = "meters", []string{"meter"}, "date", "2006-01-02-15:04:05", "UTC"

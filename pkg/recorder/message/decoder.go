@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
+
 	"github.com/continuum-live/continuum-datasource/pkg/internal/defence"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/series"
@@ -18,6 +20,7 @@ type Sink interface {
 	Commit(ctx context.Context, samples []recorder.Sample, watermark int64) error
 	Report(r recorder.Report)
 	Now() time.Time
+	States(lbls labels.Labels, label string) (texts []string, number bool, err error)
 }
 
 const (
@@ -62,10 +65,11 @@ type Decoder struct {
 	looked time.Time
 
 	topics  map[string]*topic
-	aliases int // fields of all topics
+	aliases int // fields of all topics, texts included
 	table   *series.Table
 	number  uint64 // of what may have each series once
 	key     []byte
+	zeros   int // samples that the states of this message have become
 
 	timed bool             // messages have their own time
 	own   series.Watermark // of such times

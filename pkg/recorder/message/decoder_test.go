@@ -13,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
+
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/series"
 )
@@ -47,6 +49,8 @@ func (k *keeper) Commit(_ context.Context, samples []recorder.Sample, watermark 
 }
 
 func (k *keeper) Now() time.Time { return time.Now().Add(k.off) }
+
+func (k *keeper) States(labels.Labels, string) ([]string, bool, error) { return nil, false, nil }
 
 func (k *keeper) Report(r recorder.Report) {
 	k.mu.Lock()
@@ -195,7 +199,7 @@ func TestDoneAfterCommit(t *testing.T) {
 		var done []int
 		k.fail(errors.New("no space"))
 		begin := time.Now()
-		for i, payload := range []string{"1", "nonsense", "3"} {
+		for i, payload := range []string{"1", "no number", "3"} {
 			d.Add("x", []byte(payload), time.Now(), false, func() { done = append(done, i) })
 		}
 		time.Sleep(10 * retry)

@@ -3,6 +3,7 @@ package message
 import (
 	"bytes"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/lineprotocol"
@@ -76,7 +77,7 @@ func (c *content) lines(text []byte) {
 		}
 		for _, text := range p.Texts {
 			c.path = grouped(c.path[:0], p.Measurement, text.Name)
-			c.say(c.path, text.Value)
+			c.word(c.path, text.Value)
 		}
 		for _, f := range p.Fields {
 			c.path = grouped(c.path[:0], p.Measurement, f.Name)
@@ -87,7 +88,7 @@ func (c *content) lines(text []byte) {
 			c.add(c.path, f.Value)
 		}
 	})
-	if guessed && len(c.values) == 0 {
+	if guessed && !slices.ContainsFunc(c.records, func(r record) bool { return r.filled }) {
 		c.skips, c.texts = c.skips[:0], c.texts[:0]
 		c.say(nil, text)
 		return

@@ -148,8 +148,10 @@ func (c *content) walk(v *fastjson.Value, depth int) {
 			c.text(c.field(), bytes.TrimSpace(s), true)
 		}
 	case fastjson.TypeTrue:
+		c.departed = c.departed || c.rule.ends["true"]
 		c.add(c.field(), 1)
 	case fastjson.TypeFalse:
+		c.departed = c.departed || c.rule.ends["false"]
 		c.add(c.field(), 0)
 	case fastjson.TypeNull:
 		c.skip(isNull, c.field(), nil)

@@ -1,6 +1,7 @@
 package message
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 )
@@ -49,8 +51,12 @@ type Suggestion struct {
 	Change map[string]any `json:"change"`
 }
 
-// maxPreview is how many samples a preview has.
-const maxPreview = 200
+const (
+	// maxPreview is how many samples a preview has.
+	maxPreview = 200
+	// maxSuggested is how many keys are suggested at once.
+	maxSuggested = 20
+)
 
 // previewing is a sink that stores nothing.
 type previewing struct{}
@@ -58,13 +64,18 @@ type previewing struct{}
 func (previewing) Commit(context.Context, []recorder.Sample, int64) error { return nil }
 func (previewing) Report(recorder.Report)                                 {}
 func (previewing) Now() time.Time                                         { return time.Now() }
+func (previewing) States(labels.Labels, string) ([]string, bool, error)   { return nil, false, nil }
 
 // Preview returns what messages that arrive now would become. The rules must have
 // passed Check.
 func (r Rules) Preview(separator string, messages []Incoming, now time.Time) Preview {
 	d := New(r, separator, previewing{})
+	words := make(map[int][]string) // the keys whose texts could be states, by rule
 	for _, m := range messages {
 		d.add(m.Topic, m.Payload, now, false)
+		if index, found := d.ruleFor(m.Topic); found != nil && !found.leaveOut {
+			words[index] = d.content.words(words[index])
+		}
 	}
 	p := Preview{Samples: []Previewed{}, Skipped: make(map[string]recorder.Skipped)}
 	for _, s := range d.pending.samples[:min(len(d.pending.samples), maxPreview)] {
@@ -81,9 +92,44 @@ func (r Rules) Preview(separator string, messages []Incoming, now time.Time) Pre
 		p.Skipped[reason] = recorder.Skipped{Count: n, Example: d.examples[reason]}
 	}
 	if r.Version != Version1 {
-		p.Suggestions = r.suggest(d, messages)
+		p.Suggestions = append(r.suggest(d, messages), r.suggestStates(words)...)
 	}
 	return p
+}
+
+// words adds the keys of the message that was read last whose text is one word, and no
+// state.
+func (c *content) words(keys []string) []string {
+	for i := range c.texts {
+		t := &c.texts[i]
+		key := cmp.Or(string(fieldName(c.span(t.field))), allStates)
+		if t.reason == notANumber && isWord(c.span(t.text)) && !labelKeys.MatchString(key) && !slices.Contains(keys, key) && len(keys) < maxSuggested {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// suggestStates suggests to record texts.
+func (r Rules) suggestStates(words map[int][]string) []Suggestion {
+	var all []Suggestion
+	for _, index := range slices.Sorted(maps.Keys(words)) {
+		keys, rule := words[index], r.Rule
+		if len(keys) == 0 {
+			continue
+		}
+		text := strings.Join(keys, ", ") + " can be recorded as a state"
+		if slices.Contains(keys, allStates) {
+			text, keys = "the message is a word: record it as a state", []string{allStates}
+		}
+		if index == len(r.Topics) {
+			index = -1
+		} else {
+			rule = r.Topics[index]
+		}
+		all = append(all, Suggestion{text, index, map[string]any{"states": slices.Concat(rule.States, keys)}})
+	}
+	return all
 }
 
 // leaf is a value in JSON with the keys that lead to it, from the record on.

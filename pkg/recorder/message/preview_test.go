@@ -30,7 +30,7 @@ func TestSuggestions(t *testing.T) {
 			`E{meter="a", topic="meters"} 1@1000`, `E{meter="b", topic="meters"} 2@1000`,
 		}},
 		{"a stream of trades", []Incoming{{"ws", []byte(`{"e":"trade","E":1800000000001,"s":"BTCUSDT","p":"0.5","T":1800000000000}`)}}, []string{
-			`E{s="BTCUSDT", topic="ws"} 1.800000000001e+12@0`, `p{s="BTCUSDT", topic="ws"} 0.5@0`,
+			`E{s="BTCUSDT", topic="ws"} 1.800000000001e+12@0`, `p{s="BTCUSDT", topic="ws"} 0.5@0`, `e{e="trade", s="BTCUSDT", topic="ws"} 1@0`,
 		}},
 		{"nothing to say", []Incoming{{"plant/1", []byte(`{"temperature":21.5}`)}, {"plant/2", []byte(`21.5`)}}, []string{
 			`temperature{topic="plant/1"} 21.5@0`, `_2{topic="plant/2"} 21.5@0`,

@@ -1,10 +1,17 @@
 package message
 
 import (
+	"bytes"
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/valyala/fastjson"
+
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/series"
 )
 
 // Why something was not recorded.
@@ -37,6 +44,12 @@ const (
 	notTold        = "records that nothing tells apart"
 	inArray        = "objects in an array"
 	unknownAlias   = "alias not known yet"
+)
+
+// Why a text is not a state.
+var (
+	tooLongText  = fmt.Sprintf("text of more than %d bytes", series.MaxText)
+	tooManyTexts = series.ErrManyStates.Error()
 )
 
 // MaxPayload is how large a message may be to be recorded, in bytes, after
@@ -79,6 +92,8 @@ type content struct {
 	rec     int32 // the record that fields are added to
 	raw     []byte
 	keyless bool // the format has no keys, so no time key either
+	// departed: a text says that the device has gone, see Rule.Ends.
+	departed bool
 
 	// What decoders keep from one message to the next.
 	from  string
@@ -101,7 +116,7 @@ type record struct {
 	stamp span // what was found at the time key
 	local bool // the stamp had no zone
 
-	filled bool // it has numbers
+	filled bool // it has something that is recorded
 	ends   bool // what the message is about has ended
 
 	// How the record is stamped and told apart; set when samples are made of it.
@@ -122,6 +137,8 @@ type value struct {
 type text struct {
 	field, text span
 	record      int32
+	// reason is why it is not recorded, empty if it is a state.
+	reason string
 }
 
 // skip is what of a message is not recorded for one reason.
@@ -140,7 +157,7 @@ func (c *content) keep(b []byte) span {
 }
 
 func (c *content) reset(r *rule, from string) {
-	c.rule, c.from, c.keyless = r, from, false
+	c.rule, c.from, c.keyless, c.departed = r, from, false, false
 	c.records, c.values, c.texts, c.names, c.skips = c.records[:0], c.values[:0], c.texts[:0], c.names[:0], c.skips[:0]
 	if cap(c.names) > 64<<10 { // after a large message
 		c.names, c.values, c.texts, c.records = nil, nil, nil, nil
@@ -187,13 +204,71 @@ func (c *content) add(field []byte, v float64) {
 	c.values = append(c.values, value{c.keep(field), c.rec, v})
 }
 
+// word adds a text of the record that is no number by itself.
+func (c *content) word(field, s []byte) {
+	if !c.means(field, s) {
+		c.say(field, s)
+	}
+}
+
+// means reports whether the rule says what number a text stands for, which it adds.
+// It also notes a text that says that the device has gone.
+func (c *content) means(field, s []byte) bool {
+	if len(c.rule.ends) == 0 && len(c.rule.words) == 0 || len(s) > series.MaxText {
+		return false
+	}
+	folded := folded(string(s))
+	c.departed = c.departed || c.rule.ends[folded]
+	v, ok := c.rule.words[folded]
+	if ok {
+		c.add(field, v)
+	}
+	return ok
+}
+
 // say adds a text to the record.
 func (c *content) say(field, s []byte) {
 	if len(c.texts) >= maxValues || len(c.names)+len(field)+len(s) > maxNames {
 		c.skip(tooManyFields, field, nil)
 		return
 	}
-	c.texts = append(c.texts, text{c.keep(field), c.keep(s), c.rec})
+	s = bytes.TrimSpace(s)
+	reason := c.noState(field, s)
+	if reason == "" {
+		c.records[c.rec].filled = true
+	}
+	c.texts = append(c.texts, text{c.keep(field), c.keep(s), c.rec, reason})
+}
+
+// noState returns why a text is not recorded as a state, empty if it is.
+func (c *content) noState(field, s []byte) string {
+	named := c.rule.allStates || c.rule.mayBeState(field) && len(field) > 0 || slices.ContainsFunc(c.rule.states, c.atKey)
+	switch {
+	case !named && !(c.rule.mayBeState(field) && isWord(s)), len(s) == 0:
+		return notANumber
+	case len(s) > series.MaxText:
+		return tooLongText
+	}
+	return ""
+}
+
+// isWord reports whether a text is one word: it begins with a letter, and has nothing
+// but letters, digits and what is within names. Pairs of keys and values, lists and log
+// lines are none.
+func isWord(s []byte) bool {
+	for i := 0; i < len(s); {
+		r, size := utf8.DecodeRune(s[i:])
+		switch {
+		case r == utf8.RuneError:
+			return false
+		case unicode.IsLetter(r):
+		case i > 0 && (unicode.IsDigit(r) || unicode.IsMark(r) || strings.ContainsRune("_-./", r)):
+		default:
+			return false
+		}
+		i += size
+	}
+	return len(s) > 0 && len(s) <= series.MaxText
 }
 
 // stamped gives a time to the record.

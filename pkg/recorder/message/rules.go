@@ -1,10 +1,12 @@
 package message
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/naming"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/series"
 )
 
 // Versions of the rules, which say how names and records are made. An input keeps
@@ -22,8 +25,10 @@ const (
 	// Version1 knows names of Latin letters alone, and tells the objects of an array
 	// by their position.
 	Version1 = 1
-	// Version2 is the newest.
+	// Version2 records no text unless States or Words say so.
 	Version2 = 2
+	// Version3 is the newest. A message that is one word is a state.
+	Version3 = 3
 )
 
 // Rules say what becomes of the messages of an input. The zero value is what most
@@ -60,6 +65,14 @@ type Rule struct {
 	// Each is the key of an array whose objects are records of their own, such as
 	// data.values.
 	Each string `json:"each,omitempty"`
+	// States are keys whose texts are recorded as states, pump.mode or, for all
+	// texts, *. A message that is one word is a state without that.
+	States []string `json:"states,omitempty"`
+	// Words are texts that stand for a number, in any case.
+	Words map[string]float64 `json:"words,omitempty"`
+	// Ends are texts, in any case, that say that a device has gone: the series of the
+	// topic one level up, and of all below it but the topic's own, end.
+	Ends []string `json:"ends,omitempty"`
 	// Regexp reads texts that are not a number. Its named groups are fields; a group
 	// without a name is the text's own field.
 	Regexp string `json:"regexp,omitempty"`
@@ -86,7 +99,12 @@ const (
 	limitOfMaxSeries = 1_000_000
 	maxRules         = 100
 	maxLabelKeys     = 20
+	maxStateKeys     = 100
+	maxWords         = 1000
 )
+
+// allStates is the key that stands for all texts.
+const allStates = "*"
 
 var labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 
@@ -108,7 +126,7 @@ func separatorOf(pattern string) string {
 // Check says what is wrong with the rules, for people.
 func (r Rules) Check() error {
 	var errs []error
-	if r.Version < 0 || r.Version > Version2 {
+	if r.Version < 0 || r.Version > Version3 {
 		errs = append(errs, fmt.Errorf("rules.version: %d is not known here: this is an older version of the plugin", r.Version))
 	}
 	if r.MaxSeries < 0 || r.MaxSeries > limitOfMaxSeries {
@@ -158,6 +176,37 @@ func (r Rule) check(where string, version int) error {
 	for _, key := range r.LabelKeys {
 		if _, err := parseLabelKey(key); err != nil {
 			fail("labelKeys", "%w", err)
+		}
+	}
+	if len(r.States) > maxStateKeys {
+		fail("states", "there are more than %d", maxStateKeys)
+	}
+	if slices.Contains(r.States, "") {
+		fail("states", "a key is empty: write mode, pump.mode or, for all texts, *")
+	}
+	if len(r.Words) > maxWords {
+		fail("words", "there are more than %d", maxWords)
+	}
+	spelt := make(map[string]string)
+	for _, word := range slices.Sorted(maps.Keys(r.Words)) {
+		folded := folded(word)
+		if other, twice := spelt[folded]; twice {
+			fail("words", "%q and %q are one word: case does not matter", other, word)
+		}
+		spelt[folded] = word
+		if folded == "" || len(folded) > series.MaxText {
+			fail("words", "%.20q must have from 1 to %d bytes", word, series.MaxText)
+		}
+		if v := r.Words[word]; math.IsNaN(v) || math.IsInf(v, 0) {
+			fail("words", "%.20q must stand for a number", word)
+		}
+	}
+	if len(r.Ends) > maxStateKeys {
+		fail("ends", "there are more than %d", maxStateKeys)
+	}
+	for _, text := range r.Ends {
+		if folded := folded(text); folded == "" || len(folded) > series.MaxText {
+			fail("ends", "%.20q must have from 1 to %d bytes", text, series.MaxText)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Labels)) {
@@ -212,16 +261,24 @@ func (r Rule) unknown(t template, p *pattern) string {
 	return ""
 }
 
+// folded is a text as words and ends are compared.
+func folded(text string) string { return strings.ToLower(strings.TrimSpace(text)) }
+
 // rule is a Rule, made ready.
 type rule struct {
 	format    format
 	version1  bool
+	version2  bool // or older
 	leaveOut  bool
 	pattern   *pattern
 	metric    template
 	labels    map[string]string
 	labelKeys []labelKey
-	each      string // flattened
+	each      string   // flattened
+	states    []string // flattened
+	allStates bool
+	words     map[string]float64 // by the folded text
+	ends      map[string]bool    // by the folded text
 	regexp    *regexp.Regexp
 	timeKey   string // flattened
 	times     times
@@ -230,7 +287,7 @@ type rule struct {
 // ready makes a rule that has passed its check ready.
 func (r Rule) ready(separator string, version int) *rule {
 	made := &rule{
-		format: formats[r.Format], version1: version == Version1, leaveOut: r.LeaveOut, labels: maps.Clone(r.Labels),
+		format: formats[r.Format], version1: version == Version1, version2: version == Version1 || version == Version2, leaveOut: r.LeaveOut, labels: maps.Clone(r.Labels),
 		each: flat(r.Each), timeKey: flat(r.TimeKey),
 		times: times{unit: units[r.TimeUnit], layout: r.TimeLayout, zone: time.UTC, assumed: r.TimeZone == ""},
 	}
@@ -246,7 +303,39 @@ func (r Rule) ready(separator string, version int) *rule {
 		k, _ := parseLabelKey(key)
 		made.labelKeys = append(made.labelKeys, k)
 	}
+	for _, key := range r.States {
+		made.states = append(made.states, flat(key))
+	}
+	made.allStates = slices.Contains(r.States, allStates)
+	if len(r.Words) > 0 {
+		made.words = make(map[string]float64, len(r.Words))
+	}
+	for word, v := range r.Words {
+		made.words[folded(word)] = v
+	}
+	if len(r.Ends) > 0 {
+		made.ends = make(map[string]bool, len(r.Ends))
+	}
+	for _, text := range r.Ends {
+		made.ends[folded(text)] = true
+	}
 	return made
+}
+
+// mayBeState reports whether the texts of a field are states, those of the message
+// itself if they are one word.
+func (r *rule) mayBeState(field []byte) bool {
+	if r.allStates || len(field) == 0 && !r.version2 {
+		return true
+	}
+	if len(r.states) == 0 {
+		return false
+	}
+	name := fieldName(field)
+	_, own, grouped := bytes.Cut(field, []byte{partEnd})
+	return slices.ContainsFunc(r.states, func(key string) bool {
+		return isKey(name, key) || grouped && isKey(own, key)
+	})
 }
 
 // labelKey is a key whose value becomes a label.

@@ -2,6 +2,7 @@ package message
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -27,6 +28,7 @@ type topic struct {
 	// of is what shares room for series: the topic or, of Sparkplug, what it is about.
 	of     string
 	fields map[string]*series.Series // by field and labels
+	states map[string]*series.StateSet
 	seen   *seenTopic
 }
 
@@ -59,14 +61,18 @@ func (d *Decoder) add(from string, payload []byte, received time.Time, own bool)
 	for _, s := range c.skips {
 		d.skip(s.reason, s.count, from, s.field, s.text)
 	}
+	states := false
 	for i := range c.texts {
+		states = states || c.texts[i].reason == ""
 		d.text(from, &c.texts[i])
 	}
-	if len(c.values) == 0 && !c.records[0].ends {
+	if len(c.values) == 0 && !states && !c.departed && !c.records[0].ends {
 		return
 	}
+	c.records[0].filled = c.records[0].filled || c.departed
 	d.stamp(from, received, own)
 	begin := len(d.pending.samples)
+	d.zeros = 0
 	var untold []*recorder.Series
 	for i := range c.values {
 		v := &c.values[i]
@@ -89,22 +95,93 @@ func (d *Decoder) add(from string, payload []byte, received time.Time, own bool)
 		s.Message, s.Record = r.number, v.record
 		s.Used = received
 		d.pending.samples = append(d.pending.samples, recorder.Sample{Series: &s.Series, T: r.at, V: v.v, Arrived: r.arrived})
+		if s.States != nil && d.affords(from) {
+			d.write(s.States.Clear(d.table, s, t.of, received), r)
+		}
+	}
+	for i := range c.texts {
+		x := &c.texts[i]
+		if r := &c.records[x.record]; x.reason == "" && !r.bad {
+			untold = append(untold, d.state(t, from, x, r, received)...)
+		}
 	}
 	if len(untold) > 0 {
 		d.untold(from, begin, untold)
 	}
 	if c.records[0].ends {
-		d.end(t.of, c.records[0].at, received)
+		d.end(t.of, "", c.records[0], received)
+	}
+	if c.departed {
+		if last := strings.LastIndex(from, d.separator); last > 0 {
+			d.end(from[:last], t.of, c.records[0], received)
+		}
 	}
 }
 
-// text counts a text, for now: numbers alone are recorded.
-func (d *Decoder) text(from string, t *text) {
-	var field, s string
-	if _, ok := d.examples[notANumber]; !ok { // there may be very many
-		field, s = string(fieldName(d.content.span(t.field))), string(d.content.span(t.text))
+// write adds what a text or a number makes of the series of states.
+func (d *Decoder) write(values []series.Value, r *record) {
+	d.zeros += len(values)
+	for _, v := range values {
+		d.pending.samples = append(d.pending.samples, recorder.Sample{Series: &v.Series.Series, T: r.at, V: v.V, Arrived: r.arrived})
 	}
-	d.skip(notANumber, 1, from, field, s)
+}
+
+// affords reports whether a message may write to the series of one more thing that has
+// states: a text of few bytes becomes as many samples as there are states.
+func (d *Decoder) affords(from string) bool {
+	if d.zeros < maxValues {
+		return true
+	}
+	d.skip(tooManyFields, 1, from, "", "")
+	return false
+}
+
+// state records a text. It returns the series that several records of the message
+// would have to share.
+func (d *Decoder) state(t *topic, from string, x *text, r *record, received time.Time) (shared []*recorder.Series) {
+	c := &d.content
+	if !d.affords(from) {
+		return nil
+	}
+	set := d.findStates(t, from, x, r, received)
+	if set == nil {
+		return nil
+	}
+	if set.Wrote(r.number) {
+		if set.Message != r.number || set.Record == x.record {
+			d.skip(sameName, 1, from, string(fieldName(c.span(x.field))), "")
+			return nil
+		}
+		for s := range set.All() {
+			shared = append(shared, &s.Series)
+		}
+		return shared
+	}
+	set.Message, set.Record = r.number, x.record
+	values, err := set.Set(d.table, t.of, string(c.span(x.text)), received)
+	d.write(values, r)
+	switch {
+	case errors.Is(err, series.ErrFull):
+		d.noRoom(from, c.span(x.field))
+	case err != nil:
+		d.skip(tooManyTexts, 1, from, string(fieldName(c.span(x.field))), string(c.span(x.text))+" (within an hour: it is counted, and all others are 0)")
+	}
+	return nil
+}
+
+// text counts a text that is not recorded.
+func (d *Decoder) text(from string, t *text) {
+	if t.reason == "" {
+		return
+	}
+	var field, s string
+	if _, ok := d.examples[t.reason]; !ok { // there may be very many
+		field, s = string(fieldName(d.content.span(t.field))), string(d.content.span(t.text))
+		if t.reason == notANumber && len(field) > 0 {
+			s = example([]byte(s)) + " (name the key under states to record it)"
+		}
+	}
+	d.skip(t.reason, 1, from, field, s)
 }
 
 // stamp decides when records are and what tells them apart. A record without a time
@@ -194,12 +271,19 @@ func (d *Decoder) untold(from string, begin int, shared []*recorder.Series) {
 	d.skip(notTold, uint64(len(shared)+also), from, "", series.Text(shared[0].Labels)+" (a label key or a time key can)")
 }
 
-// end ends the series of a device, and of what belongs to it.
-func (d *Decoder) end(of string, at int64, received time.Time) {
+// end ends the series of a device, and of what belongs to it, but for those of one
+// topic.
+func (d *Decoder) end(of, but string, r record, received time.Time) {
+	if r.bad {
+		r.at, r.arrived = d.arrival.at(d.believed(received)), true
+	}
 	stale := math.Float64frombits(promvalue.StaleNaN)
-	for s := range d.table.Under(of) {
+	for s := range d.table.Under(of, d.separator) {
+		if s.From() == but {
+			continue
+		}
 		s.Used = received
-		d.pending.samples = append(d.pending.samples, recorder.Sample{Series: &s.Series, T: at, V: stale, Arrived: true})
+		d.pending.samples = append(d.pending.samples, recorder.Sample{Series: &s.Series, T: r.at, V: stale, Arrived: true})
 	}
 }
 
@@ -254,7 +338,7 @@ func (d *Decoder) newTopic(from string) (*topic, string) {
 	maps.Copy(all, r.labels)
 	t := &topic{
 		namer: namer{metric: r.metric, last: last, version1: r.version1},
-		rule:  r, of: of, fields: make(map[string]*series.Series),
+		rule:  r, of: of, fields: make(map[string]*series.Series), states: make(map[string]*series.StateSet),
 	}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		t.labels = append(t.labels, labels.Label{Name: name, Value: all[name]})
@@ -274,48 +358,110 @@ func (d *Decoder) ruleFor(topic string) (int, *rule) {
 
 // find returns the series of a value, nil if there can be none.
 func (d *Decoder) find(t *topic, from string, v *value, r *record, now time.Time) *series.Series {
-	c := &d.content
-	key := c.span(v.field)
-	if r.labels.end > r.labels.begin {
-		d.key = append(append(append(d.key[:0], key...), pairEnd), c.span(r.labels)...)
-		key = d.key
-	}
+	key := d.keyOf(v.field, r)
 	if s := t.fields[string(key)]; s != nil && !s.Gone() {
 		return s
 	}
-	field := string(c.span(v.field))
-	if len(key) > maxKey {
-		d.skip(tooLong, 1, from, string(fieldName([]byte(field))), "")
-		return nil
-	}
-	lbls, reason := t.series(string(fieldName([]byte(field))), parseLabels(c.span(r.labels)))
-	if reason != "" {
-		d.skip(reason, 1, from, string(fieldName([]byte(field))), string(bytes.ToValidUTF8(c.span(r.labels), []byte(" "))))
+	field := d.content.span(v.field)
+	lbls, ok := d.labelsOf(t, from, field, key, r)
+	if !ok {
 		return nil
 	}
 	s := d.table.Find(t.of, lbls, now)
 	if s == nil {
-		d.skip(tooMany, 1, from, string(fieldName([]byte(field))), fmt.Sprintf("(the input may write to %d)", d.table.Max()))
+		d.noRoom(from, field)
 		return nil
 	}
-	if !t.version1 {
-		if other, ok := s.Claim(t.of, t.canonical(field), now); !ok {
-			d.skip(twoFields, 1, from, string(fieldName([]byte(field))), "and "+string(fieldName([]byte(other)))+" are both "+series.Text(lbls))
-			return nil
-		}
+	if t.rule.mayBeState(field) {
+		d.table.Recall(s, d.sink.States)
 	}
-	// Many topics may lead to one series. What is remembered of them must not
-	// grow for ever.
+	if !d.claim(t, from, field, &s.Use, lbls, now) || s.States != nil && !d.claim(t, from, field, &s.States.Use, lbls, now) {
+		return nil
+	}
+	d.remember(t, from)
+	t.fields[string(key)] = s
+	return s
+}
+
+// findStates returns the states of a text, nil if there can be none.
+func (d *Decoder) findStates(t *topic, from string, x *text, r *record, now time.Time) *series.StateSet {
+	key := d.keyOf(x.field, r)
+	if s := t.states[string(key)]; s != nil && !s.Gone() && s.Known() {
+		return s
+	}
+	field := d.content.span(x.field)
+	lbls, ok := d.labelsOf(t, from, field, key, r)
+	if !ok {
+		return nil
+	}
+	s, err := d.table.StateSet(lbls, d.sink.States)
+	if err != nil {
+		d.skip(twoLabels, 1, from, string(fieldName(field)), "the state would be the label "+lbls.Get(model.MetricNameLabel)+" of "+series.Text(lbls))
+		return nil
+	}
+	if number := s.Number(); !d.claim(t, from, field, &s.Use, lbls, now) || number != nil && !d.claim(t, from, field, &number.Use, lbls, now) {
+		return nil
+	}
+	if t.states[string(key)] != s {
+		d.remember(t, from)
+		t.states[string(key)] = s
+	}
+	return s
+}
+
+// keyOf returns what tells the fields of a topic apart, until it is called again.
+func (d *Decoder) keyOf(field span, r *record) []byte {
+	c := &d.content
+	if r.labels.end == r.labels.begin {
+		return c.span(field)
+	}
+	d.key = append(append(append(d.key[:0], c.span(field)...), pairEnd), c.span(r.labels)...)
+	return d.key
+}
+
+// labelsOf returns the labels of the series of a field.
+func (d *Decoder) labelsOf(t *topic, from string, field, key []byte, r *record) (labels.Labels, bool) {
+	if len(key) > maxKey {
+		d.skip(tooLong, 1, from, string(fieldName(field)), "")
+		return labels.EmptyLabels(), false
+	}
+	of := d.content.span(r.labels)
+	lbls, reason := t.series(string(fieldName(field)), parseLabels(of))
+	if reason != "" {
+		d.skip(reason, 1, from, string(fieldName(field)), string(bytes.ToValidUTF8(of, []byte(" "))))
+	}
+	return lbls, reason == ""
+}
+
+// noRoom counts a field that there is no room for.
+func (d *Decoder) noRoom(from string, field []byte) {
+	d.skip(tooMany, 1, from, string(fieldName(field)), fmt.Sprintf("(the input may write to %d)", d.table.Max()))
+}
+
+// claim reports whether a field of a topic may write to what others have written to.
+func (d *Decoder) claim(t *topic, from string, field []byte, use *series.Use, lbls labels.Labels, now time.Time) bool {
+	if t.version1 {
+		return true
+	}
+	other, ok := use.Claim(t.of, t.canonical(string(field)), now)
+	if !ok {
+		d.skip(twoFields, 1, from, string(fieldName(field)), "and "+string(fieldName([]byte(other)))+" are both "+series.Text(lbls))
+	}
+	return ok
+}
+
+// remember makes sure that the topic of a field that was found is known. Many topics
+// may lead to one series: what is remembered of them must not grow for ever.
+func (d *Decoder) remember(t *topic, from string) {
 	if d.aliases >= 2*d.table.Max()+1000 {
 		d.topics, d.aliases = make(map[string]*topic), 0
-		t.fields = make(map[string]*series.Series)
+		clear(t.fields)
+		clear(t.states)
 	}
-	if len(t.fields) == 0 {
+	if len(t.fields)+len(t.states) == 0 {
 		d.topics[strings.Clone(from)] = t
 	}
-	t.fields[string(key)] = s
 	d.aliases++
-	return s
 }
 
 // parseLabels reads what content.label wrote. Of two with one name the inner one

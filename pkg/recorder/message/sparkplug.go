@@ -202,7 +202,7 @@ func (c *content) metric(m *metric) {
 	case m.null || !m.set:
 		c.skip(isNull, field, nil)
 	case m.field == fieldText:
-		c.say(field, bytes.ToValidUTF8(m.text, []byte("\uFFFD")))
+		c.word(field, bytes.ToValidUTF8(m.text, []byte("\uFFFD")))
 	case m.field > fieldText:
 		c.skip(notANumber, field, []byte("bytes, a data set or a template"))
 	default:

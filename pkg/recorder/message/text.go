@@ -19,6 +19,9 @@ const longestWord = 7
 // text adds a number that is written as text, or a text that is none. quoted says
 // that its sender wrote it as a text.
 func (c *content) text(field, text []byte, quoted bool) {
+	if c.means(field, text) {
+		return
+	}
 	as := bare
 	switch {
 	case c.rule.version1:
@@ -68,6 +71,9 @@ func (c *content) matched(field, text []byte) bool {
 				full = append(full, '_')
 			}
 			full = append(full, name...)
+		}
+		if c.means(full, group) {
+			continue
 		}
 		v, reason := number(bytes.TrimSpace(group), bare)
 		if reason == notANumber {

@@ -27,6 +27,8 @@ import (
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/broker"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/inputtest"
+	"github.com/prometheus/prometheus/model/labels"
+
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/endpoint"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/message"
@@ -603,3 +605,4 @@ type keeper struct{ report recorder.Report }
 func (k *keeper) Commit(context.Context, []recorder.Sample, int64) error { return nil }
 func (k *keeper) Now() time.Time                                         { return time.Now() }
 func (k *keeper) Report(r recorder.Report)                               { k.report = r }
+func (k *keeper) States(labels.Labels, string) ([]string, bool, error)   { return nil, false, nil }

@@ -227,6 +227,9 @@ const (
 	exemplars     = "exemplar"
 )
 
+// tooLongText is why a string is not a state.
+var tooLongText = fmt.Sprintf("text of more than %d bytes", series.MaxText)
+
 // shown writes labels only if somebody is to read them.
 type shown labels.Labels
 
@@ -259,10 +262,15 @@ func (q *request) fault(line int, format string, args ...any) {
 func (q *request) find(lbls labels.Labels, line int) *series.Series {
 	s := q.table.Find("", lbls, q.now)
 	if s == nil {
-		q.skip(tooManySeries, 1, shown(lbls))
-		q.fault(line, "the input has the %d series that it may write to within an hour: raise its maxSeries, or send fewer: %.200s", q.table.Max(), shown(lbls))
+		q.full(lbls, line)
 	}
 	return s
+}
+
+// full notes that there is no room for the series of labels.
+func (q *request) full(lbls labels.Labels, line int) {
+	q.skip(tooManySeries, 1, shown(lbls))
+	q.fault(line, "the input has the %d series that it may write to within an hour: raise its maxSeries, or send fewer: %.200s", q.table.Max(), shown(lbls))
 }
 
 // grow notes that labels are about to be made. It returns an error if those of the

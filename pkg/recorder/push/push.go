@@ -48,12 +48,16 @@ type Config struct {
 	// SamplesPerSecond is how many samples are taken in the long run, 0 for
 	// 100,000.
 	SamplesPerSecond int `json:"samplesPerSecond,omitempty"`
+	// States are the fields of line protocol whose strings are recorded as states,
+	// mode or pump_mode for mode of the measurement pump; * for all.
+	States []string `json:"states,omitempty"`
 }
 
 const (
 	defaultMaxBytes         = 8 << 20
 	defaultMaxSeries        = 100_000
 	defaultSamplesPerSecond = 100_000
+	maxStates               = 100
 
 	// limitOfMaxBytes is about what a plugin can be sent at all.
 	limitOfMaxBytes         = 64 << 20
@@ -80,6 +84,9 @@ func New(c Config, _ func(key string) string) (recorder.Input, error) {
 		if f != Influx && f != Prometheus {
 			return nil, fmt.Errorf("formats: %q is neither %s nor %s", f, Influx, Prometheus)
 		}
+	}
+	if slices.Contains(c.States, "") || len(c.States) > maxStates {
+		return nil, fmt.Errorf("states: write at most %d names of fields, or * for all", maxStates)
 	}
 	if len(c.Formats) == 0 {
 		c.Formats = []string{Influx, Prometheus}

@@ -43,7 +43,7 @@ func open(t testing.TB, c Config) (*recorder.Recorder, *recorder.Store) {
 			t.Error(err)
 		}
 	})
-	if err := r.Configure(key, recorder.Config{Retention: 24 * time.Hour, OutOfOrder: time.Hour, MaxWait: 2 * time.Second, Inputs: []recorder.Input{in}}); err != nil {
+	if err := r.Configure(key, configOf(in)); err != nil {
 		t.Fatal(err)
 	}
 	s, err := r.Store(t.Context(), key)
@@ -57,6 +57,10 @@ func open(t testing.TB, c Config) (*recorder.Recorder, *recorder.Store) {
 		}
 		<-moved
 	}
+}
+
+func configOf(in recorder.Input) recorder.Config {
+	return recorder.Config{Retention: 24 * time.Hour, OutOfOrder: time.Hour, MaxWait: 2 * time.Second, Inputs: []recorder.Input{in}}
 }
 
 func status(t testing.TB, s *recorder.Store) recorder.InputStatus {
@@ -139,7 +143,7 @@ func TestTelegraf(t *testing.T) {
 		t.Errorf("%v\nwant %v", got, want)
 	}
 	in := status(t, store)
-	if !in.State.Connected() || in.Samples != 3 || in.Messages != 1 || in.Skipped[notANumber].Count != 1 || in.Skipped[notANumber].Example != " 1:02" ||
+	if !in.State.Connected() || in.Samples != 3 || in.Messages != 1 || in.Skipped[notANumber].Count != 1 || !strings.HasPrefix(in.Skipped[notANumber].Example, " 1:02 (name the field under states") ||
 		in.Last == nil || len(in.Last.Samples) != 3 || !strings.HasPrefix(in.Last.Payload, "cpu,cpu=cpu-total") {
 		t.Errorf("%+v", in)
 	}

@@ -35,6 +35,17 @@ const (
 // Series is one that an input writes to.
 type Series struct {
 	recorder.Series
+	Use
+	// States has what the same thing was called while it was no number, nil if it
+	// always was one.
+	States *StateSet
+
+	topic *topic // nil once it was forgotten
+	index int    // in topic.series
+}
+
+// Use is what has written to a series last, and may go on to do so.
+type Use struct {
 	// Used is when it was last written to.
 	Used time.Time
 	// Message is the number of the last message that had it, and Record that of its
@@ -45,20 +56,26 @@ type Series struct {
 	// The topic and field that the series was found for first.
 	claimant, field string
 	claimed         bool
-
-	topic *topic // nil once it was forgotten
-	index int    // in topic.series
 }
 
 // Claim reports whether a field of a topic may write to the series. It may not if
 // another field of that topic does, whose name is returned: two fields are never made
 // one. Fields of another topic may, because somebody wants its series to be one with
 // the first one's. A field that was not written for an hour has no claim.
-func (s *Series) Claim(topic, field string, now time.Time) (other string, ok bool) {
-	if !s.claimed || now.Sub(s.Used) > unused {
-		s.claimant, s.field, s.claimed = topic, field, true
+func (u *Use) Claim(topic, field string, now time.Time) (other string, ok bool) {
+	if !u.claimed || now.Sub(u.Used) > unused {
+		u.claimant, u.field, u.claimed = topic, field, true
 	}
-	return s.field, s.claimant != topic || s.field == field
+	return u.field, u.claimant != topic || u.field == field
+}
+
+// From returns the name of the topic that the series was found for first, empty if it
+// is gone.
+func (s *Series) From() string {
+	if s.topic == nil {
+		return ""
+	}
+	return s.topic.name
 }
 
 // Gone reports whether the table has forgotten the series. Whoever remembers it must
@@ -77,7 +94,8 @@ type topic struct {
 // own share, and nobody else's. It is not safe for concurrent use.
 type Table struct {
 	max     int
-	all     map[string]*Series // by their labels
+	all     map[string]*Series   // by their labels
+	states  map[string]*StateSet // by the labels of the number that it could be
 	topics  map[string]*topic
 	crowded map[*topic]bool // those with more than their share
 	checked time.Time       // when unused series were last looked for
@@ -86,7 +104,7 @@ type Table struct {
 
 // NewTable returns a table with room for n series.
 func NewTable(n int) *Table {
-	return &Table{max: n, all: make(map[string]*Series), topics: make(map[string]*topic), crowded: make(map[*topic]bool)}
+	return &Table{max: n, all: make(map[string]*Series), states: make(map[string]*StateSet), topics: make(map[string]*topic), crowded: make(map[*topic]bool)}
 }
 
 // Max returns how many series there is room for.
@@ -108,7 +126,7 @@ func (t *Table) Find(from string, lbls labels.Labels, now time.Time) *Series {
 		of = &topic{name: from}
 		t.topics[from] = of
 	}
-	s := &Series{Series: recorder.Series{Labels: lbls}, Used: now, topic: of, index: len(of.series)}
+	s := &Series{Series: recorder.Series{Labels: lbls}, Use: Use{Used: now}, States: t.states[string(t.key)], topic: of, index: len(of.series)}
 	t.all[string(t.key)] = s
 	if of.series = append(of.series, s); len(of.series) > t.max/share {
 		t.crowded[of] = true
@@ -214,11 +232,11 @@ func (w *Watermark) Time() int64 {
 }
 
 // Under returns the series that topics brought whose names are prefix, or begin with
-// prefix and a slash.
-func (t *Table) Under(prefix string) iter.Seq[*Series] {
+// prefix and a separator of levels.
+func (t *Table) Under(prefix, separator string) iter.Seq[*Series] {
 	return func(yield func(*Series) bool) {
 		for name, of := range t.topics {
-			if name != prefix && !strings.HasPrefix(name, prefix+"/") {
+			if name != prefix && !strings.HasPrefix(name, prefix+separator) {
 				continue
 			}
 			for _, s := range of.series {
