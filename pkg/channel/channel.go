@@ -103,12 +103,18 @@ type Data struct {
 	// Fields are the names of the series, in the order of the values in packets
 	// without a schema.
 	Fields []string `json:"fields"`
+	// States are the texts that values can stand for. They are in the schema that the
+	// history came with, and packets have none.
+	States []string `json:"states,omitempty"`
 	// Revision changes when the settings that decide the rows change.
 	Revision string `json:"revision"`
 	// Mark is the source's of when the history was read. What has happened since may
 	// have changed the history.
 	Mark string `json:"mark,omitempty"`
 }
+
+// Schema returns what a stream cannot change.
+func (d Data) Schema() grid.Schema { return grid.Schema{Fields: d.Fields, States: d.States} }
 
 // Encode returns the canonical text of d.
 func (d Data) Encode() (string, error) {

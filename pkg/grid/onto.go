@@ -5,12 +5,14 @@ import (
 	"slices"
 )
 
-// Onto returns r with the series of the given names, in their order. A series
-// that r does not have gets no values: it may have ended, or not spoken. It
-// reports false if r has a series that is not named, which is a new one.
-func (r Rows) Onto(fields []string) (Rows, bool) {
+// Onto returns r with the series of a schema, in their order. A series that r does not
+// have gets no values: it may have ended, or not spoken. It reports false if r has a
+// series or a state that the schema does not have, which is a new one.
+func (r Rows) Onto(schema Schema) (Rows, bool) {
+	knows := schema.knows(r.States)
+	fields := schema.Fields
 	if slices.Equal(r.Fields(), fields) {
-		return r, true
+		return r, knows
 	}
 	known := make(map[string]Series, len(r.Series))
 	for _, s := range r.Series {
@@ -29,5 +31,5 @@ func (r Rows) Onto(fields []string) (Rows, bool) {
 		series[i] = s
 	}
 	r.Series = series
-	return r, len(known) == 0
+	return r, knows && len(known) == 0
 }

@@ -20,7 +20,7 @@ func TestOnto(t *testing.T) {
 		{"all are new", nil, false},
 		{"one is new and one has ended", []string{"a", "c"}, false},
 	} {
-		got, ok := rows.Onto(c.fields)
+		got, ok := rows.Onto(Schema{Fields: c.fields})
 		if ok != c.ok {
 			t.Errorf("%s: %v", c.name, ok)
 			continue

@@ -30,6 +30,9 @@ type Series struct {
 type Rows struct {
 	Step, After, Through int64
 	Series               []Series
+	// States are the texts that the values of all series stand for, by text. There are
+	// none where values are numbers.
+	States []State
 	// Notices are what people should know of the rows. They are shown with a
 	// query's answer, not with what is streamed.
 	Notices []data.Notice
@@ -73,7 +76,7 @@ func (r Rows) Append(next Rows) (Rows, bool) {
 		s.Values = slices.Concat(r.Series[i].Values, s.Values)
 		series[i] = s
 	}
-	return Rows{Step: r.Step, After: r.After, Through: next.Through, Series: series}, true
+	return Rows{Step: r.Step, After: r.After, Through: next.Through, Series: series, States: next.States}, true
 }
 
 // Fields returns the names of the series, in order.
@@ -117,6 +120,7 @@ func (r Rows) Check() error {
 func (r Rows) Frame() *data.Frame {
 	fields := make([]*data.Field, 0, len(r.Series)+1)
 	fields = append(fields, timeField(r.times(), r.Step))
+	mappings := r.mappings()
 	for _, s := range r.Series {
 		own := slices.Clone(s.Values)
 		values := make([]*float64, len(own))
@@ -125,7 +129,7 @@ func (r Rows) Frame() *data.Frame {
 				values[i] = &own[i]
 			}
 		}
-		fields = append(fields, s.field(values))
+		fields = append(fields, s.field(values, mappings))
 	}
 	return typed(data.FrameTypeTimeSeriesWide, fields...)
 }
@@ -138,6 +142,7 @@ func (r Rows) Frame() *data.Frame {
 // The format is TimeSeriesMulti of Grafana's data plane contract.
 func (r Rows) Multi() data.Frames {
 	var frames data.Frames
+	mappings := r.mappings()
 	for _, s := range r.Series {
 		times := make([]time.Time, 0, len(s.Values))
 		values := make([]float64, 0, len(s.Values))
@@ -148,7 +153,7 @@ func (r Rows) Multi() data.Frames {
 			}
 		}
 		if len(values) > 0 {
-			frames = append(frames, typed(data.FrameTypeTimeSeriesMulti, timeField(times, r.Step), s.field(values)))
+			frames = append(frames, typed(data.FrameTypeTimeSeriesMulti, timeField(times, r.Step), s.field(values, mappings)))
 		}
 	}
 	if frames == nil {
@@ -176,10 +181,10 @@ func timeField(times []time.Time, step int64) *data.Field {
 // TimeName is the name of the time field.
 const TimeName = "time"
 
-func (s Series) field(values any) *data.Field {
+func (s Series) field(values any, mappings data.ValueMappings) *data.Field {
 	f := data.NewField(s.Name, s.Labels, values)
-	if s.Display != "" || s.Unit != "" {
-		f.Config = &data.FieldConfig{DisplayNameFromDS: s.Display, Unit: s.Unit}
+	if s.Display != "" || s.Unit != "" || mappings != nil {
+		f.Config = &data.FieldConfig{DisplayNameFromDS: s.Display, Unit: s.Unit, Mappings: mappings}
 	}
 	return f
 }

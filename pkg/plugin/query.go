@@ -30,6 +30,9 @@ import (
 type wire struct {
 	// Legend is the format of display names; {{label}} stands for a label.
 	Legend string `json:"legend"`
+	// Format says what becomes of the values: nothing, or states, which sources of
+	// PromQL know.
+	Format string `json:"format"`
 	// Live, Polled, Nonce and Resync are set by the front end alone: that the
 	// newest rows are wanted and a stream of what follows, or polled, without
 	// one; the guard's nonce, and why it asks again.
@@ -200,6 +203,9 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 	if err != nil {
 		return nil, invalid{err}
 	}
+	if err := fits(p.bound, w.Format, caller); err != nil {
+		return nil, invalid{err}
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, in.patience, errSlow)
 	defer cancel()
 	settled, err := p.bound.Settled(ctx)
@@ -243,7 +249,7 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 	case p.live:
 		answer := liveAnswer{Step: p.step, Window: p.window, First: rows.Time(0)}
 		if !w.Polled {
-			frames[0].Meta.Channel, answer.Data, notice = in.offer(caller, w, p, rows.Fields(), mark)
+			frames[0].Meta.Channel, answer.Data, notice = in.offer(caller, w, p, rows.Schema(), mark)
 		}
 		frames[0].Meta.Custom = answer
 	}
@@ -252,6 +258,23 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 	}
 	frames[0].AppendNotices(rows.Notices...)
 	return frames, nil
+}
+
+// formatStates is the format of texts over time.
+const formatStates = "states"
+
+// fits returns why a query cannot be answered in a format, nil if it can.
+func fits(b source.Bound, format string, caller caller) error {
+	drawn := b.Traits().Drawn
+	switch {
+	case format == formatStates && drawn == nil:
+		return errors.New("the format states is for queries in PromQL: leave the format out")
+	case format != "" && format != formatStates:
+		return fmt.Errorf("the format %.60q is not known: use %q, or none", format, formatStates)
+	case caller.computes:
+		return drawn
+	}
+	return nil
 }
 
 // hint says what is known of a query that has no series.
@@ -266,11 +289,12 @@ func hint(ctx context.Context, b source.Bound, s span) string {
 
 // offer returns the channel of the rows that follow and its subscription data. An
 // error says why there can be none.
-func (in *instance) offer(caller caller, w wire, p plan, fields []string, mark string) (name, data string, err error) {
+func (in *instance) offer(caller caller, w wire, p plan, schema grid.Schema, mark string) (name, data string, err error) {
 	encoded, err := channel.Data{
 		Query:    p.bound.Query().JSON(),
 		Legend:   w.Legend,
-		Fields:   fields,
+		Fields:   schema.Fields,
+		States:   schema.States,
 		Revision: in.settings.revision(),
 		Mark:     mark,
 	}.Encode()
@@ -281,7 +305,7 @@ func (in *instance) offer(caller caller, w wire, p plan, fields []string, mark s
 		return "", "", fmt.Errorf("Shown without a live stream: the query and its series take %d KB, more than the %d KB a stream can have. "+
 			"Ask for fewer series.", len(encoded)>>10, channel.MaxData>>10)
 	}
-	if err := streamable(p.bound, p.window, fields, in.settings); err != nil {
+	if err := streamable(p.bound, p.window, schema.Fields, in.settings); err != nil {
 		return "", "", fmt.Errorf("Shown without a live stream: %w", err)
 	}
 	path := channel.Path{Step: p.step, Window: p.window, Digest: channel.DigestOf(encoded), Nonce: w.Nonce}

@@ -109,6 +109,7 @@ func (r *fed) call(t *testing.T, method, url string) *backend.CallResourceRespon
 type viewer struct {
 	mu      sync.Mutex
 	fields  []string
+	texts   map[string]string // by the number that stands for it
 	notices []string
 	rows    map[int64][]*float64
 	asked   atomic.Int64
@@ -167,6 +168,12 @@ func (v *viewer) load(t *testing.T, r *fed, query string, length time.Duration) 
 	}
 	for _, f := range frame.Fields[1:] {
 		v.fields = append(v.fields, f.Name)
+		if f.Config != nil && len(f.Config.Mappings) > 0 {
+			v.texts = make(map[string]string)
+			for number, to := range f.Config.Mappings[0].(data.ValueMapper) {
+				v.texts[number] = to.Text
+			}
+		}
 	}
 	for i := range frame.Rows() {
 		row := make([]*float64, len(v.fields))
@@ -212,6 +219,39 @@ func (v *viewer) watch(t *testing.T, r *fed, query string, length time.Duration)
 		<-ended
 		v.stopped()
 	}
+}
+
+// compare compares what is shown with a fresh answer, bit for bit. It returns how many
+// rows there are.
+func (v *viewer) compare(t *testing.T, fresh *data.Frame) (rows int) {
+	t.Helper()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	names := make(map[string]int)
+	for f, name := range v.fields {
+		names[name] = f
+	}
+	for i := range fresh.Rows() {
+		at := fresh.Fields[0].At(i).(time.Time).UnixMilli()
+		row := v.rows[at]
+		if row == nil {
+			t.Errorf("row %d is missing", at)
+			continue
+		}
+		rows++
+		for _, field := range fresh.Fields[1:] {
+			want := field.At(i).(*float64)
+			f, ok := names[field.Name]
+			if !ok {
+				t.Fatalf("series %s is missing", field.Name)
+			}
+			got := row[f]
+			if (got == nil) != (want == nil) || got != nil && math.Float64bits(*got) != math.Float64bits(*want) {
+				t.Errorf("row %d of %s is %v, not %v", at, field.Name, got, want)
+			}
+		}
+	}
+	return rows
 }
 
 func (v *viewer) noticed() string {
@@ -294,33 +334,8 @@ func TestRecordedWindowIsExact(t *testing.T) {
 				<-ended
 
 				fresh := r.ask(t, query[:len(query)-1]+`,"live":true}`, length)
-				names := make(map[string]int)
-				for f, name := range v.fields {
-					names[name] = f
-				}
-				rows := 0
-				for i := range fresh.Rows() {
-					at := fresh.Fields[0].At(i).(time.Time).UnixMilli()
-					row := v.rows[at]
-					if row == nil {
-						t.Errorf("seed %d: row %d is missing", seed, at)
-						continue
-					}
-					rows++
-					for _, field := range fresh.Fields[1:] {
-						want := field.At(i).(*float64)
-						f, ok := names[field.Name]
-						if !ok {
-							t.Fatalf("seed %d: series %s is missing", seed, field.Name)
-						}
-						got := row[f]
-						if (got == nil) != (want == nil) || got != nil && math.Float64bits(*got) != math.Float64bits(*want) {
-							t.Errorf("seed %d: row %d of %s is %v, not %v", seed, at, field.Name, got, want)
-						}
-					}
-				}
-				if rows < 40 {
-					t.Errorf("%d rows were compared", rows)
+				if rows := v.compare(t, fresh); rows < 40 {
+					t.Errorf("seed %d: %d rows were compared", seed, rows)
 				}
 				v.stopped()
 			})

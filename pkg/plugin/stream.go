@@ -90,7 +90,7 @@ func (in *instance) SubscribeStream(ctx context.Context, req *backend.SubscribeS
 	ok := &backend.SubscribeStreamResponse{Status: backend.SubscribeStreamStatusOK}
 	var packet []byte
 	if err == nil {
-		packet, err = in.tails.Overlap(ctx, b, d.Fields)
+		packet, err = in.tails.Overlap(ctx, b, d.Schema())
 	}
 	switch {
 	case errors.Is(err, errStale), errors.Is(err, tail.ErrFields):
@@ -157,7 +157,7 @@ func (in *instance) follow(ctx context.Context, run run, b source.Bound, p chann
 		case <-ctx.Done():
 		}
 	}()
-	t, release := in.tails.Follow(b, d.Fields)
+	t, release := in.tails.Follow(b, d.Schema())
 	defer release()
 	err := t.Serve(ctx, tail.History{Window: p.Window, Mark: d.Mark}, run.joined, sender.SendBytes)
 	if cause := context.Cause(ctx); cause != nil {

@@ -93,6 +93,9 @@ type Traits struct {
 	// Unsplit is why rows that are asked for in parts may differ from those
 	// asked for at once, nil if they never do. Such a query cannot be streamed.
 	Unsplit error
+	// Drawn is why the rows are to be drawn and nothing is to be calculated from them:
+	// their values stand for texts. It is nil for numbers.
+	Drawn error
 	// Lookback is how long the newest row stands for the present, in milliseconds,
 	// when the settled time stays where it is. It is 0 where the settled time goes
 	// on with a clock.

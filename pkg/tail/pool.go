@@ -13,7 +13,7 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
-// Pool keeps one tail per (query, step, window if the rows depend on it, fields)
+// Pool keeps one tail per (query, step, window if the rows depend on it, schema)
 // for as long as somebody follows it. Its zero value is ready.
 type Pool struct {
 	// ReadTime bounds one reading of the source, by default 30 seconds.
@@ -26,7 +26,7 @@ type Pool struct {
 type key struct {
 	query        string
 	step, window int64
-	fields       [sha256.Size]byte
+	schema       [sha256.Size]byte
 }
 
 type shared struct {
@@ -35,32 +35,35 @@ type shared struct {
 	stop      context.CancelFunc
 }
 
-func keyOf(b source.Bound, fields []string) key {
+func keyOf(b source.Bound, schema grid.Schema) key {
 	t := b.Traits()
-	return key{string(b.Query().JSON()), t.Step, t.Window, digest(fields)}
+	return key{string(b.Query().JSON()), t.Step, t.Window, digest(schema)}
 }
 
-// digest is over each name with its length before it, so that no two lists of
-// names are the same text.
-func digest(fields []string) [sha256.Size]byte {
+// digest is over the length of each list, and each name with its length before it, so
+// that no two schemas are the same text.
+func digest(schema grid.Schema) [sha256.Size]byte {
 	var text []byte
-	for _, f := range fields {
-		text = binary.AppendUvarint(text, uint64(len(f)))
-		text = append(text, f...)
+	for _, names := range [][]string{schema.Fields, schema.States} {
+		text = binary.AppendUvarint(text, uint64(len(names)))
+		for _, name := range names {
+			text = binary.AppendUvarint(text, uint64(len(name)))
+			text = append(text, name...)
+		}
 	}
 	return sha256.Sum256(text)
 }
 
-// Follow returns the tail of b under the given fields, which runs until every
+// Follow returns the tail of b under the given schema, which runs until every
 // follower has called the function that comes with it.
-func (p *Pool) Follow(b source.Bound, fields []string) (*Tail, func()) {
-	k := keyOf(b, fields)
+func (p *Pool) Follow(b source.Bound, schema grid.Schema) (*Tail, func()) {
+	k := keyOf(b, schema)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.tails[k]
 	if s == nil || s.ended() {
 		ctx, stop := context.WithCancel(context.Background())
-		s = &shared{Tail: newTail(b, fields), stop: stop}
+		s = &shared{Tail: newTail(b, schema), stop: stop}
 		if p.ReadTime > 0 {
 			s.readTime = p.ReadTime
 		}
@@ -89,10 +92,10 @@ const overlapWait = 250 * time.Millisecond
 
 // Overlap returns the newest rows of b as a packet for a viewer who joins now,
 // from the running tail if there is one. It returns ErrFields if the rows have a
-// series beside the fields.
-func (p *Pool) Overlap(ctx context.Context, b source.Bound, fields []string) ([]byte, error) {
+// series or a state beside those of the schema.
+func (p *Pool) Overlap(ctx context.Context, b source.Bound, schema grid.Schema) ([]byte, error) {
 	p.mu.Lock()
-	s := p.tails[keyOf(b, fields)]
+	s := p.tails[keyOf(b, schema)]
 	p.mu.Unlock()
 	if s != nil && !s.ended() {
 		if pk, err := s.overlapPacket(); err == nil && pk.exists() {
@@ -107,11 +110,11 @@ func (p *Pool) Overlap(ctx context.Context, b source.Bound, fields []string) ([]
 	if err != nil {
 		return nil, err
 	}
-	rows, ok := rows.Onto(fields)
+	rows, ok := rows.Onto(schema)
 	if !ok {
 		return nil, ErrFields
 	}
-	pk, _, err := encodeOverlap(rows, mostRows(len(fields)))
+	pk, _, err := encodeOverlap(rows, mostRows(len(schema.Fields)))
 	return pk.json, err
 }
 

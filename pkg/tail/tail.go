@@ -1,10 +1,10 @@
 // Package tail follows queries past the end of their history: one Tail per
-// (query, step, window, fields) reads each row once, encodes it once and hands
+// (query, step, window, schema) reads each row once, encodes it once and hands
 // the same bytes to every stream that wants it.
 //
 // The fields are those that the history had. A series that ends keeps its field,
 // without values, because it is still on screen; a new one ends the tail, and
-// viewers ask for their history again, which has it.
+// viewers ask for their history again, which has it. So does a state that is new.
 //
 // It guarantees that every settled row is sent in order to every stream that
 // keeps up, and that the newest rows, the overlap, are sent again after each
@@ -61,9 +61,9 @@ const (
 )
 
 var (
-	// ErrFields says that the query has a series that the stream was not made
-	// for.
-	ErrFields = errors.New("the query has a new series")
+	// ErrFields says that the query has a series or a state that the stream was not
+	// made for.
+	ErrFields = errors.New("the query has a new series or state")
 	// ErrClock says that rows were sent which the source no longer takes for
 	// past, as happens when its clock is set back.
 	ErrClock = errors.New("the clock of the source was set back")
@@ -83,7 +83,7 @@ const leastLife = 10 * time.Second
 type Tail struct {
 	bound    source.Bound
 	step     int64
-	fields   []string
+	schema   grid.Schema
 	readTime time.Duration
 
 	mu     sync.Mutex
@@ -110,8 +110,8 @@ type packet struct {
 // exists is false before the first publication.
 func (p packet) exists() bool { return p.json != nil }
 
-func newTail(b source.Bound, fields []string) *Tail {
-	return &Tail{bound: b, step: b.Traits().Step, fields: fields, readTime: readTime, published: make(chan struct{}), fits: mostRows(len(fields))}
+func newTail(b source.Bound, schema grid.Schema) *Tail {
+	return &Tail{bound: b, step: b.Traits().Step, schema: schema, readTime: readTime, published: make(chan struct{}), fits: mostRows(len(schema.Fields))}
 }
 
 // mark is a grid time, or none yet.
@@ -246,7 +246,7 @@ func (t *Tail) advance(ctx context.Context, read mark) (mark, time.Duration, err
 		if err != nil {
 			return read, 0, err
 		}
-		rows, ok := rows.Onto(t.fields)
+		rows, ok := rows.Onto(t.schema)
 		if !ok {
 			return read, 0, ErrFields
 		}
@@ -281,7 +281,7 @@ func (t *Tail) unsent(rows grid.Rows) grid.Rows {
 }
 
 // catchUp returns how many rows are sent at once at most. One row always is.
-func (t *Tail) catchUp() int64 { return max(1, catchUp/int64(len(t.fields)+1)) }
+func (t *Tail) catchUp() int64 { return max(1, catchUp/int64(len(t.schema.Fields)+1)) }
 
 // OverlapLen returns how many rows the overlap has at a step. The fields of a
 // stream must be those of at least so many rows: a tail begins with them.
@@ -303,7 +303,7 @@ func (t *Tail) publish(rows grid.Rows) error {
 	if last.exists() && unsent.After <= last.through && int64(unsent.Len()) <= t.catchUp() {
 		p.json, err = encode(unsent)
 	} else {
-		p, _, err = encodeOverlap(overlap, mostRows(len(t.fields)))
+		p, _, err = encodeOverlap(overlap, mostRows(len(t.schema.Fields)))
 	}
 	if err != nil {
 		return err

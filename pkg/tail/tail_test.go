@@ -36,6 +36,7 @@ type scripted struct {
 	revised atomic.Bool
 	mended  sync.Map // values by the times of rows that were changed
 	changed chan struct{}
+	state   atomic.Value // the text of the only state
 }
 
 func (s *scripted) Settled(ctx context.Context) (int64, error) {
@@ -104,6 +105,9 @@ func (s *scripted) Rows(ctx context.Context, after, through int64) (grid.Rows, e
 	if err == nil && s.renamed.Load() {
 		rows.Series[0].Name = "other"
 	}
+	if state, ok := s.state.Load().(string); ok {
+		rows.States = []grid.State{{Text: state}}
+	}
 	return rows, err
 }
 
@@ -169,7 +173,7 @@ func (s *stream) times() []int64 {
 	return slices.Compact(all)
 }
 
-var signalFields = []string{"signal"}
+var signalFields = grid.Schema{Fields: []string{"signal"}}
 
 // serve runs do in a bubble beside a stream of q at step, which it ends.
 func serve(t *testing.T, raw string, do func(t *testing.T, q *scripted, s *stream, joined chan<- struct{})) {
@@ -294,14 +298,14 @@ func TestOverlapSize(t *testing.T) {
 					t.Fatal(err)
 				}
 				var pool Pool
-				cold, err := pool.Overlap(t.Context(), q, rows.Fields())
+				cold, err := pool.Overlap(t.Context(), q, rows.Schema())
 				if err != nil {
 					t.Fatal(err)
 				}
-				_, release := pool.Follow(q, rows.Fields())
+				_, release := pool.Follow(q, rows.Schema())
 				synctest.Wait()
 				reads := q.reads.Load()
-				warm, err := pool.Overlap(t.Context(), q, rows.Fields())
+				warm, err := pool.Overlap(t.Context(), q, rows.Schema())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -477,7 +481,7 @@ func TestPacketSize(t *testing.T) {
 					t.Fatal(err)
 				}
 				var pool Pool
-				tail, release := pool.Follow(q, first.Fields())
+				tail, release := pool.Follow(q, first.Schema())
 				defer release()
 				ctx, cancel := context.WithCancel(t.Context())
 				s, done := &stream{}, make(chan struct{})
@@ -550,6 +554,37 @@ func TestFieldsChange(t *testing.T) {
 		wait(5 * time.Second)
 		if !errors.Is(s.ended(), ErrFields) || s.count() != before {
 			t.Errorf("Serve: %v, with %d packets after the change", s.ended(), s.count()-before)
+		}
+	})
+}
+
+// A state that the history did not have ends the tail, as packets cannot say its text.
+func TestStatesChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var pool Pool
+		q := newScripted(t, `{"tickInterval":1000}`)
+		q.state.Store("idle")
+		schema := grid.Schema{Fields: []string{"signal"}, States: []string{"idle", "running"}}
+		tail, release := pool.Follow(q, schema)
+		defer release()
+		if _, other := pool.Follow(q, signalFields); len(pool.tails) != 2 {
+			t.Error("tails with and without states are one")
+		} else {
+			other()
+		}
+		wait(5 * time.Second)
+		q.state.Store("running")
+		wait(5 * time.Second)
+		if tail.ended() {
+			t.Fatal("a state that was known ends the tail")
+		}
+		q.state.Store("failed")
+		wait(5 * time.Second)
+		if err := tail.state().err; !errors.Is(err, ErrFields) {
+			t.Errorf("a new state: %v", err)
+		}
+		if _, err := pool.Overlap(t.Context(), q, schema); !errors.Is(err, ErrFields) {
+			t.Errorf("Overlap: %v", err)
 		}
 	})
 }
@@ -780,7 +815,7 @@ func TestSeriesEnds(t *testing.T) {
 		if got := len(s.times()) - before; got != 5 || s.ended() != nil {
 			t.Errorf("%d rows came after the series ended, error %v", got, s.ended())
 		}
-		if s.fields != len(signalFields) {
+		if s.fields != len(signalFields.Fields) {
 			t.Errorf("the packets have %d fields", s.fields)
 		}
 	})

@@ -220,7 +220,7 @@ func TestParts(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				part, known := part.Onto(whole.Fields())
+				part, known := part.Onto(whole.Schema())
 				if !known {
 					t.Fatalf("%s: the fields are %q, and %q of a part", expr, whole.Fields(), part.Fields())
 				}

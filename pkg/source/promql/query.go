@@ -22,18 +22,27 @@ import (
 // query is an expression as the user wrote it.
 type query struct {
 	Expr string `json:"expr"`
+	// Format is formatStates or, for numbers, empty.
+	Format string `json:"format,omitempty"`
+	// StateLabel is the label that has the states, by default the one that is called
+	// as the metric is.
+	StateLabel string `json:"stateLabel,omitempty"`
 
 	source Source
 	parsed parser.Expr // with stand-ins for macros, until it is bound
 }
 
-// Query implements source.Source. It reads the field expr and ignores all others.
+// Query implements source.Source. It reads the fields expr, format and stateLabel and
+// ignores all others.
 func (s Source) Query(raw json.RawMessage) (source.Query, error) {
 	q := query{source: s}
 	if err := json.Unmarshal(raw, &q); err != nil {
 		return nil, fmt.Errorf("the query is not a JSON object with the text expr: %w", err)
 	}
 	q.Expr = strings.TrimSpace(q.Expr)
+	if q.StateLabel = strings.TrimSpace(q.StateLabel); q.Format != formatStates {
+		q.Format, q.StateLabel = "", "" // the others are made of the same rows
+	}
 	if q.Expr == "" {
 		return nil, errors.New("the query is empty: enter a PromQL expression")
 	}
@@ -79,12 +88,17 @@ func replaced(n parser.Node) (steps int64) {
 func (q query) JSON() json.RawMessage {
 	b, err := json.Marshal(q)
 	if err != nil {
-		panic(err) // a string
+		panic(err) // of strings
 	}
 	return b
 }
 
-func (q query) String() string { return q.Expr }
+func (q query) String() string {
+	if q.Format == formatStates {
+		return q.Expr + " as states"
+	}
+	return q.Expr
+}
 
 func (q query) MinStep() int64 { return max(1, q.source.Interval.Milliseconds()) }
 
@@ -108,6 +122,10 @@ func (q query) Bind(step, window int64) (source.Bound, error) {
 		b.traits.Window = window
 	}
 	b.traits.Reads, b.traits.Unsplit = reads(parsed, q.source.Lookback)
+	if q.Format == formatStates {
+		b.unit, b.metric = "", soleMetric(b.traits.Reads)
+		b.traits.Drawn = b.drawn()
+	}
 	return b, nil
 }
 
@@ -116,6 +134,7 @@ type bound struct {
 	query
 	expr   string
 	unit   string
+	metric string // the only one that is read, for states; else empty
 	traits source.Traits
 }
 
@@ -176,6 +195,11 @@ func (b bound) Rows(ctx context.Context, after, through int64) (grid.Rows, error
 		return grid.Rows{}, err
 	}
 	slices.SortFunc(answer.Series, func(a, b Series) int { return labels.Compare(a.Labels, b.Labels) })
+	if b.Format == formatStates {
+		if err := b.fold(ctx, &answer, &rows); err != nil {
+			return grid.Rows{}, err
+		}
+	}
 	rows.Notices = answer.Notices
 	for _, text := range b.source.Engine.Notices(b.traits.Reads) {
 		rows.Notices = append(rows.Notices, data.Notice{Severity: data.NoticeSeverityWarning, Text: text})

@@ -174,7 +174,7 @@ func (x *try) ask(t *testing.T, f *fixture) (err error) {
 		if err != nil {
 			return err
 		}
-		part, ok := part.Onto(x.rows.Fields())
+		part, ok := part.Onto(x.rows.Schema())
 		if !ok {
 			return fmt.Errorf("the rows after %d have the series %q, which are not those of all of them", from, part.Fields())
 		}
