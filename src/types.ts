@@ -3,10 +3,14 @@ import type { DataQuery } from '@grafana/schema';
 import type * as sources from './sources/all';
 import type { Source } from './sources/source';
 
+export type Format = 'states';
+
 /** What the queries of all sources have. Fields may be missing, if only because they are newer than the dashboard. */
 export interface BaseQuery extends DataQuery {
   withStreaming?: boolean;
   legend?: string;
+  /** `states` are texts over time, of queries in PromQL. By default the rows of a time series. */
+  format?: Format;
   /**
    * Another Continuum data source that answers the query, by its uid or a variable for one. Grafana itself would have a
    * panel with several data sources wait until each has answered for good, so that nothing could stream.

@@ -330,9 +330,9 @@ describe('an input', () => {
   const unfold = () => press(/MQTT|NATS|WebSocket|Push/);
 
   it.each([
-    ['MQTT', [{ type: 'mqtt', name: 'mqtt', rules: { version: 2 } }]],
-    ['NATS', [{ type: 'nats', name: 'nats', rules: { version: 2 } }]],
-    ['WebSocket', [{ type: 'websocket', name: 'websocket', rules: { version: 2 } }]],
+    ['MQTT', [{ type: 'mqtt', name: 'mqtt', rules: { version: 3 } }]],
+    ['NATS', [{ type: 'nats', name: 'nats', rules: { version: 3 } }]],
+    ['WebSocket', [{ type: 'websocket', name: 'websocket', rules: { version: 3 } }]],
     ['Push', [{ type: 'push', name: 'push', formats: ['influx', 'prometheus'] }]],
   ])('of %s is added, and open', async (label, wanted) => {
     const { inputs } = await withInputs([]);
@@ -435,11 +435,17 @@ describe('an input', () => {
     await enter('Time key', 'ts');
     await userEvent.click(screen.getByRole('radio', { name: 'ms' }));
     await enter('Fixed labels', 'site=north\nhall = a=b');
+    await enter('States', 'mode\npump.state');
+    await enter('Words', 'locked=1\nnot home = 0.5');
+    await enter('Ends', 'offline');
     await enter('Maximum series', '5');
     expect(inputs()).toEqual([
       {
         ...MQTT,
         rules: {
+          states: ['mode', 'pump.state'],
+          words: { locked: 1, 'not home': 0.5 },
+          ends: ['offline'],
           format: 'json',
           pattern: 'plant/+line',
           metric: '{{line}}_{{field}}',
@@ -460,6 +466,7 @@ describe('an input', () => {
     ['Topics', 'a/#/b', 'Topics: “a/#/b” is no topic'],
     ['Fixed labels', 'a=1\na=2', 'Fixed labels: enter a only once'],
     ['Fixed labels', 'a b=1', 'Fixed labels: enter one site=north a line'],
+    ['Words', 'locked=x', 'Words: enter a number for locked'],
   ])('refuses %s of %j', async (label, text, message) => {
     const { inputs } = await withInputs([MQTT]);
     await unfold();

@@ -283,3 +283,31 @@ describe('either', () => {
     }
   });
 });
+
+describe('states', () => {
+  const STATES: Record<string, string[]> = { pump_state: ['pump', 'pump_state'], kube_phase: ['phase', 'pod'] };
+  const openStates = (query: Partial<PromQLQuery>) => {
+    const opened = open(query);
+    opened.getResource.mockImplementation((path: string, params?: unknown) =>
+      Promise.resolve(path === 'labels' ? STATES[(params as { match: string }).match] : ANSWERS[path]),
+    );
+    return opened;
+  };
+
+  it('are offered for a metric that is a set of them', async () => {
+    const { saved, replace } = openStates({ expr: '' });
+    replace({ refId: 'A', expr: 'pump_state{pump="p1"}' });
+    await userEvent.click(await screen.findByRole('button', { name: 'Show as states' }));
+    expect(saved()).toMatchObject({ expr: 'pump_state{pump="p1"}', format: 'states' });
+    expect(screen.queryByRole('button', { name: 'Show as states' })).not.toBeInTheDocument();
+  });
+
+  it('are in a label that can be chosen', async () => {
+    const { saved, replace } = openStates({ expr: '' });
+    replace({ refId: 'A', expr: 'kube_phase' });
+    await waitFor(() => expect(screen.queryByRole('button', { name: 'Show as states' })).not.toBeInTheDocument());
+    replace({ refId: 'A', expr: 'kube_phase', format: 'states' });
+    await choose('State label', /^phase$/);
+    expect(saved()).toMatchObject({ expr: 'kube_phase', format: 'states', stateLabel: 'phase' });
+  });
+});

@@ -7,6 +7,7 @@ import { Names } from './names';
 import { Builder } from './Builder';
 import { CodeField } from './CodeField';
 import type { EditorMode, PromQLQuery } from './query';
+import { StatesFields } from './StatesFields';
 import { StepHint } from './StepHint';
 import { toVisual } from './visual';
 import { isDrawn, StreamingSwitch } from '../components/StreamingSwitch';
@@ -80,6 +81,7 @@ export function PromQLEditor({ datasource, query, app, range, data, onChange, on
                 onChange={(changed) => save({ legend: changed || undefined })}
               />
             </InlineField>
+            <StatesFields id={id('stateLabel')} query={query} names={names} onChange={save} />
             <StreamingSwitch id={id('withStreaming')} value={withStreaming} onChange={save} />
           </>
         )}

@@ -18,7 +18,8 @@ export const promQL = {
   text: ({ expr = '' }) => expr,
   interpolate: (query, { scopedVars, filters }) => {
     const expr = replaced(query.expr ?? '', { ...scopedVars, ...LATER });
-    return { ...query, expr: filtered(expr, filters) };
+    const stateLabel = query.stateLabel && replaced(query.stateLabel, scopedVars);
+    return { ...query, expr: filtered(expr, filters), ...(stateLabel && { stateLabel }) };
   },
   load: ({ filters = [] }) => (filters.length ? loadFilters() : undefined),
   offers: (datasource) => ({

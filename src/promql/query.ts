@@ -6,4 +6,6 @@ export interface PromQLQuery extends BaseQuery {
   expr?: string;
   /** How the expression is shown for editing; by default as the builder can show it. */
   editorMode?: EditorMode;
+  /** The label that has the states of the format `states`, by default the one that is called as the metric is. */
+  stateLabel?: string;
 }

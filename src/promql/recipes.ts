@@ -8,7 +8,7 @@ const recipe = (title: string, expr: string, why: string): Recipe<PromQLQuery> =
 });
 
 /** For sensors and machines. Metrics of this machine are there wherever it is recorded; others stand for one's own. */
-export const recipes = [
+export const recipes: Array<Recipe<PromQLQuery>> = [
   recipe(
     'How busy the processors are',
     'sum by (mode) (rate(node_cpu_seconds_total{mode!="idle"}[$__rate_interval])) / scalar(count(count by (cpu) (node_cpu_seconds_total)))',
@@ -49,6 +49,16 @@ export const recipes = [
     'The share of time that something was on',
     'avg_over_time(door[1d])',
     'For values that are 0 and 1. Also for the share of a day that a device could be reached.',
+  ),
+  {
+    title: 'What state a machine is in',
+    why: 'The texts of a set of states over time: for a State timeline. Other sets, such as kube_pod_status_phase, need the label that has the states.',
+    query: { withStreaming: true, expr: 'pump_state', format: 'states' },
+  },
+  recipe(
+    'The share of a day in a state',
+    'avg_over_time(pump_state{pump_state="running"}[1d])',
+    'Each state is a series of its own, 1 while it holds and 0 otherwise. Alert rules take it as it is.',
   ),
   recipe(
     'Which device is silent',

@@ -234,6 +234,26 @@ export const formatPairs = (pairs: Record<string, string>, { separator }: Pairs)
     .map((pair) => pair.join(separator))
     .join('\n');
 
+/** Names with numbers, one a line. */
+export function NumbersField({ pairs, ...props }: FieldProps<Record<string, number>> & { pairs: Pairs }) {
+  const parse = (text: string): Parsed<Record<string, number>> => {
+    const parsed = parsePairs(text, pairs);
+    if ('error' in parsed) {
+      return parsed;
+    }
+    const texts = Object.entries(parsed.value);
+    const wrong = texts.find(([, value]) => value === '' || !Number.isFinite(Number(value)));
+    return wrong
+      ? { error: `enter a number for ${wrong[0]}` }
+      : { value: Object.fromEntries(texts.map(([name, value]) => [name, Number(value)])) };
+  };
+  const format = (value: Record<string, number>) =>
+    Object.entries(value)
+      .map((pair) => pair.join(pairs.separator))
+      .join('\n');
+  return <CheckedField rows={3} {...props} parse={parse} format={format} />;
+}
+
 /** Names with values, one a line. */
 export function PairsField({ pairs, ...props }: FieldProps<Record<string, string>> & { pairs: Pairs }) {
   return (

@@ -64,6 +64,7 @@ export interface PushInput {
   maxBytes?: number;
   maxSeries?: number;
   samplesPerSecond?: number;
+  states?: string[];
 }
 
 export type PushFormat = 'influx' | 'prometheus';
@@ -76,6 +77,9 @@ export interface Rule {
   metric?: string;
   labelKeys?: string[];
   each?: string;
+  states?: string[];
+  words?: Record<string, number>;
+  ends?: string[];
   regexp?: string;
   timeKey?: string;
   timeUnit?: 'auto' | 's' | 'ms' | 'us' | 'ns';

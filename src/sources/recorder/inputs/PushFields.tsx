@@ -2,7 +2,7 @@ import { config } from '@grafana/runtime';
 import { Alert, Checkbox, ClipboardButton, Field, Grid, Input } from '@grafana/ui';
 import React, { useId } from 'react';
 import { PushFormat, PushInput } from '../options';
-import { NumberField, SizeField } from '../../../components/config/fields';
+import { LinesField, NumberField, SizeField } from '../../../components/config/fields';
 import { InputFieldsProps } from './inputs';
 import { MIB } from '../../../components/config/units';
 
@@ -43,6 +43,16 @@ export function PushFields({ settings, input, onInputChange }: InputFieldsProps<
           )}
         </React.Fragment>
       ))}
+      {formats.includes('influx') && (
+        <LinesField
+          label="States"
+          description="Fields of line protocol whose texts are recorded as states, one a line: mode, or pump_mode for mode of the measurement pump; * for all."
+          placeholder="mode"
+          value={input.states}
+          disabled={disabled}
+          onChange={(states) => onInputChange({ states })}
+        />
+      )}
       <Alert severity="info" title="Who pushes needs a token">
         Make a service account with the role Editor in Grafana, and send its token with each request as the header{' '}
         <code>Authorization: Bearer &lt;token&gt;</code>.

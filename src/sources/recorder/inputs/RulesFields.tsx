@@ -1,13 +1,13 @@
 import { Alert, Button, Checkbox, CollapsableSection, Field, Grid, IconButton, Stack, Text } from '@grafana/ui';
 import React from 'react';
 import { MQTTInput, NATSInput, Rule, Rules, WebSocketInput } from '../options';
-import { ChoiceField, LinesField, NumberField, PairsField, TextField } from '../../../components/config/fields';
+import { ChoiceField, LinesField, NumberField, NumbersField, PairsField, TextField } from '../../../components/config/fields';
 import { RULES_VERSION } from './inputs';
 import { MessagePreview } from './MessagePreview';
 
 const FORMATS = [
   { value: 'auto' as const, label: 'Any', description: 'Each message is read as what it looks like.' },
-  { value: 'number' as const, label: 'Number', description: 'Such as 21.5, or a word such as true, on or open.' },
+  { value: 'number' as const, label: 'Number', description: 'Such as 21.5, or a word such as true, on, open or running.' },
   { value: 'json' as const, label: 'JSON', description: 'Each number in a message becomes a series.' },
   { value: 'influx' as const, label: 'Influx', description: 'Line protocol, as Telegraf sends it.' },
   { value: 'telegraf' as const, label: 'Telegraf', description: 'Telegraf’s JSON, with its tags as labels.' },
@@ -51,8 +51,9 @@ export function RulesFields({ input, uid, onChange, disabled, pattern }: Props) 
       {rules.version !== RULES_VERSION && (
         <Alert severity="info" title="This input makes names and records as it did when it was made">
           <Stack direction="column" alignItems="flex-start">
-            Newer rules keep letters of all scripts and record the objects of an array one by one. Some series get other
-            names.
+            {(rules.version ?? 0) < 2 &&
+              'Newer rules keep letters of all scripts and record the objects of an array one by one. Some series get other names.'}
+            {' Messages that are one word, such as running, become states.'}
             <Button size="sm" variant="secondary" disabled={disabled} onClick={() => save({ version: RULES_VERSION })}>
               Use the newer rules
             </Button>
@@ -233,6 +234,33 @@ function RuleFields({ rule, onChange: save, disabled, pattern, one }: RuleProps)
             value={rule.labelKeys}
             disabled={disabled}
             onChange={(value) => save({ labelKeys: value })}
+          />
+          <Grid columns={{ xs: 1, md: 2 }} columnGap={4}>
+            <LinesField
+              label="States"
+              description="Keys whose texts are recorded as states, one a line: mode, pump.mode, or * for all. A message that is one word needs none."
+              placeholder="mode"
+              value={rule.states}
+              disabled={disabled}
+              onChange={(value) => save({ states: value })}
+            />
+            <NumbersField
+              label="Words"
+              description="Texts that stand for a number instead, one a line."
+              placeholder="locked=1"
+              pairs={{ separator: '=', name: /\S/, example: 'locked=1' }}
+              value={rule.words}
+              disabled={disabled}
+              onChange={(value) => save({ words: value })}
+            />
+          </Grid>
+          <LinesField
+            label="Ends"
+            description={`Texts that say that a device has gone, one a line, such as a last will: the series of the ${pattern?.from ?? 'topic'} one level up and of all below it end.`}
+            placeholder="offline"
+            value={rule.ends}
+            disabled={disabled}
+            onChange={(value) => save({ ends: value })}
           />
           <PairsField
             label="Fixed labels"

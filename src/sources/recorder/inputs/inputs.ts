@@ -40,7 +40,7 @@ export function nameError(name: string, others: string[]): string | undefined {
 }
 
 /** The version of rules that new inputs have. */
-export const RULES_VERSION = 2;
+export const RULES_VERSION = 3;
 
 function freeName(settings: Settings, wanted: string): string {
   const taken = inputsOf(settings).map(({ name }) => name);
