@@ -1,6 +1,6 @@
 // Command plant publishes what a small factory would over MQTT, so that there is
 // something to record: each of its lines has a temperature, a motor with several
-// values, and a door that is open or closed.
+// values, a door that is open or closed, and a state in words.
 //
 // With -listen it is the broker too, for machines that have none.
 package main
@@ -104,6 +104,25 @@ type line struct {
 	name string
 	warm float64 // how much above 24 °C it is on average
 	open bool    // its door
+	// fault is for how many more measurements the line is out of order.
+	fault int
+}
+
+// state returns what the line does under a load.
+func (l *line) state(load float64) string {
+	switch {
+	case l.fault > 0:
+		l.fault--
+		return "fault"
+	case rand.IntN(200) == 0:
+		l.fault = 15
+		return "fault"
+	case load <= 0.2:
+		return "cleaning"
+	case load <= 0.4:
+		return "idle"
+	}
+	return "running"
 }
 
 // measure returns the messages of one time, by topic.
@@ -130,5 +149,6 @@ func (l *line) measure(now time.Time) map[string][]byte {
 		topic + "temperature": fmt.Appendf(nil, "%.2f", 24+l.warm+6*load+0.2*rand.NormFloat64()),
 		topic + "motor":       motor,
 		topic + "door":        []byte(door),
+		topic + "state":       []byte(l.state(load)),
 	}
 }
