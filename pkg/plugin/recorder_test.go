@@ -485,3 +485,60 @@ func TestRecorderSettings(t *testing.T) {
 		}
 	}
 }
+
+// What keeps the store from harm has a default, and values that it may have. All
+// others are refused by name.
+func TestRecorderBounds(t *testing.T) {
+	const mib, minute = 1 << 20, 60_000
+	for _, test := range []struct {
+		setting, name, unit   string
+		others                string // settings
+		value                 func(recorder.Config) int64
+		fallback, least, most int64
+	}{
+		{setting: "maxAhead", name: "time that samples may be ahead", fallback: 10 * minute, least: 1, most: 7 * day, unit: "ms",
+			value: func(c recorder.Config) int64 { return c.MaxAhead.Milliseconds() }},
+		{setting: "maxAhead", name: "time that samples may be ahead", others: `"outOfOrder":1000`, fallback: 10 * minute, least: 1, most: hour, unit: "ms",
+			value: func(c recorder.Config) int64 { return c.MaxAhead.Milliseconds() }},
+		{setting: "diskLow", name: "free space below which nothing is stored", fallback: 1024 * mib, least: 32 * mib, most: 1 << 50, unit: "bytes",
+			value: func(c recorder.Config) int64 { return c.DiskLow }},
+		{setting: "diskCritical", name: "free space below which the store is closed", fallback: 256 * mib, least: 16 * mib, most: 512 * mib, unit: "bytes",
+			value: func(c recorder.Config) int64 { return c.DiskCritical }},
+		{setting: "diskCritical", name: "free space below which the store is closed", others: `"diskLow":50331648`, fallback: 16 * mib, least: 16 * mib, most: 24 * mib, unit: "bytes",
+			value: func(c recorder.Config) int64 { return c.DiskCritical }},
+	} {
+		parse := func(value string) (recorder.Config, error) {
+			fields := []string{`"noHost":true`}
+			if test.others != "" {
+				fields = append(fields, test.others)
+			}
+			if value != "" {
+				fields = append(fields, fmt.Sprintf("%q:%s", test.setting, value))
+			}
+			s, err := parseSettings(json.RawMessage(`{"source":"recorder","recorder":{` + strings.Join(fields, ",") + `}}`))
+			if err != nil {
+				return recorder.Config{}, err
+			}
+			return s.Recorder.config(nil)
+		}
+		for value, want := range map[string]int64{"": test.fallback, fmt.Sprint(test.least): test.least, fmt.Sprint(test.most): test.most} {
+			if c, err := parse(value); err != nil || test.value(c) != want {
+				t.Errorf("%s=%s beside %s is %d: %v", test.setting, value, test.others, test.value(c), err)
+			}
+		}
+		refusal := fmt.Sprintf("%s %%d is out of range: enter a number of %s from ", test.name, test.unit)
+		for _, value := range []int64{-1, test.least - 1, test.most + 1} {
+			if value == 0 {
+				continue // as if it was not there
+			}
+			if _, err := parse(fmt.Sprint(value)); err == nil || !strings.Contains(err.Error(), fmt.Sprintf(refusal, value)) {
+				t.Errorf("%s=%d beside %s: %v", test.setting, value, test.others, err)
+			}
+		}
+		for _, value := range []string{`"much"`, "1.5", "[]"} {
+			if _, err := parse(value); err == nil || !strings.Contains(err.Error(), test.setting) && !strings.Contains(strings.ReplaceAll(err.Error(), " ", ""), strings.ToLower(test.setting)) {
+				t.Errorf("%s=%s: %v", test.setting, value, err)
+			}
+		}
+	}
+}

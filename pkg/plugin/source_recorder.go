@@ -51,6 +51,10 @@ type recorderSettings struct {
 	Inputs []json.RawMessage `json:"inputs,omitempty"`
 }
 
+// minCritical is the least room, in bytes, below which a store is closed: what the TSDB
+// takes at once for a block.
+const minCritical = 16 << 20
+
 func (s *recorderSettings) complete() {
 	setDefault(&s.Retention, 15*day)
 	setDefault(&s.MaxBytes, 10<<30)
@@ -58,7 +62,7 @@ func (s *recorderSettings) complete() {
 	setDefault(&s.Lookback, 5*60*1000)
 	setDefault(&s.MaxAhead, recorder.DefaultMaxAhead.Milliseconds())
 	setDefault(&s.DiskLow, 1<<30)
-	setDefault(&s.DiskCritical, s.DiskLow/4)
+	setDefault(&s.DiskCritical, max(s.DiskLow/4, minCritical))
 	setDefault(&s.MaxWait, 2000)
 	setDefault(&s.IdleStop, max(30*day, s.Retention))
 	setDefault(&s.HostInterval, 1000)
@@ -74,9 +78,9 @@ func (s recorderSettings) check() error {
 		bounds{"lookback", s.Lookback, s.Interval, 30 * day, "ms"},
 		// More would have one sample make the store refuse all of now.
 		bounds{"time that samples may be ahead", s.MaxAhead, 1, max(s.OutOfOrder, hour), "ms"},
-		bounds{"free space below which nothing is stored", s.DiskLow, 32 << 20, 1 << 50, "bytes"},
+		bounds{"free space below which nothing is stored", s.DiskLow, 2 * minCritical, 1 << 50, "bytes"},
 		// The disk must go through the first floor before it comes to the second.
-		bounds{"free space below which the store is closed", s.DiskCritical, 16 << 20, s.DiskLow / 2, "bytes"},
+		bounds{"free space below which the store is closed", s.DiskCritical, minCritical, s.DiskLow / 2, "bytes"},
 		bounds{"wait for late inputs", s.MaxWait, 1, hour, "ms"},
 		bounds{"time after which recording stops when unused", s.IdleStop, s.Retention, 3650 * day, "ms"},
 		bounds{"interval of the host input", s.HostInterval, 250, hour, "ms"},

@@ -262,3 +262,22 @@ func TestStartedWhileTheClockIsAhead(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Where the system does not name its starts, as others than Linux, nothing is written
+// down, and each process believes the clock anew.
+func TestStartsHaveNoName(t *testing.T) {
+	dir := t.TempDir()
+	r, _ := newRecorder(t, dir)
+	openManual(t, r, Key{1, "uid"})
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if there, err := files.Exists(filepath.Join(dir, clockFile)); there || err != nil {
+		t.Errorf("%s is there: %v", clockFile, err)
+	}
+	r, second := newRecorder(t, dir)
+	second.ms.Store(start + month.Milliseconds())
+	r.clock = clock.New(second.now, second.boot)
+	_, sink := openManual(t, r, Key{1, "uid"})
+	commit(t, sink, 0, Sample{Series: series("m"), T: second.ms.Load(), V: 1})
+}

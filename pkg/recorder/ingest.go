@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/storage"
 
+	"github.com/continuum-live/continuum-datasource/pkg/internal/defence"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
 )
 
@@ -69,6 +70,7 @@ func (g *ingester) configure(maxAhead time.Duration) {
 
 // commit stores the samples of an input, see Sink.CommitEach.
 func (g *ingester) commit(ctx context.Context, input string, samples []Sample, watermark int64, refuse func(int, error)) (outcome, error) {
+	defence.Leak(len(samples))
 	b := &batch{samples: samples, refuse: refuse}
 	out, unknown, err := g.try(ctx, input, b, watermark)
 	if unknown == nil {

@@ -60,7 +60,8 @@ func TestReadiness(t *testing.T) {
 			want error
 			text string
 		}{
-			{"ready", func() {}, nil, ""},
+			{"the disk could never be looked at", func() { failing = broken }, nil, ""},
+			{"ready", func() { failing = nil }, nil, ""},
 			{"the disk is low", func() { free = 7 << 20 }, ErrDiskLow, "7 MiB are free, and nothing is stored below 8 MiB"},
 			{"nearly enough", func() { free = 8 << 20 }, ErrDiskLow, ""},
 			{"the disk cannot be looked at", func() { failing = broken }, ErrDiskLow, ""},

@@ -1,14 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
+
+	psutil "github.com/shirou/gopsutil/v4/disk"
 )
 
 // disk is where the plugin records: a file system of its own, of limited size,
@@ -26,9 +28,8 @@ func mountDisk(dir string, size int64) (*disk, error) {
 		return nil, err
 	}
 	d := &disk{dir: dir, size: size}
-	output, err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%d", size), "tmpfs", dir).CombinedOutput()
-	if err != nil {
-		return d, fmt.Errorf("%s: %w", strings.TrimSpace(string(output)), err)
+	if err := run("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%d", size), "tmpfs", dir); err != nil {
+		return d, err
 	}
 	d.mounted = true
 	return d, nil
@@ -39,29 +40,39 @@ func (d *disk) unmount() error {
 	if !d.mounted {
 		return nil
 	}
-	return exec.Command("umount", d.dir).Run()
+	return run("umount", d.dir)
 }
 
 // resize gives it so many bytes more than are used, which may be none.
 func (d *disk) resize(left int64) error {
-	for {
-		var s syscall.Statfs_t
-		if err := syscall.Statfs(d.dir, &s); err != nil {
-			return err
+	var errs []error
+	for range 10 { // somebody may write meanwhile, so that it is too small
+		usage, err := psutil.Usage(d.dir)
+		if err == nil {
+			err = d.remount(int64(usage.Used) + left)
 		}
-		err := d.remount(int64(s.Blocks-s.Bfree)*s.Bsize + left)
-		if !errors.Is(err, syscall.EINVAL) {
-			return err
+		if err == nil {
+			return nil
 		}
-		// Somebody has written meanwhile.
+		errs = append(errs, err)
 	}
+	return errors.Join(errs...)
 }
 
 // restore gives it the size that it had at first.
 func (d *disk) restore() error { return d.remount(d.size) }
 
 func (d *disk) remount(size int64) error {
-	return syscall.Mount("tmpfs", d.dir, "tmpfs", syscall.MS_REMOUNT, fmt.Sprintf("size=%d", size))
+	return run("mount", "-o", fmt.Sprintf("remount,size=%d", size), d.dir)
+}
+
+// run runs a program, whose output is in the error.
+func run(program string, args ...string) error {
+	output, err := exec.Command(program, args...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", program, err, bytes.TrimSpace(output))
+	}
+	return nil
 }
 
 func (d *disk) ballast() string { return filepath.Join(d.dir, "ballast") }

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -135,7 +136,7 @@ func (f *faults) do(ctx context.Context, one fault) error {
 		return writeClock(f.clock, 0)
 	case lateBatch:
 		defer f.note(one.kind, "samples of the last hour are sent")()
-		f.pusher.late <- f.late()
+		f.pusher.late <- f.late(lateSamples)
 	case hostileBody:
 		all := hostile(f.js)
 		h := all[one.amount%int64(len(all))]
@@ -147,14 +148,14 @@ func (f *faults) do(ctx context.Context, one fault) error {
 	return nil
 }
 
-// late returns samples of the last hour, more of each series than an out-of-order chunk
-// has. After an hour of them there are none.
-func (f *faults) late() (batch []message) {
+// late returns samples of the last hour, so many of each series. After an hour of them
+// there are none.
+func (f *faults) late(samples int) (batch []message) {
 	f.mu.Lock()
-	at := f.began.Add(-lateFrom + time.Duration(f.lates)*lateSamples*writeEvery)
-	f.lates++
+	at := f.began.Add(-lateFrom + time.Duration(f.lates)*writeEvery)
+	f.lates += samples
 	f.mu.Unlock()
-	for range lateSamples {
+	for range samples {
 		if at = at.Add(writeEvery); at.Before(f.began.Add(-time.Minute)) {
 			batch = append(batch, f.pusher.batch(at.Truncate(writeEvery))...)
 		}
@@ -162,36 +163,33 @@ func (f *faults) late() (batch []message) {
 	return batch
 }
 
-// shrink takes all room from the disk while late samples are written, so shortly that
-// nobody may see it but who writes. When a write has failed and the same samples were
-// acknowledged after all, it kills the plugin: a log may go on with what it could not
-// write, if it gets the time.
+// shrink takes all room from the disk until a write has failed, which is so shortly
+// that nobody may see it but who writes. Once the same samples are acknowledged after
+// all it kills the plugin: a log may go on with what it could not write, if it gets the
+// time.
 func (f *faults) shrink(ctx context.Context, one fault) error {
 	if !f.disk.mounted || !f.filling.TryLock() {
 		return nil
 	}
 	defer f.filling.Unlock()
-	defer f.note(one.kind, "the disk has no room for moments, then the plugin gets killed")()
+	over := f.note(one.kind, "the disk has no room until a write has failed, then the plugin gets killed")
+	defer over()
+	batch := f.late(largeSamples)
 	for range shrinks {
-		batch := f.late()
 		if err := f.disk.resize(one.amount); err != nil {
 			return err
 		}
-		sent := make(chan int, 1)
-		go func() { sent <- f.pusher.send(ctx, batch) }()
-		wait(ctx, one.lasts/shrinks)
-		if err := f.disk.restore(); err != nil {
+		_, answer, err := f.pusher.try(ctx, batch)
+		if err := errors.Join(err, f.disk.restore()); err != nil {
 			return err
 		}
-		select {
-		case tries := <-sent:
-			if tries > 1 {
-				return f.process.signal(syscall.SIGKILL)
-			}
-		case <-time.After(patience):
-		case <-ctx.Done():
+		if strings.Contains(answer, "could not be written") {
+			f.note(failedWrite, "a write has failed")()
+			break
 		}
+		pause(ctx) // the plugin has seen it
 	}
+	f.pusher.send(ctx, batch)
 	return f.process.signal(syscall.SIGKILL)
 }
 
@@ -261,8 +259,13 @@ func (f *faults) progress(ctx context.Context, goals map[string]int) (done int, 
 const (
 	// lateFrom is how far back late samples go.
 	lateFrom = 55 * time.Minute
-	// lateSamples is how many a series gets at a time.
+	// lateSamples is how many a series gets at a time, more than an out-of-order chunk
+	// has.
 	lateSamples = 50
+	// largeSamples is how many it gets where that must be more than a page of the
+	// TSDB's log: of what fails within a record the log keeps the beginning, and what
+	// comes after cannot be read.
+	largeSamples = 600
 )
 
 // writeClock says how far the plugin's clock is off from now on.

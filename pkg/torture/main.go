@@ -40,6 +40,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/continuum-live/continuum-datasource/pkg/internal/broker"
 )
 
 func main() {
@@ -137,7 +139,7 @@ func (t *torture) run(ctx context.Context) (err error) {
 		logs[name] = file
 	}
 	mqtt, err := newMQTT(filepath.Join(dir, "mosquitto"), logs["mqtt"])
-	if errors.Is(err, errNoMosquitto) && mqtt != nil {
+	if errors.Is(err, broker.ErrNoMosquitto) && mqtt != nil {
 		fmt.Printf("\n!!! THE BROKER IS NOT ENDED: %v, and mochi forgets what it has\n\n", err)
 	} else if err != nil {
 		return err
@@ -322,7 +324,7 @@ func findings(ctx context.Context, p *process, l *ledger, js jetstream.JetStream
 				continue
 			}
 			var broken []error
-			tallies[i], broken = check(record{l.all(s.name), found, f.events(), s.direct, inFlight})
+			tallies[i], broken = check(record{l.all(s.name), found, f.events(), s.direct, f.mqtt.inFlight})
 			missing += tallies[i].lost
 			violations = append(violations, broken...)
 		}

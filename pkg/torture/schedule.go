@@ -14,13 +14,14 @@ const (
 	killPlugin  kind = "kill"     // SIGKILL
 	termPlugin  kind = "term"     // SIGTERM
 	fillDisk    kind = "disk"     // filled by a file that is not the plugin's, then emptied
-	shrinkDisk  kind = "shrink"   // has no room for moments, then SIGKILL
+	shrinkDisk  kind = "shrink"   // has no room for one write, then SIGKILL
 	stopMQTT    kind = "mqtt"     // the broker is ended, then started
 	killNATS    kind = "nats"     // the server is killed, then started
 	newSettings kind = "settings" // other settings, under which inputs start anew
 	stepClock   kind = "clock"    // the plugin's clock is stepped, then stepped back
 	lateBatch   kind = "late"     // samples of the last hour
 	hostileBody kind = "hostile"  // bodies that nobody in their right mind sends
+	failedWrite kind = "failed"   // is noted, not planned
 )
 
 // fault is a fault that is to come.
@@ -59,7 +60,13 @@ const (
 	// longDisk is how long the disk is full once in a long run. The TSDB works
 	// once a minute by itself, and not after a restart alone.
 	longDisk = 75 * time.Second
-	// shrinks is how often the disk has no room for a moment.
+	// longLead is how long before that the plugin is ended in good order, and nothing
+	// else happens to its store. A TSDB that was opened anew has no file for the
+	// chunks of its head until one is full, which takes a series of remote write 24 s,
+	// and a minute has gone by: then it makes one, and panics if there is no room.
+	longLead = 40 * time.Second
+	// shrinks is how often a write is tried that is to fail: the plugin may see first
+	// that there is no room.
 	shrinks = 4
 	// enough is how long a run must be for that, and for a clock that is set back so
 	// far that it is in doubt when it returns: nothing is stored for two minutes then.
@@ -74,14 +81,13 @@ func planned(seed uint64, length time.Duration) []fault {
 	}
 
 	var faults []fault
-	var longBegin, longEnd time.Duration
+	var longBegin, longEnd time.Duration // of what leads up to the long one, and of itself
 	if length >= enough {
-		longBegin = between(length/8, length-longDisk-10*time.Second)
-		longEnd = longBegin + longDisk
+		longBegin = between(0, length-longLead-longDisk-10*time.Second)
+		longEnd = longBegin + longLead + longDisk
 		faults = append(faults,
-			// A new process has no file for the chunks of its head yet.
-			fault{at: longBegin - 8*time.Second, kind: killPlugin},
-			fault{at: longBegin, kind: fillDisk, lasts: longDisk})
+			fault{at: longBegin, kind: termPlugin},
+			fault{at: longBegin + longLead, kind: fillDisk, lasts: longDisk})
 	}
 	until := make(map[kind]time.Duration) // when a kind is over
 	var cards []kind
@@ -98,7 +104,7 @@ func planned(seed uint64, length time.Duration) []fault {
 			// Nothing at all, some pages, some blocks, or what is between the floors.
 			f.amount = []int64{0, 0, r.Int64N(64 << 10), r.Int64N(16 << 20), (diskLow + diskCritical) / 2}[r.IntN(5)]
 		case shrinkDisk:
-			f.lasts, f.amount = shrinks*between(50*time.Millisecond, 250*time.Millisecond), r.Int64N(16<<10)
+			f.amount = r.Int64N(16 << 10)
 		case stopMQTT, killNATS:
 			f.lasts = between(500*time.Millisecond, 4*time.Second)
 		case stepClock:
@@ -112,10 +118,14 @@ func planned(seed uint64, length time.Duration) []fault {
 			f.amount = int64(r.IntN(1000))
 		}
 		f.lasts = min(f.lasts, length-at)
-		ends := f.kind == killPlugin || f.kind == termPlugin || f.kind == shrinkDisk
-		inLong := at+f.lasts > longBegin-8*time.Second && at < longEnd
-		if at < until[f.kind] || inLong && (f.kind == fillDisk || ends) {
+		if at < until[f.kind] {
 			continue
+		}
+		if at+f.lasts > longBegin && at < longEnd && (ends(f.kind) || slices.Contains([]kind{fillDisk, stepClock, lateBatch}, f.kind)) {
+			continue
+		}
+		if at > length-length/4 && ends(f.kind) {
+			continue // what leaks is gone with its process, and is to add up
 		}
 		until[f.kind] = at + f.lasts
 		faults = append(faults, f)
@@ -123,3 +133,6 @@ func planned(seed uint64, length time.Duration) []fault {
 	slices.SortStableFunc(faults, func(a, b fault) int { return int(a.at - b.at) })
 	return faults
 }
+
+// ends reports whether the plugin is ended by a kind of fault.
+func ends(k kind) bool { return k == killPlugin || k == termPlugin || k == shrinkDisk }

@@ -47,14 +47,8 @@ var senders = []sender{
 	{name: lines, series: 16, every: 500 * time.Millisecond, step: 500 * time.Millisecond, direct: true},
 }
 
-const (
-	// inputs is how many the settings have, with that of this machine's metrics.
-	inputs = 5
-	// inFlight is how many messages the broker sends before the first of them is
-	// acknowledged: what the plugin allows. Mosquitto's own max_inflight_messages is
-	// not for clients of MQTT 5.
-	inFlight = 1000
-)
+// inputs is how many the settings have, with that of this machine's metrics.
+const inputs = 5
 
 // writeEvery is short enough that a chunk of a series, which has 120 samples, is
 // full before long.
@@ -77,7 +71,8 @@ func settings(mqtt, nats string, number int64) []byte {
 			"inputs": []any{
 				map[string]any{"type": "mqtt", "name": "stamped", "url": "tcp://" + mqtt, "topics": []string{"stamped/#"},
 					"rules": rules(stamped, map[string]any{"pattern": "stamped/+series", "timeKey": "t"})},
-				map[string]any{"type": "mqtt", "name": "arrival", "url": "tcp://" + mqtt, "topics": []string{"arrival/#"},
+				// A client of MQTT 5 says itself how many messages may be under way.
+				map[string]any{"type": "mqtt", "name": "arrival", "url": "tcp://" + mqtt, "version": "3.1.1", "topics": []string{"arrival/#"},
 					"rules": rules(arrival, map[string]any{"pattern": "arrival/+series/n"})},
 				map[string]any{"type": "nats", "name": "stream", "url": "nats://" + nats, "stream": "TORTURE",
 					"rules": rules(stream, map[string]any{"pattern": "torture.*series.n"})},
@@ -309,31 +304,36 @@ func (p *pusher) batch(at time.Time) []message {
 	return batch
 }
 
-// send sends a batch until it is answered for good, and returns how often that was.
-func (p *pusher) send(ctx context.Context, batch []message) (tries int) {
-	path, body, header := p.encode(batch)
+// send sends a batch until it is answered for good.
+func (p *pusher) send(ctx context.Context, batch []message) {
 	for ctx.Err() == nil {
-		tries++
-		p.ledger.trying(batch...)
-		asking, cancel := context.WithTimeout(ctx, patience)
-		status, answer, err := p.post(asking, path, body, header.Clone())
-		cancel()
-		switch {
-		case err != nil, status == http.StatusTooManyRequests, status >= 500:
-			p.trouble(status, answer, err)
-			pause(ctx)
-		case status/100 == 2:
-			p.ledger.settle(acknowledged, batch...)
-			return tries
-		default:
-			p.ledger.settle(refused, batch...)
-			p.mu.Lock()
-			p.refusal = fmt.Sprintf("%d %s", status, answer)
-			p.mu.Unlock()
-			return tries
+		if good, _, _ := p.try(ctx, batch); good {
+			return
 		}
+		pause(ctx)
 	}
-	return tries
+}
+
+// try sends a batch once, and reports whether it was answered for good.
+func (p *pusher) try(ctx context.Context, batch []message) (good bool, answer string, err error) {
+	path, body, header := p.encode(batch)
+	p.ledger.trying(batch...)
+	asking, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	status, answer, err := p.post(asking, path, body, header.Clone())
+	switch {
+	case err != nil, status == http.StatusTooManyRequests, status >= 500:
+		p.trouble(status, answer, err)
+		return false, answer, err
+	case status/100 == 2:
+		p.ledger.settle(acknowledged, batch...)
+	default:
+		p.ledger.settle(refused, batch...)
+		p.mu.Lock()
+		p.refusal = fmt.Sprintf("%d %s", status, answer)
+		p.mu.Unlock()
+	}
+	return true, answer, nil
 }
 
 func (p *pusher) trouble(status int, answer string, err error) {
@@ -347,7 +347,7 @@ func (p *pusher) trouble(status int, answer string, err error) {
 }
 
 // varying is what differs between troubles of one kind.
-var varying = regexp.MustCompile(`(full: |/plugin)\d+`)
+var varying = regexp.MustCompile(`(full: |/plugin|forward by |, to )[-\w:]+`)
 
 func remoteWrite(batch []message) (path string, body []byte, header http.Header) {
 	bySeries := make(map[string]int)

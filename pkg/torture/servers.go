@@ -5,20 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	mochi "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/hooks/auth"
-	"github.com/mochi-mqtt/server/v2/listeners"
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/continuum-live/continuum-datasource/pkg/internal/broker"
 )
 
 // service is a server in a process of its own.
@@ -28,6 +25,7 @@ type service struct {
 	args          []string
 	end           syscall.Signal
 	log           io.Writer
+	inFlight      int // messages to a client of MQTT 3.1.1 that it has not acknowledged
 	cmd           *exec.Cmd
 }
 
@@ -71,38 +69,29 @@ func free() (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-var errNoMosquitto = errors.New("mosquitto is not installed")
-
 // newMQTT returns mosquitto, or mochi with an error that says that it forgets what
 // it has when it ends.
 func newMQTT(dir string, log io.Writer) (*service, error) {
+	const inFlight = 20
 	address, err := free()
 	if err != nil {
 		return nil, err
 	}
-	program, err := exec.LookPath("mosquitto")
-	if err != nil {
-		program, err = exec.LookPath("/usr/sbin/mosquitto") // where Debian has it
+	command, err := broker.MosquittoCommand(address, dir, fmt.Sprint("max_inflight_messages ", inFlight))
+	if errors.Is(err, broker.ErrNoMosquitto) {
+		s, failed := newSelf("mochi", address, log)
+		if failed != nil {
+			return nil, failed
+		}
+		s.inFlight = int(mochi.NewDefaultServerCapabilities().MaximumInflight)
+		return s, err
 	}
 	if err != nil {
-		s, err := newSelf("mochi", address, log)
-		return s, errors.Join(errNoMosquitto, err)
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	host, port, _ := net.SplitHostPort(address)
-	config := filepath.Join(dir, "mosquitto.conf")
-	lines := []string{
-		"user root", "listener " + port + " " + host, "allow_anonymous true",
-		"persistence true", "persistence_location " + dir + "/", "max_queued_messages 0",
-	}
-	if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		return nil, err
 	}
 	// Mosquitto writes down what it has at its end. Killed with SIGKILL it would
 	// forget messages that it has acknowledged, which is no fault of the plugin.
-	return &service{name: "mosquitto", address: address, program: program, args: []string{"-c", config}, end: syscall.SIGTERM, log: log}, nil
+	return &service{name: "mosquitto", address: address, program: command[0], args: command[1:], end: syscall.SIGTERM, log: log, inFlight: inFlight}, nil
 }
 
 func newNATS(dir string, log io.Writer) (*service, error) {
@@ -149,9 +138,8 @@ func runServer(ctx context.Context, args []string) error {
 		s.Start()
 		defer s.Shutdown()
 	case "mochi":
-		s := mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler)})
-		if err := errors.Join(s.AddHook(new(auth.AllowHook), nil),
-			s.AddListener(listeners.NewTCP(listeners.Config{ID: "tcp", Address: args[1]})), s.Serve()); err != nil {
+		s, err := broker.ServeMochi(args[1])
+		if err != nil {
 			return err
 		}
 		defer func() { _ = s.Close() }()

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -101,41 +100,56 @@ type Mosquitto struct {
 	// WebSocket is the address of the listener for WebSockets.
 	WebSocket string
 	address   string
-	config    string
+	command   []string
 	process   *exec.Cmd
 	output    bytes.Buffer
+}
+
+// ErrNoMosquitto says that the broker is not there.
+var ErrNoMosquitto = errors.New("mosquitto is not installed")
+
+// MosquittoCommand writes the configuration of a broker that listens at the address
+// and keeps in dir what it has when it ends, with more lines. It returns what starts
+// the broker, or ErrNoMosquitto.
+func MosquittoCommand(address, dir string, more ...string) (command []string, err error) {
+	program, err := exec.LookPath("mosquitto")
+	if err != nil {
+		if program, err = exec.LookPath("/usr/sbin/mosquitto"); err != nil { // where Debian has it
+			return nil, ErrNoMosquitto
+		}
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	lines := append([]string{
+		"user root", "persistence true", "persistence_location " + dir + "/", "max_queued_messages 0",
+		"allow_anonymous true", "listener " + port + " " + host,
+	}, more...)
+	config := filepath.Join(dir, "mosquitto.conf")
+	return []string{program, "-c", config}, errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(config, []byte(strings.Join(lines, "\n")+"\n"), 0o600))
 }
 
 // StartMosquitto starts the broker with more lines of configuration.
 func StartMosquitto(t testing.TB, more ...string) *Mosquitto {
 	t.Helper()
-	program, err := exec.LookPath("mosquitto")
-	if err != nil {
-		if program, err = exec.LookPath("/usr/sbin/mosquitto"); err != nil {
-			if os.Getenv("CI") != "" {
-				t.Fatal("mosquitto is not installed")
-			}
-			t.Skip("mosquitto is not installed")
-		}
-	}
 	dir := t.TempDir()
-	m := &Mosquitto{address: inputtest.Nobody(t), WebSocket: inputtest.Nobody(t), config: filepath.Join(dir, "mosquitto.conf")}
+	m := &Mosquitto{address: inputtest.Nobody(t), WebSocket: inputtest.Nobody(t)}
 	passwords := filepath.Join(dir, "passwords")
 	if err := os.WriteFile(passwords, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	host, port, _ := net.SplitHostPort(m.address)
-	_, wsPort, _ := net.SplitHostPort(m.WebSocket)
-	lines := append([]string{
-		"user root", "persistence true", "persistence_location " + dir + "/", "autosave_interval 1",
-		"max_queued_messages 0", "allow_anonymous true", "password_file " + passwords,
-		"listener " + port + " " + host,
-		"listener " + wsPort + " " + host, "protocol websockets",
-	}, more...)
-	if err := os.WriteFile(m.config, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+	host, port, _ := net.SplitHostPort(m.WebSocket)
+	var err error
+	m.command, err = MosquittoCommand(m.address, dir, append([]string{
+		"listener " + port + " " + host, "protocol websockets", "autosave_interval 1", "password_file " + passwords,
+	}, more...)...)
+	if errors.Is(err, ErrNoMosquitto) && os.Getenv("CI") == "" {
+		t.Skip(err)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
-	m.process = exec.Command(program)
 	m.Start(t)
 	t.Cleanup(func() {
 		m.Kill(t, syscall.SIGKILL)
@@ -152,7 +166,7 @@ func (m *Mosquitto) Address() string { return m.address }
 // Start implements inputtest.Server.
 func (m *Mosquitto) Start(t testing.TB) {
 	t.Helper()
-	m.process = exec.Command(m.process.Path, "-c", m.config)
+	m.process = exec.Command(m.command[0], m.command[1:]...)
 	m.process.Stdout, m.process.Stderr = &m.output, &m.output
 	if err := m.process.Start(); err != nil {
 		t.Fatal(err)
@@ -215,20 +229,27 @@ func (m *Mochi) Address() string { return m.address }
 // Start implements inputtest.Server.
 func (m *Mochi) Start(t testing.TB) {
 	t.Helper()
-	m.Server = mochi.New(&mochi.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), InlineClient: true})
+	inputtest.Eventually(t, func() (err error) {
+		m.Server, err = ServeMochi(m.address)
+		return err
+	})
+}
+
+// ServeMochi starts a broker in this process. It refuses the user nobody, and gives
+// no one what is below secret.
+func ServeMochi(address string) (*mochi.Server, error) {
+	s := mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler), InlineClient: true})
 	ledger := &auth.Ledger{
 		Auth: auth.AuthRules{{Username: "nobody", Allow: false}, {Allow: true}},
 		ACL:  auth.ACLRules{{Filters: auth.Filters{"secret/#": auth.Deny}}, {Filters: auth.Filters{"#": auth.ReadWrite}}},
 	}
-	if err := m.Server.AddHook(new(auth.Hook), &auth.Options{Ledger: ledger}); err != nil {
-		t.Fatal(err)
+	if err := s.AddHook(new(auth.Hook), &auth.Options{Ledger: ledger}); err != nil {
+		return nil, err
 	}
-	inputtest.Eventually(t, func() error {
-		return m.Server.AddListener(listeners.NewTCP(listeners.Config{ID: "tcp", Address: m.address}))
-	})
-	if err := m.Server.Serve(); err != nil {
-		t.Fatal(err)
+	if err := s.AddListener(listeners.NewTCP(listeners.Config{ID: "tcp", Address: address})); err != nil {
+		return nil, err
 	}
+	return s, s.Serve()
 }
 
 // Stop implements inputtest.Server.

@@ -17,4 +17,8 @@ const (
 	Reopen Name = "reopen"
 	// AckAfterCommit is that messages are acknowledged after they are committed.
 	AckAfterCommit Name = "ack"
+	// Memory is that what samples took is given back, and Goroutines that no goroutine
+	// stays: see Leak.
+	Memory     Name = "memory"
+	Goroutines Name = "goroutines"
 )

@@ -129,7 +129,7 @@ function StorageSection({ settings, onChange, saved }: SettingsProps) {
           value={diskCritical}
           least={16 * MIB}
           most={(diskLow ?? GIB) / 2}
-          fallback={(diskLow ?? GIB) / 4}
+          fallback={Math.max((diskLow ?? GIB) / 4, 16 * MIB)}
           disabled={disabled}
           onChange={(value) => save({ diskCritical: value })}
         />
