@@ -57,6 +57,20 @@ func (f *faults) run(ctx context.Context, plan []fault) {
 	}
 }
 
+// each does once, one after another, what takes memory and ends nothing.
+func (f *faults) each(ctx context.Context) error {
+	all := []fault{{kind: newSettings, amount: -1}}
+	for i := range hostile(nil) {
+		all = append(all, fault{kind: hostileBody, amount: int64(i)})
+	}
+	for _, one := range all {
+		if err := f.do(ctx, one); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // note adds to the log what begins now. The function that it returns says that it
 // is over.
 func (f *faults) note(k kind, text string) (over func()) {
@@ -168,14 +182,18 @@ func (f *faults) late(samples int) (batch []message) {
 // all it kills the plugin: a log may go on with what it could not write, if it gets the
 // time.
 func (f *faults) shrink(ctx context.Context, one fault) error {
-	if !f.disk.mounted || !f.filling.TryLock() {
+	if !f.disk.mounted {
 		return nil
 	}
+	f.filling.Lock() // on a slow machine the disk may still be full
 	defer f.filling.Unlock()
 	over := f.note(one.kind, "the disk has no room until a write has failed, then the plugin gets killed")
 	defer over()
 	batch := f.late(largeSamples)
 	for range shrinks {
+		for deadline := time.Now().Add(eventually); f.ready(ctx) != nil && ctx.Err() == nil && time.Now().Before(deadline); {
+			pause(ctx)
+		}
 		if err := f.disk.resize(one.amount); err != nil {
 			return err
 		}
@@ -187,7 +205,6 @@ func (f *faults) shrink(ctx context.Context, one fault) error {
 			f.note(failedWrite, "a write has failed")()
 			break
 		}
-		pause(ctx) // the plugin has seen it
 	}
 	f.pusher.send(ctx, batch)
 	return f.process.signal(syscall.SIGKILL)
@@ -222,12 +239,8 @@ func (f *faults) calm(ctx context.Context, l *ledger) error {
 func (f *faults) progress(ctx context.Context, goals map[string]int) (done int, missing error) {
 	asking, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	status, answer, err := f.process.resource(asking, http.MethodGet, "status", nil, nil)
-	switch {
-	case err != nil:
+	if err := f.ready(asking); err != nil {
 		return 0, err
-	case status != http.StatusOK || strings.Contains(answer, `"notReady":`) || running(answer) != inputs:
-		return 0, fmt.Errorf("the status is %d %.2000s", status, answer)
 	}
 	for _, p := range f.pushers {
 		behind := p.behind()
@@ -254,6 +267,15 @@ func (f *faults) progress(ctx context.Context, goals map[string]int) (done int, 
 		}
 	}
 	return done, missing
+}
+
+// ready returns an error that says why the plugin stores nothing now.
+func (f *faults) ready(ctx context.Context) error {
+	status, answer, err := f.process.resource(ctx, http.MethodGet, "status", nil, nil)
+	if err == nil && (status != http.StatusOK || strings.Contains(answer, `"notReady":`) || running(answer) != inputs) {
+		err = fmt.Errorf("the status is %d %.2000s", status, answer)
+	}
+	return err
 }
 
 const (

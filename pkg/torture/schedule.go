@@ -80,10 +80,13 @@ func planned(seed uint64, length time.Duration) []fault {
 		return least + time.Duration(r.Int64N(int64(most-least)))
 	}
 
-	var faults []fault
+	// What leaks is gone with its process, and is to add up towards the end. Before
+	// that each run has a write that fails.
+	lastEnd := length - length/4
+	faults := []fault{{at: lastEnd, kind: shrinkDisk, amount: r.Int64N(16 << 10)}}
 	var longBegin, longEnd time.Duration // of what leads up to the long one, and of itself
 	if length >= enough {
-		longBegin = between(0, length-longLead-longDisk-10*time.Second)
+		longBegin = between(0, lastEnd-longLead-longDisk-5*time.Second)
 		longEnd = longBegin + longLead + longDisk
 		faults = append(faults,
 			fault{at: longBegin, kind: termPlugin},
@@ -124,8 +127,8 @@ func planned(seed uint64, length time.Duration) []fault {
 		if at+f.lasts > longBegin && at < longEnd && (ends(f.kind) || slices.Contains([]kind{fillDisk, stepClock, lateBatch}, f.kind)) {
 			continue
 		}
-		if at > length-length/4 && ends(f.kind) {
-			continue // what leaks is gone with its process, and is to add up
+		if at > lastEnd && ends(f.kind) || at <= lastEnd && at+f.lasts > lastEnd && f.kind == fillDisk {
+			continue
 		}
 		until[f.kind] = at + f.lasts
 		faults = append(faults, f)

@@ -35,10 +35,17 @@ func TestPlanned(t *testing.T) {
 					t.Errorf("seed %d, %v: there is no %s", seed, length, k)
 				}
 			}
+			last := length - length/4
 			for _, f := range plan {
-				if (f.kind == killPlugin || f.kind == termPlugin) && f.at > long.at && f.at < long.at+long.lasts {
-					t.Errorf("seed %d, %v: %v while the disk is full for long", seed, length, f)
+				if ends(f.kind) && f.at > long.at-longLead && f.at < long.at+long.lasts {
+					t.Errorf("seed %d, %v: %v while the disk is full for long, or before", seed, length, f)
 				}
+				if ends(f.kind) && f.at > last {
+					t.Errorf("seed %d, %v: %v towards the end", seed, length, f)
+				}
+			}
+			if !slices.ContainsFunc(plan, func(f fault) bool { return f.kind == shrinkDisk && f.at == last }) {
+				t.Errorf("seed %d, %v: no write fails", seed, length)
 			}
 		}
 	}
