@@ -42,6 +42,9 @@ const (
 	closeWait = 30 * time.Second
 )
 
+// lockFile is the TSDB's name for the file of a directory's lock.
+const lockFile = "lock"
+
 // reloadEvery is how often the TSDB does its own work. Shorter in tests.
 var reloadEvery = time.Minute
 
@@ -125,7 +128,7 @@ func newDatabase(dir string, c Config, now func() time.Time, logger *slog.Logger
 		return nil, err
 	}
 	// Whoever held it last and came to a good end has removed the file.
-	left, err := files.Exists(filepath.Join(dir, "lock"))
+	left, err := files.Exists(filepath.Join(dir, lockFile))
 	if err != nil {
 		return nil, err
 	}
@@ -395,8 +398,15 @@ func (d *database) closeLocked(why error, soon bool) error {
 	return err
 }
 
-// release gives the directory free. The TSDB must be closed.
-func (d *database) release() error { return d.lock.Release() }
+// release gives the directory free. The TSDB must be closed. If it was not closed
+// well, the file of the lock stays, as after a crash.
+func (d *database) release() error {
+	err := d.lock.Release()
+	if d.unclean {
+		err = errors.Join(err, files.WriteFile(filepath.Join(d.dir, lockFile), nil, 0o666))
+	}
+	return err
+}
 
 // finish runs f, which may panic or not come back.
 func finish(what string, f func() error) error {

@@ -282,14 +282,25 @@ func TestOpenedOnAFullDisk(t *testing.T) {
 }
 
 // The TSDB panics while it is closed, because its chunks have no room. The
-// directory is not lost for that, nor is anything in it.
+// directory is not lost for that, nor is anything in it. A process that is started
+// afterwards knows that it was not closed well, also if one before could not open it.
 func TestClosePanics(t *testing.T) {
+	for name, processes := range map[string]int{"the same process goes on": 0, "another process": 1, "another process after one that could not": 2} {
+		t.Run(name, func(t *testing.T) { testClosePanics(t, processes) })
+	}
+}
+
+func testClosePanics(t *testing.T, processes int) {
 	dir := smallDisk(t, 64<<20)
-	open := func() *database {
+	take := func() *database {
 		d, err := newDatabase(filepath.Join(dir, "store"), testConfig(), time.Now, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
+		return d
+	}
+	open := func() *database {
+		d := take()
 		if err := d.open(); err != nil {
 			t.Fatal(err)
 		}
@@ -314,6 +325,19 @@ func TestClosePanics(t *testing.T) {
 	empty := fill(t, dir, 0)
 	if err := d.close(ErrDiskLow); !errors.As(err, new(*panics.Error)) {
 		t.Errorf("closing on a full disk gives %v", err)
+	}
+	for i := range processes {
+		if i > 0 {
+			if err := d.open(); err == nil {
+				t.Error("it was opened on a full disk")
+			}
+		}
+		if err := d.release(); err != nil {
+			t.Fatal(err)
+		}
+		if d = take(); !d.unclean {
+			t.Error("it was closed well")
+		}
 	}
 	empty()
 	count := func(d *database) (n int64) {

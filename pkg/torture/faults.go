@@ -177,18 +177,16 @@ func (f *faults) late(samples int) (batch []message) {
 	return batch
 }
 
-// shrink takes all room from the disk until a write has failed, which is so shortly
-// that nobody may see it but who writes. Once the same samples are acknowledged after
-// all it kills the plugin: a log may go on with what it could not write, if it gets the
-// time.
+// shrink takes all room from the disk until a write has failed, so shortly that nobody
+// sees it but who writes. Once the same samples are acknowledged after all it kills the
+// plugin: a log may go on with what it could not write, if it gets the time.
 func (f *faults) shrink(ctx context.Context, one fault) error {
 	if !f.disk.mounted {
 		return nil
 	}
 	f.filling.Lock() // on a slow machine the disk may still be full
 	defer f.filling.Unlock()
-	over := f.note(one.kind, "the disk has no room until a write has failed, then the plugin gets killed")
-	defer over()
+	defer f.note(one.kind, "the disk has no room until a write has failed, then the plugin gets killed")()
 	batch := f.late(largeSamples)
 	for range shrinks {
 		for deadline := time.Now().Add(eventually); f.ready(ctx) != nil && ctx.Err() == nil && time.Now().Before(deadline); {
@@ -197,18 +195,25 @@ func (f *faults) shrink(ctx context.Context, one fault) error {
 		if err := f.disk.resize(one.amount); err != nil {
 			return err
 		}
-		_, answer, err := f.pusher.try(ctx, batch)
-		if err := errors.Join(err, f.disk.restore()); err != nil {
+		_, answer, _ := f.pusher.try(ctx, batch)
+		if err := f.disk.restore(); err != nil {
 			return err
 		}
-		if strings.Contains(answer, "could not be written") {
-			f.note(failedWrite, "a write has failed")()
+		if !strings.Contains(answer, notWritten) {
+			continue // it was seen before that there is no room
+		}
+		f.note(failedWrite, "a write has failed")()
+		// If it was seen meanwhile, the store is closed, and no worse for that.
+		if good, answer, _ := f.pusher.try(ctx, batch); good || strings.Contains(answer, notWritten) {
 			break
 		}
 	}
 	f.pusher.send(ctx, batch)
 	return f.process.signal(syscall.SIGKILL)
 }
+
+// notWritten is what the plugin answers after a write that failed.
+const notWritten = "could not be written"
 
 // calm waits until the plugin stores what comes, and has all that was sent before:
 // for as long as it takes, while there is progress. A loaded machine needs longer.
@@ -287,7 +292,7 @@ const (
 	// largeSamples is how many it gets where that must be more than a page of the
 	// TSDB's log: of what fails within a record the log keeps the beginning, and what
 	// comes after cannot be read.
-	largeSamples = 600
+	largeSamples = 400
 )
 
 // writeClock says how far the plugin's clock is off from now on.

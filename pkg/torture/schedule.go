@@ -65,9 +65,11 @@ const (
 	// chunks of its head until one is full, which takes a series of remote write 24 s,
 	// and a minute has gone by: then it makes one, and panics if there is no room.
 	longLead = 40 * time.Second
+	// slowly is how much longer a fault may take on a slow machine, where that matters.
+	slowly = 5 * time.Second
 	// shrinks is how often a write is tried that is to fail: the plugin may see first
 	// that there is no room.
-	shrinks = 4
+	shrinks = 12
 	// enough is how long a run must be for that, and for a clock that is set back so
 	// far that it is in doubt when it returns: nothing is stored for two minutes then.
 	enough = 3 * time.Minute
@@ -83,10 +85,10 @@ func planned(seed uint64, length time.Duration) []fault {
 	// What leaks is gone with its process, and is to add up towards the end. Before
 	// that each run has a write that fails.
 	lastEnd := length - length/4
-	faults := []fault{{at: lastEnd, kind: shrinkDisk, amount: r.Int64N(16 << 10)}}
+	faults := []fault{{at: lastEnd, kind: shrinkDisk, amount: r.Int64N(4 << 10)}}
 	var longBegin, longEnd time.Duration // of what leads up to the long one, and of itself
 	if length >= enough {
-		longBegin = between(0, lastEnd-longLead-longDisk-5*time.Second)
+		longBegin = between(slowly, lastEnd-longLead-longDisk-slowly)
 		longEnd = longBegin + longLead + longDisk
 		faults = append(faults,
 			fault{at: longBegin, kind: termPlugin},
@@ -107,7 +109,7 @@ func planned(seed uint64, length time.Duration) []fault {
 			// Nothing at all, some pages, some blocks, or what is between the floors.
 			f.amount = []int64{0, 0, r.Int64N(64 << 10), r.Int64N(16 << 20), (diskLow + diskCritical) / 2}[r.IntN(5)]
 		case shrinkDisk:
-			f.amount = r.Int64N(16 << 10)
+			f.amount = r.Int64N(4 << 10)
 		case stopMQTT, killNATS:
 			f.lasts = between(500*time.Millisecond, 4*time.Second)
 		case stepClock:
@@ -124,7 +126,7 @@ func planned(seed uint64, length time.Duration) []fault {
 		if at < until[f.kind] {
 			continue
 		}
-		if at+f.lasts > longBegin && at < longEnd && (ends(f.kind) || slices.Contains([]kind{fillDisk, stepClock, lateBatch}, f.kind)) {
+		if at+f.lasts+slowly > longBegin && at < longEnd && (ends(f.kind) || slices.Contains([]kind{fillDisk, stepClock, lateBatch}, f.kind)) {
 			continue
 		}
 		if at > lastEnd && ends(f.kind) || at <= lastEnd && at+f.lasts > lastEnd && f.kind == fillDisk {

@@ -72,7 +72,7 @@ func free() (string, error) {
 // newMQTT returns mosquitto, or mochi with an error that says that it forgets what
 // it has when it ends.
 func newMQTT(dir string, log io.Writer) (*service, error) {
-	const inFlight = 20
+	const inFlight = 5 // few, so that few may come twice
 	address, err := free()
 	if err != nil {
 		return nil, err
