@@ -1,11 +1,15 @@
 package plugin
 
 import (
+	"fmt"
+	"log/slog"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -124,4 +128,49 @@ func TestInputGoesDown(t *testing.T) {
 			t.Errorf("when messages become no samples the notice is %q", got)
 		}
 	})
+}
+
+// A disk that is fuller than the second floor is said to everybody who asks: to an alert
+// rule as an error, or it would take it for a machine that is fine and silent.
+func TestDiskIsFull(t *testing.T) {
+	rec := recorder.New(t.TempDir(), slog.New(slog.DiscardHandler))
+	defer func() {
+		if err := rec.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	// No disk has as much.
+	settings := fmt.Sprintf(`{"source":"recorder","recorder":{"noHost":true,"diskLow":%d,"diskCritical":%d,"inputs":[{"type":"push","name":"push"}]}}`, 1<<50, 1<<49)
+	pc := backend.PluginContext{OrgID: 1, PluginID: ID, User: &backend.User{Login: "viewer", Role: "Editor"},
+		DataSourceInstanceSettings: &backend.DataSourceInstanceSettings{UID: "uid", JSONData: []byte(settings)}}
+	made, err := NewFactory(rec)(backend.WithPluginContext(t.Context(), pc), *pc.DataSourceInstanceSettings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &fed{instance: made.(*instance), pc: pc}
+	const why = "the disk is nearly full"
+	now := time.Now()
+	for _, headers := range []map[string]string{nil, {"FromAlert": "true"}} {
+		rsp, err := r.QueryData(t.Context(), &backend.QueryDataRequest{PluginContext: pc, Headers: headers, Queries: []backend.DataQuery{{
+			RefID: "A", JSON: []byte(`{"expr":"up"}`), Interval: time.Second, TimeRange: backend.TimeRange{From: now.Add(-time.Minute), To: now}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a := rsp.Responses["A"]; a.Error == nil || !strings.Contains(a.Error.Error(), why) || len(a.Frames) > 0 {
+			t.Errorf("a query with %v gets %d frames and %v", headers, len(a.Frames), a.Error)
+		}
+	}
+	health, err := r.CheckHealth(backend.WithPluginContext(t.Context(), pc), &backend.CheckHealthRequest{PluginContext: pc})
+	if err != nil || health.Status != backend.HealthStatusError || !strings.Contains(health.Message, why) {
+		t.Errorf("health is %+v: %v", health, err)
+	}
+	if rsp := r.call(t, http.MethodGet, "status"); !strings.Contains(string(rsp.Body), why) {
+		t.Errorf("the status is %s", rsp.Body)
+	}
+	var pushed *backend.CallResourceResponse
+	err = r.CallResource(backend.WithPluginContext(t.Context(), pc), &backend.CallResourceRequest{PluginContext: pc, Method: http.MethodPost, Path: "push/influx", URL: "push/influx", Body: []byte("m v=1")},
+		backend.CallResourceResponseSenderFunc(func(rsp *backend.CallResourceResponse) error { pushed = rsp; return nil }))
+	if err != nil || pushed.Status != http.StatusServiceUnavailable || len(pushed.Headers["Retry-After"]) != 1 || !strings.Contains(string(pushed.Body), why) {
+		t.Errorf("a push gets %+v: %v", pushed, err)
+	}
 }

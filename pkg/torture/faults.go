@@ -244,7 +244,7 @@ func (f *faults) calm(ctx context.Context, l *ledger) error {
 func (f *faults) progress(ctx context.Context, goals map[string]int) (done int, missing error) {
 	asking, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := f.ready(asking); err != nil {
+	if err := f.ready(ctx); err != nil {
 		return 0, err
 	}
 	for _, p := range f.pushers {
@@ -276,7 +276,9 @@ func (f *faults) progress(ctx context.Context, goals map[string]int) (done int, 
 
 // ready returns an error that says why the plugin stores nothing now.
 func (f *faults) ready(ctx context.Context) error {
-	status, answer, err := f.process.resource(ctx, http.MethodGet, "status", nil, nil)
+	asking, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	status, answer, err := f.process.resource(asking, http.MethodGet, "status", nil, nil)
 	if err == nil && (status != http.StatusOK || strings.Contains(answer, `"notReady":`) || running(answer) != inputs) {
 		err = fmt.Errorf("the status is %d %.2000s", status, answer)
 	}
