@@ -36,6 +36,8 @@ jest.mock('@grafana/runtime', () => ({
 }));
 
 const NOW = 1_700_000_000_000;
+/** The browser's. */
+const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 const REF: DataSourceRef = { uid: 'uid', type: 'continuum-live-datasource' };
 
 type Origin = Parameters<NonNullable<DataSource['importQueries']>>[1];
@@ -128,7 +130,7 @@ describe('whether a stream is asked for', () => {
       expect(sent()[0]!.targets[0]).toMatchObject({ live: true, nonce: 0 });
       return;
     }
-    expect(sent()).toEqual([asked]); // untouched
+    expect(sent()).toEqual([{ ...asked, targets: asked.targets.map((target) => ({ timezone: ZONE, ...target })) }]);
   });
 });
 
@@ -144,7 +146,13 @@ describe('a live request', () => {
       .subscribe()
       .unsubscribe();
     expect(sent()[0]!.targets).toEqual([
-      { refId: 'A', datasource: REF, legend: 'x', ...(live && { live: true, nonce: 0, resync: undefined }) },
+      {
+        refId: 'A',
+        datasource: REF,
+        legend: 'x',
+        timezone: ZONE,
+        ...(live && { live: true, nonce: 0, resync: undefined }),
+      },
     ]);
   });
 
@@ -168,9 +176,9 @@ describe('a live request', () => {
     const targets = [{ refId: 'A' }, { refId: 'B', withStreaming: false }, { refId: 'C', withStreaming: true }];
     newDataSource().query(request({ targets })).subscribe();
     expect(sent().map(({ requestId, targets }) => [requestId, targets])).toEqual([
-      ['Q100-A', [{ refId: 'A', live: true, nonce: 0 }]],
-      ['Q100-B', [{ refId: 'B', withStreaming: false }]],
-      ['Q100-C', [{ refId: 'C', withStreaming: true, live: true, nonce: 0 }]],
+      ['Q100-A', [{ refId: 'A', timezone: ZONE, live: true, nonce: 0 }]],
+      ['Q100-B', [{ refId: 'B', timezone: ZONE, withStreaming: false }]],
+      ['Q100-C', [{ refId: 'C', timezone: ZONE, withStreaming: true, live: true, nonce: 0 }]],
     ]);
   });
 
@@ -199,6 +207,24 @@ describe('a live request', () => {
   const refIds = (answer?: DataQueryResponse) => (answer?.data as DataFrame[]).map(({ refId }) => refId);
   const endless = (answer: Observable<DataQueryResponse>) =>
     new Observable<DataQueryResponse>((out) => answer.subscribe((value) => out.next(value)));
+
+  it('shows a table of now where that is the format, row by row in place', () => {
+    jest.spyOn(Math, 'random').mockReturnValue(0);
+    setTemplateSrv({ replace: (text = '') => text.replace('$what', 'Heat') } as TemplateSrv);
+    inner.mockReturnValue(endless(streamed()));
+    const out: DataQueryResponse[] = [];
+    const target: Query = { refId: 'A', format: 'newest', legend: '$what' };
+    newDataSource()
+      .query(request({ targets: [target], range: relative('now-5s', 'now') }))
+      .subscribe((answer) => out.push(answer));
+    jest.advanceTimersByTime(100);
+    expect(sent()[0]!.targets).toMatchObject([{ format: 'newest', live: true }]);
+    const [table] = out.at(-1)!.data as DataFrame[];
+    expect(out.at(-1)).toMatchObject({ state: LoadingState.Streaming, key: 'all' });
+    expect(table).toMatchObject({ refId: 'A', length: 1, meta: { type: 'table' } });
+    expect(table!.fields.map(({ name, config }) => config.displayNameFromDS ?? name)).toEqual(['Time', 'name', 'Heat']);
+    expect(table!.fields[0]!.values).toEqual([5000]);
+  });
 
   it('has one answer in the order of the targets, under one key', () => {
     const late = new Subject<DataQueryResponse>();
@@ -303,7 +329,10 @@ describe('a query that another data source answers', () => {
     expect(error).toBeUndefined();
     expect((data as DataFrame[]).map(({ refId }) => refId)).toEqual(['A', 'B']);
     expect(inner.mock.contexts.at(-1)).toBe(other);
-    expect(sent().map(({ targets }) => targets)).toEqual([[{ refId: 'A' }], [{ refId: 'B' }]]);
+    expect(sent().map(({ targets }) => targets)).toEqual([
+      [{ refId: 'A', timezone: ZONE }],
+      [{ refId: 'B', timezone: ZONE }],
+    ]);
   });
 
   it.each([
@@ -343,6 +372,41 @@ describe('streamOptionsProvider', () => {
     });
     expect(log).toHaveBeenCalled();
     log.mockRestore();
+  });
+});
+
+describe('the time zone', () => {
+  const zonesOf = (change: Partial<Request>) => {
+    newDataSource()
+      .query(request({ range: relative('now-5m', 'now-1m'), ...change }))
+      .subscribe();
+    return sent()[0]!.targets.map(({ timezone }) => timezone);
+  };
+
+  it.each([
+    ['browser', ZONE],
+    ['', ZONE],
+    ['utc', 'UTC'],
+    ['Asia/Kolkata', 'Asia/Kolkata'],
+  ])('of a request in “%s” is %s', (timezone, wanted) => {
+    expect(zonesOf({ timezone })).toEqual([wanted]);
+  });
+
+  it('is a query’s own, if it has one', () => {
+    const targets = [{ refId: 'A', timezone: 'Europe/Berlin' }, { refId: 'B' }];
+    expect(zonesOf({ timezone: 'utc', targets })).toEqual(['Europe/Berlin', 'UTC']);
+  });
+
+  it('is the dashboard’s for what expressions ask', () => {
+    setTemplateSrv({ replace: (text = '') => text } as TemplateSrv);
+    const $timeRange = { state: {}, getTimeZone: () => 'utc' };
+    const runner = { state: {}, parent: { state: { $timeRange } } };
+    const scopedVars = { __sceneObject: { text: '', value: { valueOf: () => runner } } };
+    const interpolated = (query: Query, vars: ScopedVars) =>
+      newDataSource().interpolateVariablesInQueries([query], vars)[0]!.timezone;
+    expect(interpolated({ refId: 'A' }, scopedVars)).toBe('UTC');
+    expect(interpolated({ refId: 'A', timezone: 'Asia/Kolkata' }, scopedVars)).toBe('Asia/Kolkata');
+    expect(interpolated({ refId: 'A' }, {})).toBeUndefined();
   });
 });
 

@@ -1,5 +1,6 @@
 import {
   type AdHocVariableFilter,
+  type DataFrame,
   type DataQueryRequest,
   type DataQueryResponse,
   type DataSourceInstanceSettings,
@@ -8,14 +9,16 @@ import {
 } from '@grafana/data';
 import { DataSourceWithBackend, getDataSourceSrv, getTemplateSrv, StreamOptionsProvider } from '@grafana/runtime';
 import { omit } from 'lodash';
-import { catchError, defer, from, Observable, of, switchMap } from 'rxjs';
+import { catchError, defer, from, map, Observable, of, switchMap } from 'rxjs';
 import { guard } from './guard';
 import { combined, isLive, openStream, untilRefused, wantsStream } from './live';
+import { newestOf } from './newest';
 import { nonces } from './nonces';
 import { LiveRange } from './range';
-import { isOutOfSight } from './scenes';
+import { isOutOfSight, timeZoneOf } from './scenes';
 import { AnySource, foreignTo, sourceOf } from './sources';
 import type { Ask, Options, Query } from './types';
+import { ianaName } from './zones';
 
 export class DataSource extends DataSourceWithBackend<Query, Options> {
   readonly source: AnySource;
@@ -37,7 +40,10 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
 
   override query(request: DataQueryRequest<Query>): Observable<DataQueryResponse> {
     // Only the guard may say what it says on the wire, whatever a dashboard has saved.
-    const targets = request.targets.map((target) => omit(target, ['live', 'polled', 'nonce', 'resync']) as Query);
+    const timezone = ianaName(request.timezone);
+    const targets = request.targets.map(
+      (target) => ({ timezone, ...omit(target, ['live', 'polled', 'nonce', 'resync']) }) as Query,
+    );
     const cleaned = { ...request, targets };
     if (targets.some(({ from: other }) => other?.uid)) {
       return combined(targets.map((target) => this.answer(cleaned, target)));
@@ -111,9 +117,19 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
         patience: this.patience,
         isOutOfSight: () => isOutOfSight(request),
       };
-      return wantsStream(target) ? guard((ask) => query(ask).pipe(untilRefused), panel) : defer(() => query());
+      if (!wantsStream(target)) {
+        return defer(() => query());
+      }
+      const rows = guard((ask) => query(ask).pipe(untilRefused), panel);
+      return target.format === 'newest' ? rows.pipe(map((answer) => this.newest(answer, target, request))) : rows;
     });
     return combined(answers);
+  }
+
+  /** The table of what a guard shows: it knows rows alone. The back end makes that of all other answers. */
+  private newest(answer: DataQueryResponse, { legend }: Query, { scopedVars }: DataQueryRequest<Query>) {
+    const name = legend && getTemplateSrv().replace(legend, scopedVars);
+    return { ...answer, data: answer.data.map((frame: DataFrame) => newestOf(frame, name)) };
   }
 
   /** Called by Grafana for an answer that names a channel, just before it subscribes. */
@@ -144,7 +160,12 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
     }
     const text = (value: string) => getTemplateSrv().replace(value, scopedVars);
     const interpolated = this.source.interpolate(query, { text, scopedVars, filters });
-    return { ...interpolated, ...(query.legend && { legend: text(query.legend) }) };
+    const zone = query.timezone ? undefined : timeZoneOf({ scopedVars }); // expressions do not pass through query()
+    return {
+      ...interpolated,
+      ...(query.legend && { legend: text(query.legend) }),
+      ...(zone !== undefined && { timezone: ianaName(zone) }),
+    };
   }
 
   /** The same for queries that may have the same rows. */
@@ -152,9 +173,12 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
     const repeated = Object.entries(scopedVars).flatMap(([name, v]) =>
       name.startsWith('__') ? [] : [[name, v?.value]],
     );
-    return JSON.stringify([this.uid, intervalMs, range.raw, omit(target, ['refId', 'key', 'datasource']), repeated]);
+    return JSON.stringify([this.uid, intervalMs, range.raw, omit(target, UNLIKE_ROWS), repeated]);
   }
 }
+
+/** What queries with the same rows may differ in. */
+const UNLIKE_ROWS = ['refId', 'key', 'datasource', 'format', 'timezone'] as const;
 
 /** An error that asking again does not mend. */
 const refusal = (message: string) => Object.assign(new Error(message), { status: 400 });

@@ -17,8 +17,10 @@ import { Ask, Resync } from './types';
 const GRACE = 1_500;
 /** How long a stream may be without a packet: it repeats its newest rows while it has no new ones. */
 const SILENCE = 15_000;
-/** How often a panel asks that is shown without a stream. */
+/** How often a panel asks that is shown without a stream, */
 const POLL = 15_000;
+/** and how often in a step, if that is long. */
+const POLLS_PER_STEP = 240;
 /** A panel whose streams were in doubt so often in a row is polled, */
 const DOUBTS = 3;
 /** and after this long it may have a stream again. */
@@ -343,7 +345,8 @@ class Machine {
       return;
     }
     this.actions.leave();
-    this.state = { name: 'polling', until: Date.now() + POLL };
+    const step = frame.fields[0]?.config.interval ?? 0;
+    this.state = { name: 'polling', until: Date.now() + Math.max(POLL, step / POLLS_PER_STEP) };
     // The newest window of a stream is more than the range, and only its rows can be read like a stream's.
     const rows = exact(frame, key, wanted?.()).rows ?? frame;
     if (polled) {

@@ -3,7 +3,7 @@ import { DataQueryRequest } from '@grafana/data';
 /** The little that is used of a scene object of Grafana's dashboards. */
 interface SceneNode {
   parent?: SceneNode;
-  state?: { $timeRange?: { state: TimeRangeState } };
+  state?: { $timeRange?: { state: TimeRangeState; getTimeZone?(): string } };
   forEachChild?(visit: (child: SceneNode) => void): void;
   /** Of a query runner: whether its panel is within sight, and whether another panel shows its rows, too. */
   _isInView?: boolean;
@@ -44,6 +44,17 @@ export function isCompared(request: DataQueryRequest): boolean {
     }
   }
   return false;
+}
+
+/** The time zone of the dashboard that a request comes from, as Grafana names it. */
+export function timeZoneOf(request: Request): string | undefined {
+  for (let node = runnerOf(request); node; node = node.parent) {
+    const { $timeRange } = node.state ?? {};
+    if ($timeRange) {
+      return $timeRange.getTimeZone?.();
+    }
+  }
+  return undefined;
 }
 
 /**

@@ -3,14 +3,22 @@ import type { DataQuery } from '@grafana/schema';
 import type * as sources from './sources/all';
 import type { Source } from './sources/source';
 
-export type Format = 'states';
+export type Format = 'newest' | 'states';
 
 /** What the queries of all sources have. Fields may be missing, if only because they are newer than the dashboard. */
 export interface BaseQuery extends DataQuery {
   withStreaming?: boolean;
   legend?: string;
-  /** `states` are texts over time, of queries in PromQL. By default the rows of a time series. */
+  /**
+   * `newest` is one row per series, which has its newest value; `states` are texts over time, of queries in PromQL. By
+   * default the rows of a time series.
+   */
   format?: Format;
+  /**
+   * The IANA name of the time zone whose days and hours rows mean at steps of an hour and more. By default that of the
+   * dashboard; alert rules have none.
+   */
+  timezone?: string;
   /**
    * Another Continuum data source that answers the query, by its uid or a variable for one. Grafana itself would have a
    * panel with several data sources wait until each has answered for good, so that nothing could stream.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -24,12 +25,15 @@ type Series struct {
 	Values []float64
 }
 
-// Rows are the rows of one query at every grid time in (After, Through].
-// They are dense: row i has the time After + (i+1)·Step, so no row can be
-// missing, doubled or out of order.
+// Rows are the rows of one query at every time in (After, Through] that is a whole
+// number of steps from After. They are dense: row i has the time
+// After + (i+1)·Step, so no row can be missing, doubled or out of order.
 type Rows struct {
 	Step, After, Through int64
-	Series               []Series
+	// At are the times of rows that are not all a step apart, as those of a
+	// [Calendar]. It is nil for all others.
+	At     []int64
+	Series []Series
 	// States are the texts that the values of all series stand for, by text. There are
 	// none where values are numbers.
 	States []State
@@ -40,6 +44,9 @@ type Rows struct {
 
 // Len returns the number of rows. The zero Rows have none.
 func (r Rows) Len() int {
+	if r.At != nil {
+		return len(r.At)
+	}
 	if r.Through <= r.After {
 		return 0
 	}
@@ -48,6 +55,9 @@ func (r Rows) Len() int {
 
 // Time returns the time of row i.
 func (r Rows) Time(i int) int64 {
+	if r.At != nil {
+		return r.At[i]
+	}
 	return r.After + int64(i+1)*r.Step
 }
 
@@ -57,7 +67,10 @@ func (r Rows) Newest(n int) Rows {
 	if drop <= 0 {
 		return r
 	}
-	r.After += int64(drop) * r.Step
+	r.After = r.Time(drop - 1)
+	if r.At != nil {
+		r.At = r.At[drop:]
+	}
 	r.Series = slices.Clone(r.Series)
 	for i := range r.Series {
 		r.Series[i].Values = r.Series[i].Values[drop:]
@@ -79,6 +92,63 @@ func (r Rows) Append(next Rows) (Rows, bool) {
 	return Rows{Step: r.Step, After: r.After, Through: next.Through, Series: series, States: next.States}, true
 }
 
+// Join returns the rows of ranges that follow one another and may have other steps:
+// under the given step, at the times that they have. A series that some of them do
+// not have gets no values there; then all series are in the order of their names.
+func Join(step int64, ranges []Rows) Rows {
+	joined := Rows{Step: step, After: ranges[0].After, Through: ranges[len(ranges)-1].Through, At: []int64{}}
+	index := make(map[string]int)
+	alike := true
+	for _, r := range ranges {
+		alike = alike && slices.Equal(r.Fields(), ranges[0].Fields())
+		joined.At = slices.Grow(joined.At, r.Len())
+		for i := range r.Len() {
+			joined.At = append(joined.At, r.Time(i))
+		}
+		for _, s := range r.Series {
+			if _, ok := index[s.Name]; !ok {
+				index[s.Name] = len(joined.Series)
+				s.Values = nil
+				joined.Series = append(joined.Series, s)
+			}
+		}
+		for _, s := range r.States {
+			if !slices.Contains(joined.States, s) {
+				joined.States = append(joined.States, s)
+			}
+		}
+		for _, n := range r.Notices {
+			if !slices.Contains(joined.Notices, n) {
+				joined.Notices = append(joined.Notices, n)
+			}
+		}
+	}
+	slices.SortFunc(joined.States, func(a, b State) int { return strings.Compare(a.Text, b.Text) })
+	rows := 0
+	for _, r := range ranges {
+		rows += r.Len()
+		for _, s := range r.Series {
+			of := &joined.Series[index[s.Name]]
+			of.Values = append(pad(of.Values, rows-r.Len()), s.Values...)
+		}
+	}
+	for i := range joined.Series {
+		joined.Series[i].Values = pad(joined.Series[i].Values, rows)
+	}
+	if !alike {
+		slices.SortFunc(joined.Series, func(a, b Series) int { return strings.Compare(a.Name, b.Name) })
+	}
+	return joined
+}
+
+// pad returns values with none added up to a number of rows.
+func pad(values []float64, rows int) []float64 {
+	for len(values) < rows {
+		values = append(values, math.NaN())
+	}
+	return values
+}
+
 // Fields returns the names of the series, in order.
 func (r Rows) Fields() []string {
 	names := make([]string, len(r.Series))
@@ -88,12 +158,12 @@ func (r Rows) Fields() []string {
 	return names
 }
 
-// Check returns an error unless the range is on the grid and every series has
-// one value per row and a name of its own, also beside the time field. A name
-// that is not UTF-8 would be another one after its way through JSON.
+// Check returns an error unless the range is a whole number of steps and every
+// series has one value per row and a name of its own, also beside the time field. A
+// name that is not UTF-8 would be another one after its way through JSON.
 func (r Rows) Check() error {
-	if r.Step <= 0 || r.After%r.Step != 0 || r.Through%r.Step != 0 || r.Through < r.After || r.Through-r.After < 0 {
-		return fmt.Errorf("(%d, %d] is not a range on the grid of step %d", r.After, r.Through, r.Step)
+	if length := r.Through - r.After; r.Step <= 0 || r.Through < r.After || length < 0 || length%r.Step != 0 {
+		return fmt.Errorf("(%d, %d] is not a range of whole steps of %d", r.After, r.Through, r.Step)
 	}
 	seen := make(map[string]bool, len(r.Series)+1)
 	seen[TimeName] = true

@@ -165,6 +165,46 @@ func TestFramesHaveTheirOwnValues(t *testing.T) {
 	}
 }
 
+// Ranges of several steps become one whose rows have times of their own.
+func TestJoin(t *testing.T) {
+	notice := data.Notice{Text: "a notice"}
+	one := func(step, after, through int64, names ...string) Rows {
+		r := Rows{Step: step, After: after, Through: through, Notices: []data.Notice{notice}}
+		for _, name := range names {
+			s := Series{Name: name, Unit: "s", Labels: data.Labels{"name": name}}
+			for i := range r.Len() {
+				s.Values = append(s.Values, float64(r.Time(i)))
+			}
+			r.Series = append(r.Series, s)
+		}
+		return r
+	}
+	alike := Join(24, []Rows{one(24, 6, 54, "b", "a"), one(25, 54, 79, "b", "a")})
+	if got, want := text(alike), "(6,79]/24 [{b name=b  s [30 54 79]} {a name=a  s [30 54 79]}]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	other := Join(24, []Rows{one(24, 6, 54, "b"), one(25, 54, 79, "b", "a"), one(24, 79, 103, "a")})
+	if got, want := text(other), "(6,103]/24 [{a name=a  s [NaN NaN 79 103]} {b name=b  s [30 54 79 NaN]}]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got, want := text(other.Newest(2)), "(54,103]/24 [{a name=a  s [79 103]} {b name=b  s [79 NaN]}]"; got != want {
+		t.Errorf("the newest: got %s, want %s", got, want)
+	}
+	if !slices.Equal(other.At, []int64{30, 54, 79, 103}) || !slices.Equal(other.Newest(2).At, []int64{79, 103}) {
+		t.Errorf("the times are %v", other.At)
+	}
+	if len(other.Notices) != 1 {
+		t.Errorf("the notices are %v", other.Notices)
+	}
+	frame := other.Frame()
+	if at := frame.At(0, 2).(time.Time); at.UnixMilli() != 79 || frame.Fields[0].Config.Interval != 24 {
+		t.Errorf("the third row of the frame is at %v, the interval %v", at, frame.Fields[0].Config.Interval)
+	}
+	if none := Join(24, []Rows{one(24, 6, 6, "a")}); none.Len() != 0 || len(none.Series) != 1 {
+		t.Errorf("of no rows: %s", text(none))
+	}
+}
+
 func TestCheck(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
@@ -175,13 +215,13 @@ func TestCheck(t *testing.T) {
 		{"no series", func(r *Rows) { r.Series = nil }, ""},
 		{"no rows", func(r *Rows) { *r = r.Newest(0) }, ""},
 		{"before 1970", func(r *Rows) { r.After, r.Through = -200, -100 }, ""},
-		{"the zero Rows", func(r *Rows) { *r = Rows{} }, "(0, 0] is not a range on the grid of step 0"},
-		{"a negative step", func(r *Rows) { r.Step = -10 }, "(0, 100] is not a range on the grid of step -10"},
-		{"begins off the grid", func(r *Rows) { r.After = 5 }, "(5, 100] is not a range on the grid of step 10"},
-		{"ends off the grid", func(r *Rows) { r.Through = 101 }, "(0, 101] is not a range on the grid of step 10"},
-		{"backwards", func(r *Rows) { r.After = 200 }, "(200, 100] is not a range on the grid of step 10"},
+		{"the zero Rows", func(r *Rows) { *r = Rows{} }, "(0, 0] is not a range of whole steps of 0"},
+		{"a negative step", func(r *Rows) { r.Step = -10 }, "(0, 100] is not a range of whole steps of -10"},
+		{"begins between steps", func(r *Rows) { r.After = 5 }, "(5, 100] is not a range of whole steps of 10"},
+		{"ends between steps", func(r *Rows) { r.Through = 101 }, "(0, 101] is not a range of whole steps of 10"},
+		{"backwards", func(r *Rows) { r.After = 200 }, "(200, 100] is not a range of whole steps of 10"},
 		{"longer than an int64", func(r *Rows) { r.Step, r.After, r.Through = 1, math.MinInt64, math.MaxInt64 },
-			"(-9223372036854775808, 9223372036854775807] is not a range on the grid of step 1"},
+			"(-9223372036854775808, 9223372036854775807] is not a range of whole steps of 1"},
 		{"a value too few", func(r *Rows) { r.Series[1].Values = r.Series[1].Values[1:] }, `series "b" has 9 values for 10 rows`},
 		{"a row too many", func(r *Rows) { r.Through += 10 }, `series "a" has 10 values for 11 rows`},
 		{"one name twice", func(r *Rows) { r.Series[1].Name = "a" }, `two fields are named "a"`},

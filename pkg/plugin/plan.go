@@ -1,8 +1,10 @@
 package plugin
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/continuum-live/continuum-datasource/pkg/channel"
 	"github.com/continuum-live/continuum-datasource/pkg/grid"
@@ -20,6 +22,7 @@ type request struct {
 	// not 0.
 	computes bool
 	maxRows  int64
+	zone     string // whose days and hours steps mean, none if it is empty
 }
 
 // plan is how a request is answered: plainly with the settled rows of its range,
@@ -30,6 +33,8 @@ type plan struct {
 	window int64 // ms, what the query is bound to
 	live   bool
 	notice error // why there is no stream although one was wanted
+	// calendar has the times of the rows if they are not those of the grid.
+	calendar *grid.Calendar
 	request
 }
 
@@ -53,13 +58,25 @@ func newPlan(q source.Query, r request, s settings) (plan, error) {
 	if r.computes {
 		p.step = max(p.step, stepFor(length, r.maxRows, least), stepFor(length, s.MaxRows, least))
 	}
+	var zone *time.Location
 	var err error
+	if p.step >= time.Hour.Milliseconds() {
+		if zone, err = zoneOf(r.zone); err != nil {
+			return plan{}, err
+		}
+		if zone != nil && r.computes {
+			p.step = grid.CalendarStep(p.step)
+		}
+	}
 	if r.live && 2*p.step <= length {
 		p.window = grid.Window(length, p.step)
 		if p.bound, err = q.Bind(p.step, p.window); err != nil {
 			return plan{}, err
 		}
 		why := streamable(p.bound, p.window, nil, s)
+		if why == nil && !p.streams(zone) {
+			why = fmt.Errorf("%w (%s)", errCalendar, zone)
+		}
 		if why == nil {
 			p.live = true
 			return p, nil
@@ -70,6 +87,7 @@ func newPlan(q source.Query, r request, s settings) (plan, error) {
 	if p.bound, err = q.Bind(p.step, p.window); err != nil {
 		return plan{}, err
 	}
+	p.inZone(zone)
 	return p, nil
 }
 
@@ -99,17 +117,48 @@ func (p plan) rows(settled int64, s settings) (span, error) {
 	}
 	r.through = grid.Floor(min(p.to, settled), p.step)
 	r.after = min(grid.Floor(p.from-1, p.step), r.through) // perhaps nothing of the range is settled
-	if lookback := p.bound.Traits().Lookback; r.after == r.through && p.computes && (lookback == 0 || p.to-settled <= lookback) {
-		// An instant, or a range that ends before its first row is settled, has the
-		// newest row before.
+	if r.after == r.through && p.takesOlder(settled) {
 		r.after -= p.step
 	}
 	r.first = r.after
 	if n := (r.through - r.after) / p.step; n > s.MaxRows {
-		return span{}, fmt.Errorf("the query has %d rows, more than the %d that the data source settings allow: "+
-			"choose a shorter time range, or a larger minimum interval in the query options", n, s.MaxRows)
+		return span{}, tooMany(n, s)
 	}
 	return r, nil
+}
+
+// takesOlder reports whether an instant, or a range that ends before its first row is
+// settled, has the newest row before.
+func (p plan) takesOlder(settled int64) bool {
+	lookback := p.bound.Traits().Lookback
+	return p.computes && (lookback == 0 || p.to-settled <= lookback)
+}
+
+func tooMany(rows int64, s settings) error {
+	return invalid{fmt.Errorf("the query has %d rows, more than the %d that the data source settings allow: "+
+		"choose a shorter time range, or a larger minimum interval in the query options", rows, s.MaxRows)}
+}
+
+// read returns the rows of the plan, and the mark at which they were read.
+func (p plan) read(ctx context.Context, s settings) (rows grid.Rows, mark string, err error) {
+	settled, err := p.bound.Settled(ctx)
+	if err != nil {
+		return rows, "", err
+	}
+	mark, _ = p.bound.Watch() // before the rows: what comes meanwhile counts as later
+	if p.calendar != nil {
+		rows, err = p.byCalendar(ctx, settled, s)
+		return rows, mark, err
+	}
+	r, err := p.rows(settled, s)
+	if err != nil {
+		return rows, "", err
+	}
+	rows, err = p.bound.Rows(ctx, r.first, r.through)
+	if err != nil {
+		return rows, "", err
+	}
+	return rows.Newest(int((r.through - r.after) / p.step)), mark, nil
 }
 
 // streamable returns why there can be no stream of a query's rows in a window

@@ -30,9 +30,12 @@ import (
 type wire struct {
 	// Legend is the format of display names; {{label}} stands for a label.
 	Legend string `json:"legend"`
-	// Format says what becomes of the values: nothing, or states, which sources of
-	// PromQL know.
+	// Format says what becomes of the values: nothing, formatNewest, or states, which
+	// sources of PromQL know.
 	Format string `json:"format"`
+	// Timezone is the IANA name of the zone whose days and hours steps mean. The
+	// front end gives that of the dashboard where the query has none.
+	Timezone string `json:"timezone"`
 	// Live, Polled, Nonce and Resync are set by the front end alone: that the
 	// newest rows are wanted and a stream of what follows, or polled, without
 	// one; the guard's nonce, and why it asks again.
@@ -46,6 +49,10 @@ type wire struct {
 		UID string `json:"uid"`
 	} `json:"from"`
 }
+
+// formatNewest is the format with one row per series, which has the newest value. Of
+// a live query the front end makes it, because its stream has rows.
+const formatNewest = "newest"
 
 // liveAnswer is what an answer with the newest window of rows tells the guard, in
 // meta.custom.
@@ -198,7 +205,7 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 	p, err := newPlan(q, request{
 		from: dq.TimeRange.From.UnixMilli(), to: dq.TimeRange.To.UnixMilli(),
 		interval: dq.Interval.Milliseconds(), live: w.Live && !caller.computes,
-		computes: caller.computes, maxRows: dq.MaxDataPoints,
+		computes: caller.computes, maxRows: dq.MaxDataPoints, zone: w.Timezone,
 	}, in.settings)
 	if err != nil {
 		return nil, invalid{err}
@@ -208,20 +215,10 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, in.patience, errSlow)
 	defer cancel()
-	settled, err := p.bound.Settled(ctx)
+	rows, mark, err := p.read(ctx, in.settings)
 	if err != nil {
 		return nil, err
 	}
-	span, err := p.rows(settled, in.settings)
-	if err != nil {
-		return nil, invalid{err}
-	}
-	mark, _ := p.bound.Watch() // before the rows: what comes meanwhile counts as later
-	rows, err := p.bound.Rows(ctx, span.first, span.through)
-	if err != nil {
-		return nil, err
-	}
-	rows = rows.Newest(int((span.through - span.after) / p.step))
 	for i := range rows.Series {
 		if rows.Series[i].Display, err = display(ctx, rows.Series[i], w.Legend); err != nil {
 			return nil, err
@@ -229,7 +226,11 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 	}
 
 	var frames data.Frames
-	switch {
+	switch newest := w.Format == formatNewest; {
+	case newest && caller.computes:
+		frames = rows.Numbers()
+	case newest && !w.Live:
+		frames = data.Frames{rows.Table(valueName(w.Legend))}
 	case caller.computes:
 		frames = rows.Multi()
 	case len(rows.Series) == 0:
@@ -242,10 +243,13 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 	}
 	// Once, because it may be long and the frames many.
 	frames[0].Meta.ExecutedQueryString = fmt.Sprintf("%s, one row per %v", q, ms(p.step))
+	if p.calendar != nil {
+		frames[0].Meta.ExecutedQueryString += fmt.Sprintf(" of the clocks in %s", p.calendar.Zone)
+	}
 	notice := p.notice
 	switch {
 	case len(rows.Series) == 0:
-		notice = errors.New(hint(ctx, p.bound, span)) // without a stream: the guard looks again for series
+		notice = errors.New(hint(ctx, p.bound, rows)) // without a stream: the guard looks again for series
 	case p.live:
 		answer := liveAnswer{Step: p.step, Window: p.window, First: rows.Time(0)}
 		if !w.Polled {
@@ -254,7 +258,11 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 		frames[0].Meta.Custom = answer
 	}
 	if notice != nil {
-		frames[0].AppendNotices(data.Notice{Severity: data.NoticeSeverityWarning, Text: notice.Error()})
+		severity := data.NoticeSeverityWarning
+		if errors.Is(notice, errCalendar) { // as it has to be
+			severity = data.NoticeSeverityInfo
+		}
+		frames[0].AppendNotices(data.Notice{Severity: severity, Text: notice.Error()})
 	}
 	frames[0].AppendNotices(rows.Notices...)
 	return frames, nil
@@ -269,8 +277,8 @@ func fits(b source.Bound, format string, caller caller) error {
 	switch {
 	case format == formatStates && drawn == nil:
 		return errors.New("the format states is for queries in PromQL: leave the format out")
-	case format != "" && format != formatStates:
-		return fmt.Errorf("the format %.60q is not known: use %q, or none", format, formatStates)
+	case format != "" && format != formatStates && format != formatNewest:
+		return fmt.Errorf("the format %.60q is not known: use %q, %q, or none for a time series", format, formatNewest, formatStates)
 	case caller.computes:
 		return drawn
 	}
@@ -278,9 +286,9 @@ func fits(b source.Bound, format string, caller caller) error {
 }
 
 // hint says what is known of a query that has no series.
-func hint(ctx context.Context, b source.Bound, s span) string {
+func hint(ctx context.Context, b source.Bound, rows grid.Rows) string {
 	if h, ok := b.(source.Hinter); ok {
-		if text := h.Hint(ctx, s.after, s.through); text != "" {
+		if text := h.Hint(ctx, rows.After, rows.Through); text != "" {
 			return text
 		}
 	}
@@ -329,6 +337,15 @@ func countResync(reason string) {
 }
 
 var placeholder = regexp.MustCompile(`\{\{\s*([^{}\s]+)\s*\}\}`)
+
+// valueName returns the name of the values in a table: the legend, if it is the same
+// for all series.
+func valueName(legend string) string {
+	if placeholder.MatchString(legend) {
+		return ""
+	}
+	return legend
+}
 
 // display returns a series' name in legends: the format with each {{label}}
 // replaced by the label's value, or the name that the source gave. That name

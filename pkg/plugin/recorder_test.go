@@ -45,6 +45,12 @@ func (h handFed) Run(ctx context.Context, sink *recorder.Sink) {
 // onRecorder runs do beside a recorder, in virtual time.
 func onRecorder(t *testing.T, do func(t *testing.T, r *fed)) {
 	t.Helper()
+	onRecorderKeeping(t, 24*time.Hour, do)
+}
+
+// onRecorderKeeping does so with a recorder that keeps samples for so long.
+func onRecorderKeeping(t *testing.T, retention time.Duration, do func(t *testing.T, r *fed)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(24 * time.Hour)
 		rec := recorder.New(t.TempDir(), slog.New(slog.DiscardHandler))
@@ -61,7 +67,7 @@ func onRecorder(t *testing.T, do func(t *testing.T, r *fed)) {
 		}
 		feeder := make(handFed, 1)
 		if err := rec.Configure(recorder.Key{Org: 1, UID: "uid"},
-			recorder.Config{Retention: 24 * time.Hour, OutOfOrder: time.Hour, MaxWait: 2 * time.Second, Inputs: []recorder.Input{feeder}}); err != nil {
+			recorder.Config{Retention: retention, OutOfOrder: time.Hour, MaxWait: 2 * time.Second, Inputs: []recorder.Input{feeder}}); err != nil {
 			t.Fatal(err)
 		}
 		do(t, &fed{in.(*instance), pc, <-feeder, make(map[string]*recorder.Series)})

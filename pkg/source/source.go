@@ -8,8 +8,8 @@
 // Every source promises, and package sourcetest checks:
 //
 //   - Bound: what a bound query says of itself holds;
-//   - Ordered, Unique, Dense, OnGrid: one row for each grid time asked for, in
-//     order, whether there is a value or not;
+//   - Ordered, Unique, Dense, OnGrid: one row for each time asked for, in order,
+//     whether there is a value or not;
 //   - SplitInvariant: a range asked for at once and in parts gives the same rows;
 //   - Settled: rows at or before the settled time are the same when asked again;
 //   - Honest: what cannot be answered is an error, never a silent hole.
@@ -66,8 +66,9 @@ type Bound interface {
 	// Since returns why rows after a time that were read at a mark must be read
 	// again: ErrLate or ErrHealth, nil if they need not.
 	Since(mark string, after int64) error
-	// Rows returns the rows at the grid times in (after, through], both of
-	// them grid times. An empty range gives the fields without rows. A range
+	// Rows returns the rows in (after, through], which is a whole number of steps:
+	// all of them grid times, or those of a calendar's rows of the same length. An
+	// empty range gives the fields without rows. A range
 	// beyond the settled time is answered with ErrNotSettled. The slice of
 	// series belongs to the caller, who may name them anew.
 	Rows(ctx context.Context, after, through int64) (grid.Rows, error)

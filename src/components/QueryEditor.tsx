@@ -1,11 +1,12 @@
-import type { DataSourceInstanceSettings, QueryEditorProps } from '@grafana/data';
+import { type DataSourceInstanceSettings, InternalTimeZones, type QueryEditorProps } from '@grafana/data';
 import { DataSourcePicker } from '@grafana/runtime';
-import { Alert, InlineField, Stack } from '@grafana/ui';
+import { Alert, Combobox, InlineField, Stack, TimeZonePicker } from '@grafana/ui';
 import { pick } from 'lodash';
 import React, { useEffect, useState } from 'react';
 import type { DataSource } from '../datasource';
 import { foreignTo } from '../sources';
-import type { Options, Query } from '../types';
+import type { Format, Options, Query } from '../types';
+import { ianaName } from '../zones';
 import { isDrawn } from './StreamingSwitch';
 
 type Props = QueryEditorProps<DataSource, Query, Options>;
@@ -21,27 +22,66 @@ export function QueryEditor(props: Props) {
     onRunQuery();
   };
   const chosen = uid ? other : datasource;
+  const save = (change: Partial<Query>) => {
+    onChange({ ...query, ...change });
+    onRunQuery();
+  };
+  const drawn = isDrawn(app);
+  const id = (name: string) => `continuum-${query.refId}-${name}`;
 
   return (
     <Stack direction="column" gap={0.5}>
-      {(isDrawn(app) || uid) && (
+      <Stack direction="row" wrap="wrap" gap={0.5}>
+        {(drawn || uid) && (
+          <InlineField
+            label="From"
+            tooltip="Another Continuum data source for this query alone. Unlike Grafana's Mixed, the panel goes on streaming. Alert rules cannot use it."
+          >
+            <DataSourcePicker
+              inputId={id('from')}
+              current={uid ?? null}
+              pluginId={datasource.type}
+              filter={(settings: DataSourceInstanceSettings) => settings.uid !== datasource.uid}
+              noDefault
+              variables
+              placeholder="This data source"
+              onChange={(settings) => void choose(settings.uid)}
+              onClear={() => void choose()}
+            />
+          </InlineField>
+        )}
         <InlineField
-          label="From"
-          tooltip="Another Continuum data source for this query alone. Unlike Grafana's Mixed, the panel goes on streaming. Alert rules cannot use it."
+          label="Format"
+          htmlFor={id('format')}
+          tooltip={
+            drawn
+              ? 'Time series, or a table of now: one row per series, with its labels, newest value and the time of it.'
+              : 'Time series, to be reduced, or the newest value of each series, which a threshold takes as it is.'
+          }
         >
-          <DataSourcePicker
-            inputId={`continuum-${query.refId}-from`}
-            current={uid ?? null}
-            pluginId={datasource.type}
-            filter={(settings: DataSourceInstanceSettings) => settings.uid !== datasource.uid}
-            noDefault
-            variables
-            placeholder="This data source"
-            onChange={(settings) => void choose(settings.uid)}
-            onClear={() => void choose()}
+          <Combobox
+            id={id('format')}
+            width={22}
+            options={FORMATS}
+            value={query.format ?? ''}
+            onChange={({ value }) => save({ format: value || undefined })}
           />
         </InlineField>
-      )}
+        {(!drawn || query.timezone) && (
+          <InlineField
+            label="Time zone"
+            tooltip="Whose days and hours a row means at steps of an hour and more. Panels go by their dashboard's time zone, alert rules by UTC."
+          >
+            <TimeZonePicker
+              inputId={id('timezone')}
+              width={30}
+              includeInternal={[InternalTimeZones.default, InternalTimeZones.utc]}
+              value={query.timezone === 'UTC' ? InternalTimeZones.utc : (query.timezone ?? '')}
+              onChange={(zone) => save({ timezone: zone ? ianaName(zone) : undefined })}
+            />
+          </InlineField>
+        )}
+      </Stack>
       {error && <Alert severity="error" title={error} />}
       {chosen && <SourceEditor {...props} datasource={chosen} />}
     </Stack>
@@ -62,8 +102,13 @@ function SourceEditor(props: Props) {
   return isForeign ? null : <source.QueryEditor {...props} />;
 }
 
-/** What is Grafana's in a query. */
-const KEPT = ['refId', 'key', 'hide', 'datasource', 'queryType'] as const;
+const FORMATS: Array<{ value: Format | ''; label: string }> = [
+  { value: '', label: 'Time series' },
+  { value: 'newest', label: 'Newest per series' },
+];
+
+/** What is Grafana's in a query, or means the same to all sources. */
+const KEPT = ['refId', 'key', 'hide', 'datasource', 'queryType', 'format', 'timezone'] as const;
 
 /** The data source that a query names, once it is there, or why there is none. */
 function useOther(datasource: DataSource, uid?: string): { other?: DataSource; error?: string } {

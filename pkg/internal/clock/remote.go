@@ -1,10 +1,13 @@
 package clock
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 const (
-	// Jitter is how far two answers of one clock may differ beyond the time that
-	// the questions took.
+	// Jitter is how far two answers of one clock usually may differ beyond the time
+	// that the questions took.
 	Jitter = time.Second
 	// Confirmations is how many answers in a row must agree before they are
 	// believed against what was believed before.
@@ -18,6 +21,10 @@ const (
 // believed soon. The zero value has no answers. Its methods must not be called at
 // the same time.
 type Remote struct {
+	// Tolerance is how far two answers may differ beyond the time that the questions
+	// took, [Jitter] if it is 0.
+	Tolerance time.Duration
+
 	base              time.Time // by which times are counted, on our monotonic clock
 	believed, doubted offset
 	agree             int // answers in a row with doubted
@@ -30,8 +37,10 @@ type offset struct {
 	set         bool
 }
 
-func (o offset) agrees(p offset) bool {
-	return o.set && o.least <= p.most+Jitter && p.least <= o.most+Jitter
+// same reports whether two offsets may be those of one clock.
+func (r *Remote) same(o, p offset) bool {
+	tolerance := cmp.Or(r.Tolerance, Jitter)
+	return o.set && o.least <= p.most+tolerance && p.least <= o.most+tolerance
 }
 
 // Answer notes that a server took now, in Unix milliseconds, for the present at a
@@ -48,10 +57,10 @@ func (r *Remote) Answer(now int64, asked, answered time.Time) (believed, set boo
 		reference = offset{set: true} // our own clock
 	}
 	switch {
-	case o.agrees(reference):
+	case r.same(o, reference):
 		r.believed, r.agree = o, 0
 		return true, false
-	case r.agree > 0 && o.agrees(r.doubted):
+	case r.agree > 0 && r.same(o, r.doubted):
 		r.agree++
 	default:
 		r.agree = 1

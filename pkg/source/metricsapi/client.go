@@ -58,8 +58,9 @@ func (c client) get(ctx context.Context, tries uint, path string, params url.Val
 	return c.Do(ctx, remote.Request{URL: c.Base.JoinPath(path[1:]), Form: params, Tries: tries, Limit: limit, Read: decode})
 }
 
-// latest returns the time of the newest point in Unix nanoseconds.
-func (c client) latest(ctx context.Context, params url.Values) (at int64, err error) {
+// latest returns the time of the newest point in Unix nanoseconds, and what the
+// service takes for now.
+func (c client) latest(ctx context.Context, params url.Values) (at int64, now time.Time, err error) {
 	err = c.get(ctx, remote.Tries, "/latest", params, func(header http.Header, body io.Reader) error {
 		var ok bool
 		if at, ok, err = decodeLatest(body); err != nil {
@@ -72,8 +73,7 @@ func (c client) latest(ctx context.Context, params url.Values) (at int64, err er
 		// hold back every true one after it. Who does not tell the time is taken to
 		// have ours.
 		whose := "the metrics API's own clock"
-		now, err := http.ParseTime(header.Get("Date"))
-		if err != nil {
+		if now, err = http.ParseTime(header.Get("Date")); err != nil {
 			whose, now = "Grafana's clock", time.Now()
 		}
 		if time.Unix(0, at).Sub(now) > maxAhead {
@@ -82,7 +82,7 @@ func (c client) latest(ctx context.Context, params url.Values) (at int64, err er
 		}
 		return nil
 	})
-	return at, err
+	return at, now, err
 }
 
 // points returns the points in [from, to] and perhaps a millisecond more, in

@@ -22,6 +22,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/data"
@@ -74,6 +75,9 @@ type Source struct {
 
 	flights singleflight.Group         // by subject
 	newest  *lru.Cache[string, newest] // by subject
+
+	mu    sync.Mutex
+	clock clock.Remote // the service's
 }
 
 // newest is what /latest last answered about a subject.
@@ -112,7 +116,8 @@ func New(c Config) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Source{client: newClient(endpoint, c), timeout: c.Timeout, delay: c.Delay.Milliseconds(), newest: subjects}, nil
+	return &Source{client: newClient(endpoint, c), timeout: c.Timeout, delay: c.Delay.Milliseconds(), newest: subjects,
+		clock: clock.Remote{Tolerance: maxAhead}}, nil
 }
 
 // Query implements source.Source. It reads the fields metricName, queryText,
@@ -294,9 +299,19 @@ func (s *Source) settled(subject string) int64 {
 // for one subject twice at once.
 func (s *Source) ask(ctx context.Context, q query) newest {
 	asked := time.Now()
-	at, err := s.client.latest(ctx, q.params())
 	n, ok := s.newest.Get(q.subject())
-	if err == nil {
+	fresh := ok && asked.Sub(n.asked) < maxAhead
+	at, believed, err := s.latest(ctx, q)
+	for range 2 * clock.Confirmations {
+		if err != nil || believed || fresh { // what is fresh holds until the next question
+			break
+		}
+		at, believed, err = s.latest(ctx, q) // until it is certain whose clock is right
+	}
+	switch {
+	case err == nil && !believed && !fresh:
+		err = s.client.Fail(remote.Answer, "the clocks of the metrics API differ by more than a minute from one answer to the next: set the clocks of its replicas")
+	case err == nil && believed:
 		settled := floorMs(at) - s.delay
 		if ok && settled < n.settled-setBack {
 			n.back++
@@ -312,6 +327,21 @@ func (s *Source) ask(ctx context.Context, q query) newest {
 		s.newest.Add(q.subject(), n)
 	}
 	return n
+}
+
+// latest asks for the newest point. It is not to be believed while the service's clock
+// says another time than before: it may come from a replica whose clock is wrong, and
+// a time that is ahead would hold back all true ones.
+func (s *Source) latest(ctx context.Context, q query) (at int64, believed bool, err error) {
+	asked := time.Now()
+	at, now, err := s.client.latest(ctx, q.params())
+	if err != nil {
+		return 0, false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	believed, _ = s.clock.Answer(now.UnixMilli(), asked, time.Now())
+	return at, believed, nil
 }
 
 // maxSubjects is how many subjects are remembered. Those that were asked about

@@ -84,13 +84,21 @@ func TestConformance(t *testing.T) {
 			for _, how := range aggregations {
 				synctest.Test(t, func(t *testing.T) {
 					time.Sleep(24*time.Hour + 1234*time.Millisecond)
-					s, _ := asking(t, Config{Delay: tc.delay}, &tc.service)
+					var outlier atomic.Int64
+					s, _ := asking(t, Config{Delay: tc.delay}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						replica := tc.service
+						if r.URL.Path == "/latest" {
+							replica.Skew += time.Duration(outlier.Swap(0))
+						}
+						replica.ServeHTTP(w, r)
+					}))
 					err := sourcetest.Verify(t.Context(), sourcetest.Subject{
 						Source:  s,
 						Query:   json.RawMessage(fmt.Sprintf(`{"metricName":"m","aggregation":%q}`, how)),
 						Steps:   []int64{1000, 2500, 15_000},
 						Rows:    24,
 						Between: func() { time.Sleep(17 * time.Second) },
+						Outlier: func(off time.Duration) { outlier.Store(int64(off)) },
 					})
 					if err != nil {
 						t.Errorf("%s: %v", how, err)

@@ -177,6 +177,40 @@ func TestConforms(t *testing.T) {
 	})
 }
 
+// aboutTheRange are expressions whose rows depend on the range asked for.
+var aboutTheRange = []string{
+	"level_bytes @ end()",
+	"sum by (line) (level_bytes * 1.1 @ start())",
+	"max_over_time(sum by (line) (level_bytes @ start())[30s:5s])",
+	"sum_over_time(avg by (line) (level_bytes @ end() * 3)[30s:5s] offset 10s)",
+	"max_over_time(sum by (line) (rate(work_seconds_total[30s] @ end()))[1m:7s] @ start())",
+}
+
+// What stands for the ends of the range is what these are, however deep it stands.
+func TestStartAndEndConform(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, f *fixture) {
+		now := time.Now().UnixMilli()
+		f.Lookback = 30 * time.Second
+		f.fill(t, now-3*60_000, now)
+		for _, expr := range aboutTheRange {
+			raw, _ := json.Marshal(map[string]string{"expr": expr})
+			err := sourcetest.Verify(t.Context(), sourcetest.Subject{
+				Source: f.Source, Query: raw, Steps: []int64{1000, 2500}, Rows: 16,
+				Alike: func(first, last int64) json.RawMessage {
+					at := func(ms int64) string { return fmt.Sprintf("%.3f", float64(ms)/1000) }
+					raw, _ := json.Marshal(map[string]string{"expr": strings.NewReplacer("start()", at(first), "end()", at(last)).Replace(expr)})
+					return raw
+				},
+				Except: map[string]string{"SplitInvariant": "the rows depend on the range"},
+			})
+			if err != nil {
+				t.Errorf("%s: %v", expr, err)
+			}
+		}
+	})
+}
+
 // Instant queries are what rows are said to be.
 func TestRowsAreInstantQueries(t *testing.T) {
 	t.Parallel()
@@ -253,6 +287,15 @@ func TestHistograms(t *testing.T) {
 	defer r.Close()
 	if err := f.Commit(t.Context(), nil, through); err != nil {
 		t.Fatal(err)
+	}
+	err = sourcetest.Verify(t.Context(), sourcetest.Subject{
+		Source: f.Source, Query: []byte(`{"expr":"histogram_count(request_seconds)"}`), Steps: []int64{10_000}, Rows: 40,
+		Refused: []json.RawMessage{
+			[]byte(`{"expr":"request_seconds"}`), []byte(`{"expr":"rate(request_seconds[1m])"}`),
+			[]byte(`{"expr":"mixed"}`), []byte(`{"expr":"{__name__=~\"level|request_seconds\"}"}`)},
+	})
+	if err != nil {
+		t.Error(err)
 	}
 	for expr, number := range map[string]bool{
 		"level": true, "histogram_count(request_seconds)": true, "histogram_quantile(0.9, rate(request_seconds[1m]))": true,

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 
@@ -32,6 +33,13 @@ type Subject struct {
 	// Refused are queries whose rows cannot be numbers, or not all of them. Each
 	// must be an error.
 	Refused []json.RawMessage
+	// Alike, if set, returns a query that has the same rows as Query in a range whose
+	// first and last row are at the given times: one with those times in place of what
+	// stands for them.
+	Alike func(first, last int64) json.RawMessage
+	// Outlier, if set, makes the next answer by which the source learns the time that
+	// of a replica whose clock is off by so much.
+	Outlier func(off time.Duration)
 	// Seed decides the splits. 0 draws one; errors print it.
 	Seed uint64
 	// Except names the guarantees that the source does not give, with the reason.
@@ -203,7 +211,19 @@ func shown(check func(Record) error) func(context.Context, Subject) error {
 // splits is how many splits of a range are tried.
 const splits = 8
 
+// splitInvariant splits a range of the grid, and one beside it: the rows of a time
+// zone's days are not multiples of the step.
 func splitInvariant(ctx context.Context, a asked) error {
+	const second = 1000
+	beside := a
+	if a.step > second { // clocks are set by whole seconds
+		phase := second * (1 + a.rng.Int64N((a.step-1)/second))
+		beside.after, beside.through = a.after-phase, a.through-phase
+	}
+	return errors.Join(a.split(ctx), beside.split(ctx))
+}
+
+func (a asked) split(ctx context.Context) error {
 	whole, err := a.whole(ctx, a.bound)
 	if err != nil {
 		return err
@@ -274,6 +294,13 @@ func honest(ctx context.Context, a asked) error {
 		}
 	}
 
+	if err := a.alike(ctx); err != nil {
+		return err
+	}
+	if err := a.outliers(ctx); err != nil {
+		return err
+	}
+
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
 	if rows, err := a.bound.Rows(cancelled, a.after, a.through); err == nil {
@@ -315,6 +342,62 @@ func honest(ctx context.Context, a asked) error {
 		}
 		before = now
 		a.Between()
+	}
+	return nil
+}
+
+// alike asks the other query for the same rows.
+func (a asked) alike(ctx context.Context) error {
+	if a.Alike == nil {
+		return nil
+	}
+	ours, err := a.whole(ctx, a.bound)
+	if err != nil {
+		return err
+	}
+	raw := a.Alike(a.after+a.step, a.through)
+	q, err := a.Source.Query(raw)
+	if err != nil {
+		return err
+	}
+	b, err := q.Bind(a.step, a.window(a.step))
+	if err != nil {
+		return err
+	}
+	theirs, err := a.whole(ctx, b)
+	if err != nil {
+		return err
+	}
+	if err := ours.Same(theirs); err != nil {
+		return fmt.Errorf("%w: %s and %s have other rows: %w", ErrHonest, a.query.JSON(), raw, err)
+	}
+	return nil
+}
+
+// outliers: a single answer of a clock that is wrong moves the settled time neither
+// back nor much further than time went on.
+func (a asked) outliers(ctx context.Context) error {
+	if a.Outlier == nil {
+		return nil
+	}
+	for _, off := range []time.Duration{time.Hour, -time.Hour} {
+		began := time.Now()
+		before, err := a.bound.Settled(ctx)
+		if err != nil {
+			return err
+		}
+		a.Outlier(off)
+		for range 2 {
+			a.Between()
+			settled, err := a.bound.Settled(ctx)
+			if err != nil {
+				return fmt.Errorf("%w: after an answer that was %v off: %w", ErrHonest, off, err)
+			}
+			most := before + time.Since(began).Milliseconds() + time.Minute.Milliseconds()
+			if settled < before || settled > most {
+				return fmt.Errorf("%w: after an answer that was %v off the settled time went from %d to %d", ErrHonest, off, before, settled)
+			}
+		}
 	}
 	return nil
 }
