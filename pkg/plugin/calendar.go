@@ -2,7 +2,6 @@ package plugin
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,8 +12,12 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
-// errCalendar is why rows of a time zone's hours or days are not streamed.
-var errCalendar = errors.New("the rows follow the clocks of a time zone, and a stream those of UTC")
+// followsClocks is why rows of a time zone's hours or days are not streamed.
+type followsClocks struct{ zone *time.Location }
+
+func (f followsClocks) Error() string {
+	return fmt.Sprintf("its rows follow the clocks of %s, those of a stream the clocks of UTC.", f.zone)
+}
 
 // streamAhead is for how long a stream's grid has to be that of the time zone, in
 // milliseconds: a panel may be left open over a change of the clocks.

@@ -75,7 +75,7 @@ func newPlan(q source.Query, r request, s settings) (plan, error) {
 		}
 		why := streamable(p.bound, p.window, nil, s)
 		if why == nil && !p.streams(zone) {
-			why = fmt.Errorf("%w (%s)", errCalendar, zone)
+			why = followsClocks{zone}
 		}
 		if why == nil {
 			p.live = true

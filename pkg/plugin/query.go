@@ -259,7 +259,7 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 	}
 	if notice != nil {
 		severity := data.NoticeSeverityWarning
-		if errors.Is(notice, errCalendar) { // as it has to be
+		if errors.As(notice, new(followsClocks)) { // as it has to be
 			severity = data.NoticeSeverityInfo
 		}
 		frames[0].AppendNotices(data.Notice{Severity: severity, Text: notice.Error()})
