@@ -223,7 +223,7 @@ describe('a live request', () => {
     expect(out.at(-1)).toMatchObject({ state: LoadingState.Streaming, key: 'all' });
     expect(table).toMatchObject({ refId: 'A', length: 1, meta: { type: 'table' } });
     expect(table!.fields.map(({ name, config }) => config.displayNameFromDS ?? name)).toEqual(['Time', 'name', 'Heat']);
-    expect(table!.fields[0]!.values).toEqual([5000]);
+    expect(table!.fields[0]!.values).toEqual([NOW]);
   });
 
   it('has one answer in the order of the targets, under one key', () => {

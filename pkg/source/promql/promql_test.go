@@ -180,7 +180,7 @@ func TestConforms(t *testing.T) {
 // aboutTheRange are expressions whose rows depend on the range asked for.
 var aboutTheRange = []string{
 	"level_bytes @ end()",
-	"sum by (line) (level_bytes * 1.1 @ start())",
+	"sum by (line) (level_bytes @ start() * 1.1)",
 	"max_over_time(sum by (line) (level_bytes @ start())[30s:5s])",
 	"sum_over_time(avg by (line) (level_bytes @ end() * 3)[30s:5s] offset 10s)",
 	"max_over_time(sum by (line) (rate(work_seconds_total[30s] @ end()))[1m:7s] @ start())",
