@@ -221,7 +221,7 @@ describe('a live request', () => {
     expect(sent()[0]!.targets).toMatchObject([{ format: 'newest', live: true }]);
     const [table] = out.at(-1)!.data as DataFrame[];
     expect(out.at(-1)).toMatchObject({ state: LoadingState.Streaming, key: 'all' });
-    expect(table).toMatchObject({ refId: 'A', length: 1, meta: { type: 'table' } });
+    expect(table).toMatchObject({ refId: 'A', length: 1, meta: { preferredVisualisationType: 'table' } });
     expect(table!.fields.map(({ name, config }) => config.displayNameFromDS ?? name)).toEqual(['Time', 'name', 'Heat']);
     expect(table!.fields[0]!.values).toEqual([NOW]);
   });

@@ -1,4 +1,4 @@
-import { DataFrame, DataFrameType, Field, FieldType } from '@grafana/data';
+import { DataFrame, Field, FieldType } from '@grafana/data';
 
 const TIME = 'Time';
 const VALUE = 'Value';
@@ -11,7 +11,7 @@ export function newestOf(frame: DataFrame, legend = ''): DataFrame {
   const [time, ...series] = frame.fields;
   const newest = series.map(({ values }) => values.findLastIndex((value) => value !== null && value !== undefined));
   const kept = series.map((field, i) => ({ field, row: newest[i]! })).filter(({ row }) => row >= 0);
-  const meta = { ...frame.meta, type: TABLE, preferredVisualisationType: 'table' as const };
+  const meta = { ...frame.meta, type: undefined, preferredVisualisationType: 'table' as const };
   if (!time || kept.length === 0) {
     return { ...frame, meta, fields: [], length: 0 };
   }
@@ -48,8 +48,6 @@ export function newestOf(frame: DataFrame, legend = ''): DataFrame {
   ];
   return { name: frame.name, refId: frame.refId, meta, fields, length: kept.length };
 }
-
-const TABLE = 'table' as DataFrameType; // which the SDK of the back end has, and this one lacks
 
 /** A label in a legend. */
 const PLACEHOLDER = /\{\{\s*[^{}\s]+\s*\}\}/;
