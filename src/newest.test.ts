@@ -41,5 +41,9 @@ it.each(cases.map((c) => [c.name, c] as const))('%s', (_, { legend, times, serie
       values,
     })),
   ).toEqual(columns);
-  expect(table).toMatchObject({ refId: 'A', length: columns[0]?.values.length ?? 0, meta: { preferredVisualisationType: 'table', notices } });
+  expect(table).toMatchObject({
+    refId: 'A',
+    length: columns[0]?.values.length ?? 0,
+    meta: { preferredVisualisationType: 'table', notices },
+  });
 });
