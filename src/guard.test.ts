@@ -556,6 +556,14 @@ describe('guard', () => {
     expect(nonces.of('query')).toBe(0);
   });
 
+  it('polls less often where rows are hours apart', () => {
+    const notices = [{ severity: 'info' as const, text: 'The clocks of a time zone' }];
+    const time = { name: 'time', type: FieldType.time, config: { interval: 86_400_000 }, values: [] };
+    const panel = new Panel(nonces, () => of({ data: [{ fields: [time], length: 0, meta: { notices } }] }));
+    wait(800_000);
+    expect(panel.asked.map(({ at }) => at)).toEqual([0, 360_000, 720_000]);
+  });
+
   it('keeps rows without a stream, too, while requests fail', () => {
     const notices = [{ severity: 'warning' as const, text: 'Too many streams' }];
     let answer: Observable<DataQueryResponse> = of({ data: [{ fields: [], length: 0, meta: { notices } }] });
