@@ -62,7 +62,7 @@ export function QueryEditor(props: Props) {
           <Combobox
             id={id('format')}
             width={22}
-            options={FORMATS}
+            options={drawn && chosen?.source.key === 'expr' ? [...FORMATS, STATES] : FORMATS}
             value={query.format ?? ''}
             onChange={({ value }) => save({ format: value || undefined })}
           />
@@ -106,6 +106,9 @@ const FORMATS: Array<{ value: Format | ''; label: string }> = [
   { value: '', label: 'Time series' },
   { value: 'newest', label: 'Newest per series' },
 ];
+
+/** Of queries in PromQL. */
+const STATES = { value: 'states' as const, label: 'States' };
 
 /** What is Grafana's in a query, or means the same to all sources. */
 const KEPT = ['refId', 'key', 'hide', 'datasource', 'queryType', 'format', 'timezone'] as const;
