@@ -83,7 +83,7 @@ func (r Rows) Numbers() data.Frames {
 	var frames data.Frames
 	for _, s := range r.Series {
 		if i := newest(s); i >= 0 {
-			frames = append(frames, typed(data.FrameTypeNumericMulti, s.field([]float64{s.Values[i]})))
+			frames = append(frames, typed(data.FrameTypeNumericMulti, s.field([]float64{s.Values[i]}, nil)))
 		}
 	}
 	if frames == nil {
