@@ -62,7 +62,7 @@ export function QueryEditor(props: Props) {
           <Combobox
             id={id('format')}
             width={22}
-            options={drawn && chosen?.source.key === 'expr' ? [...FORMATS, STATES] : FORMATS}
+            options={drawn && String(chosen?.source.key) === 'expr' ? [...FORMATS, STATES] : FORMATS}
             value={query.format ?? ''}
             onChange={({ value }) => save({ format: value || undefined })}
           />

@@ -41,6 +41,11 @@ var remoteServers = []struct {
 	}, except: map[string]string{"SplitInvariant": "VictoriaMetrics guesses how far apart samples are from the range that it is asked for"}},
 }
 
+func newRemote(t testing.TB, url string) *Remote {
+	t.Helper()
+	return newRemoteOver(t, url, http.DefaultTransport)
+}
+
 // replicas passes requests on, and makes the next answer to time() that of a replica
 // whose clock is off by some hours.
 type replicas struct{ off atomic.Int64 }
@@ -71,7 +76,7 @@ func (p *replicas) RoundTrip(r *http.Request) (*http.Response, error) {
 	return rsp, nil
 }
 
-func newRemote(t testing.TB, url string, transport http.RoundTripper) *Remote {
+func newRemoteOver(t testing.TB, url string, transport http.RoundTripper) *Remote {
 	t.Helper()
 	r, err := NewRemote(RemoteConfig{URL: url, Client: &http.Client{Transport: transport}, Method: http.MethodPost, Delay: DelayOf(time.Second), Timeout: 30 * time.Second})
 	if err != nil {
@@ -161,7 +166,7 @@ func TestRemoteConforms(t *testing.T) {
 			feed(t, url, now-15*60_000, now)
 			goOn(t, url, now)
 			var proxy replicas
-			s := Source{Engine: newRemote(t, url, &proxy), Interval: time.Second, Lookback: 5 * time.Minute}
+			s := Source{Engine: newRemoteOver(t, url, &proxy), Interval: time.Second, Lookback: 5 * time.Minute}
 			settle(t, s, now)
 			exprs := []string{
 				"rate(uneven_total[1m])", // the one on which VictoriaMetrics fails
