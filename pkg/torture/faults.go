@@ -177,8 +177,8 @@ func (f *faults) late(samples int) (batch []message) {
 }
 
 // shrink takes all room from the disk until a write has failed, so shortly that nobody
-// sees it but who writes. Once the same samples are acknowledged after all it kills the
-// plugin: a log may go on with what it could not write, if it gets the time.
+// sees it but who writes. Soon after the same samples are acknowledged after all it kills
+// the plugin: from a log that goes on after half a record nothing is read that came then.
 func (f *faults) shrink(ctx context.Context, one fault) error {
 	if !f.disk.mounted {
 		return nil
@@ -208,6 +208,7 @@ func (f *faults) shrink(ctx context.Context, one fault) error {
 		}
 	}
 	f.pusher.send(ctx, batch)
+	pause(ctx)
 	return f.process.signal(syscall.SIGKILL)
 }
 
