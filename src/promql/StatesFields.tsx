@@ -37,7 +37,7 @@ export function StatesFields({ id, query, names, onChange }: Props) {
       </InlineField>
     );
   }
-  return format === undefined && isSet ? (
+  return isSet ? (
     <Button
       variant="secondary"
       fill="outline"

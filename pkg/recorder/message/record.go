@@ -242,14 +242,17 @@ func (c *content) say(field, s []byte) {
 
 // noState returns why a text is not recorded as a state, empty if it is.
 func (c *content) noState(field, s []byte) string {
-	named := c.rule.allStates || c.rule.mayBeState(field) && len(field) > 0 || slices.ContainsFunc(c.rule.states, c.atKey)
+	may := c.rule.mayBeState(field)
+	named := c.rule.allStates || may && len(field) > 0 || slices.ContainsFunc(c.rule.states, c.atKey)
 	switch {
-	case !named && !(c.rule.mayBeState(field) && isWord(s)), len(s) == 0:
+	case len(s) == 0:
 		return notANumber
-	case len(s) > series.MaxText:
+	case named && len(s) > series.MaxText:
 		return tooLongText
+	case named, may && isWord(s):
+		return ""
 	}
-	return ""
+	return notANumber
 }
 
 // isWord reports whether a text is one word: it begins with a letter, and has nothing

@@ -81,19 +81,23 @@ func (t *Table) StateSet(lbls labels.Labels, earlier Earlier) (*StateSet, error)
 		}
 	}
 	if !s.known {
-		texts, number, err := earlier(lbls, s.label)
-		if err != nil {
-			return s, nil // asked again with the next text
-		}
-		s.known = true
-		s.numeric = s.numeric || number
-		for _, text := range texts {
-			if s.index(text) < 0 {
-				s.states = append(s.states, state{text: text})
-			}
+		// If it cannot be known now, it is asked again with the next text.
+		if texts, number, err := earlier(lbls, s.label); err == nil {
+			s.recall(texts, number)
 		}
 	}
 	return s, nil
+}
+
+// recall notes what there was in earlier runs.
+func (s *StateSet) recall(texts []string, number bool) {
+	s.known = true
+	s.numeric = s.numeric || number
+	for _, text := range texts {
+		if s.index(text) < 0 {
+			s.states = append(s.states, state{text: text})
+		}
+	}
 }
 
 // Recall is StateSet for what is a number now and may have been a text in an earlier

@@ -286,7 +286,7 @@ func TestStatesOfKubernetes(t *testing.T) {
 	phase := func(want string) (through int64) {
 		t.Helper()
 		deadline := time.Now().Add(time.Minute)
-		for got := ""; time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+		for ; time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
 			settled, err := b.Settled(t.Context())
 			if err != nil {
 				t.Fatal(err)
@@ -296,7 +296,7 @@ func TestStatesOfKubernetes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got = ""
+			got := ""
 			for _, s := range rows.Series {
 				for _, state := range rows.States {
 					if state.Value == s.Values[0] {

@@ -1,13 +1,24 @@
 import { Alert, Button, Checkbox, CollapsableSection, Field, Grid, IconButton, Stack, Text } from '@grafana/ui';
 import React from 'react';
 import { MQTTInput, NATSInput, Rule, Rules, WebSocketInput } from '../options';
-import { ChoiceField, LinesField, NumberField, NumbersField, PairsField, TextField } from '../../../components/config/fields';
+import {
+  ChoiceField,
+  LinesField,
+  NumberField,
+  NumbersField,
+  PairsField,
+  TextField,
+} from '../../../components/config/fields';
 import { RULES_VERSION } from './inputs';
 import { MessagePreview } from './MessagePreview';
 
 const FORMATS = [
   { value: 'auto' as const, label: 'Any', description: 'Each message is read as what it looks like.' },
-  { value: 'number' as const, label: 'Number', description: 'Such as 21.5, or a word such as true, on, open or running.' },
+  {
+    value: 'number' as const,
+    label: 'Number',
+    description: 'Such as 21.5, or a word such as true, on, open or running.',
+  },
   { value: 'json' as const, label: 'JSON', description: 'Each number in a message becomes a series.' },
   { value: 'influx' as const, label: 'Influx', description: 'Line protocol, as Telegraf sends it.' },
   { value: 'telegraf' as const, label: 'Telegraf', description: 'Telegraf’s JSON, with its tags as labels.' },
