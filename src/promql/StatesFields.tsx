@@ -37,7 +37,7 @@ export function StatesFields({ id, query, names, onChange }: Props) {
       </InlineField>
     );
   }
-  return isSet ? (
+  return !format && isSet ? (
     <Button
       variant="secondary"
       fill="outline"
