@@ -173,7 +173,8 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
     const repeated = Object.entries(scopedVars).flatMap(([name, v]) =>
       name.startsWith('__') ? [] : [[name, v?.value]],
     );
-    return JSON.stringify([this.uid, intervalMs, range.raw, omit(target, UNLIKE_ROWS), repeated]);
+    const rows = [omit(target, UNLIKE_ROWS), target.format === 'states'];
+    return JSON.stringify([this.uid, intervalMs, range.raw, ...rows, repeated]);
   }
 }
 
