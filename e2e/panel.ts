@@ -70,7 +70,7 @@ export async function shownBy(panel: Panel): Promise<Shown | undefined> {
       to: timeRange.to.valueOf(),
       window: timeRange.to.valueOf() - timeRange.from.valueOf(),
       live: timeRange.raw.to === 'now',
-      // A copy, for what Grafana keeps here can have cycles.
+      // A copy without functions, which cannot leave the browser.
       queries: JSON.parse(JSON.stringify(request?.targets ?? [])),
       now: Date.now(),
     };

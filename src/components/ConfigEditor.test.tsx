@@ -602,14 +602,14 @@ describe('a Prometheus-compatible server', () => {
     const { settings, saved } = await open({ source: 'prometheus' });
     await enter('URL', 'http://prometheus:9090');
     await enter('Scrape interval', '30s');
-    await enter('Delay', '0s');
+    await enter('Delay', '1ms');
     await enter('Lookback', '10m');
     await enter('Query timeout', '1m');
     await userEvent.click(screen.getByRole('radio', { name: 'GET' }));
     expect(settings().url).toBe('http://prometheus:9090');
     expect(saved().prometheus).toEqual({
       interval: 30_000,
-      delay: 0,
+      delay: 1,
       lookback: 600_000,
       queryTimeout: 60_000,
       httpMethod: 'GET',

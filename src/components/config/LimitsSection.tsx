@@ -48,7 +48,7 @@ export function LimitsSection({ settings, onChange }: PartProps) {
           fallback={50_000}
           onChange={(value) => onChange(withOptions(settings, { maxRows: value }))}
         />
-      </Grid>{' '}
+      </Grid>
     </CollapsableSection>
   );
 }

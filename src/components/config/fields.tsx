@@ -213,19 +213,19 @@ interface Pairs {
 
 /** Reads names with values, one a line. */
 export function parsePairs(text: string, { separator, name, example }: Pairs): Parsed<Record<string, string>> {
-  const pairs: Record<string, string> = {};
+  const pairs = new Map<string, string>();
   for (const line of text.split('\n').filter((l) => l.trim())) {
     const at = line.indexOf(separator.trim());
     const key = line.slice(0, Math.max(at, 0)).trim();
     if (!name.test(key)) {
       return { error: `enter one ${example} a line` };
     }
-    if (key in pairs) {
+    if (pairs.has(key)) {
       return { error: `enter ${key} only once` };
     }
-    pairs[key] = line.slice(at + 1).trim();
+    pairs.set(key, line.slice(at + 1).trim());
   }
-  return { value: pairs };
+  return { value: Object.fromEntries(pairs) };
 }
 
 /** What parsePairs turns into these pairs again. */

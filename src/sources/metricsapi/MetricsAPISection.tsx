@@ -6,7 +6,7 @@ import { HTTPSection } from '../../components/config/HTTPSection';
 import { SecretField } from '../../components/config/SecretField';
 import { PartProps, withOptions } from '../../components/config/settings';
 import type { MetricsAPIOptions } from './options';
-import { HOUR } from '../../components/config/units';
+import { DAY } from '../../components/config/units';
 
 export function MetricsAPISection({ settings, onChange }: PartProps) {
   const { endpoint, keyHeader, delay } = settings.jsonData.metricsApi ?? {};
@@ -52,7 +52,7 @@ export function MetricsAPISection({ settings, onChange }: PartProps) {
           placeholder="0s"
           value={delay}
           least={0}
-          most={HOUR}
+          most={DAY}
           disabled={disabled}
           onChange={(value) => save({ delay: value })}
         />

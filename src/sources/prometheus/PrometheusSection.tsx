@@ -5,7 +5,7 @@ import { addressError, withScheme } from '../../components/config/address';
 import { HTTPSection } from '../../components/config/HTTPSection';
 import { PartProps, withOptions } from '../../components/config/settings';
 import type { PrometheusOptions } from './options';
-import { DAY, HOUR, MINUTE, SECOND } from '../../components/config/units';
+import { DAY, MINUTE, SECOND } from '../../components/config/units';
 
 const METHODS = [
   { value: 'POST' as const, label: 'POST', description: 'Takes queries of any length.' },
@@ -52,8 +52,8 @@ export function PrometheusSection({ settings, onChange }: PartProps) {
             placeholder="From the data's own interval"
             width={32}
             value={delay}
-            least={0}
-            most={HOUR}
+            least={1}
+            most={DAY}
             disabled={disabled}
             onChange={(value) => save({ delay: value })}
           />

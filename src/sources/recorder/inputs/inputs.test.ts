@@ -27,6 +27,17 @@ describe('inputs', () => {
     expect(changed.secureJsonFields).toEqual({ 'input.plant.password': true });
   });
 
+  it('have names of 32 characters at most', () => {
+    const name = 'n'.repeat(32);
+    let changed = settings({ jsonData: { recorder: { inputs: [{ type: 'nats', name }] } } });
+    for (let n = 2; n <= 100; n++) {
+      changed = duplicateInput(changed, 0);
+    }
+    const last = inputsOf(changed).at(-1)!.name;
+    expect(last).toBe(`${'n'.repeat(28)}-100`);
+    expect(nameError(last, [])).toBeUndefined();
+  });
+
   it('are removed with their secrets, those of others staying', () => {
     const changed = removeInput(
       settings({

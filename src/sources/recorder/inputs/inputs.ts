@@ -46,7 +46,7 @@ function freeName(settings: Settings, wanted: string): string {
   const taken = inputsOf(settings).map(({ name }) => name);
   let name = wanted;
   for (let n = 2; taken.includes(name); n++) {
-    name = `${wanted.slice(0, 29)}-${n}`;
+    name = `${wanted.slice(0, 31 - String(n).length)}-${n}`;
   }
   return name;
 }
