@@ -176,6 +176,14 @@ func (f *faults) late(samples int) (batch []message) {
 	return batch
 }
 
+// burst has large batches of late samples sent.
+func (f *faults) burst(batches int) {
+	defer f.note(lateBatch, "many samples of the last hour are sent")()
+	for range batches {
+		f.pusher.late <- f.late(largeSamples)
+	}
+}
+
 // shrink takes all room from the disk until a write has failed, so shortly that nobody
 // sees it but who writes. Soon after the same samples are acknowledged after all it kills
 // the plugin: from a log that goes on after half a record nothing is read that came then.

@@ -205,6 +205,7 @@ func (t *torture) run(ctx context.Context) (err error) {
 		return err
 	}
 	f.run(ctx, full)
+	f.burst(1)
 	wait(ctx, warmUp/3)
 	for _, p := range pushers {
 		f.pushers = append(f.pushers, p)
@@ -218,6 +219,7 @@ func (t *torture) run(ctx context.Context) (err error) {
 	}
 	f.run(ctx, plan)
 	f.run(ctx, full)
+	f.burst(8) // what is kept of each sample adds up
 	// A fault is over when the plugin stores again and has caught up: a clock that
 	// was set back is in doubt for two minutes afterwards, and what waits meanwhile
 	// takes memory.
