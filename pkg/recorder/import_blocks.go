@@ -48,9 +48,12 @@ type importWriter struct {
 	// is older than a block's end.
 	window, edge int64
 
-	last     pastSample // the last one, by series and time, that was not refused
-	any      bool       // there was one
-	existing *known     // what there is of the series of last in its two hours
+	// Of the series and two hours of group, existing is what there is, nil if that was
+	// not yet looked up, and last the last sample that was taken, if any was.
+	group    pastSample
+	existing *known
+	last     pastSample
+	any      bool
 	looked   int
 	lookedAt int64 // which two hours querier is for
 	of       *opened
@@ -90,19 +93,21 @@ func newImportWriter(i *Import, dir string) *importWriter {
 
 // take takes the next sample in the order of pastSample.compare.
 func (w *importWriter) take(p pastSample) error {
-	if !w.any || w.last.series != p.series || binOf(w.last.t) != binOf(p.t) {
-		w.existing = nil
-	} else if w.last.t == p.t {
-		w.twice(p, w.last.v)
+	if w.group.series != p.series || binOf(w.group.t) != binOf(p.t) {
+		w.group, w.existing, w.any = p, nil, false
+	}
+	v, is, err := w.before(p)
+	if err != nil {
+		return err
+	}
+	if !is && w.any && w.last.t == p.t {
+		v, is = w.last.v, true
+	}
+	if is {
+		w.twice(p, v)
 		return nil
 	}
 	w.last, w.any = p, true
-	if v, is, err := w.before(p); err != nil || is {
-		if is {
-			w.twice(p, v)
-		}
-		return err
-	}
 	if p.t >= min(w.window, w.edge) {
 		if w.recent = append(w.recent, p); len(w.recent) == importBatch {
 			return w.commit()

@@ -105,6 +105,9 @@ func TestImport(t *testing.T) {
 	if again := importAll(t, s, changed...); again.Samples != 0 || again.Repeated != 3998 || again.Refused[ErrDuplicate.Error()] != 2 {
 		t.Errorf("again: %+v", again)
 	}
+	if both := importAll(t, s, all[0], changed[0], all[0]); both.Repeated != 2 || both.Refused[ErrDuplicate.Error()] != 1 {
+		t.Errorf("both values: %+v", both)
+	}
 	check("after it was repeated")
 
 	// Between what is there, and into the same two hours.
