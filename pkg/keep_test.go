@@ -170,7 +170,6 @@ func TestImportBackUpAndRestore(t *testing.T) {
 		t.Errorf("a backup: %d %s", code, text)
 	}
 
-
 	// What is wrong is told. More than 16 MiB do not even come in.
 	if code, text := post("import?format=csv", strings.Repeat("x", 17<<20)); code != http.StatusInternalServerError || !strings.Contains(text, "larger than max") {
 		t.Errorf("17 MiB: %d %.200s", code, text)
