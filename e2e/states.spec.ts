@@ -32,12 +32,20 @@ test('texts: a State timeline shows history and live tail, and a state that is n
     const targets = [{ refId: 'A', datasource, expr: 'pump_state', format: 'states' as const, legend: '{{line}}' }];
     await gotoDashboardPage({
       uid: await grafana.createDashboard('states', [
-        { id: 1, type: 'state-timeline', title: 'States', datasource, targets, maxDataPoints: 600 },
+        {
+          id: 1,
+          type: 'state-timeline',
+          title: 'States',
+          datasource,
+          targets,
+          maxDataPoints: 600,
+          options: { legend: { showLegend: true, displayMode: 'list', placement: 'bottom' } },
+        },
       ]),
     });
     const panel = new Panel(page, 1);
     // Grafana draws the states on a canvas, and names them in the legend.
-    const legend = (text: string) => page.getByLabel('States').getByText(text, { exact: true });
+    const legend = (text: string) => page.getByText(text, { exact: true });
     await expectExact(panel);
     await expect(legend('running')).toBeVisible();
     await expect(legend('idle')).toBeVisible();
