@@ -30,6 +30,9 @@ var (
 	// Operators is how many operators an expression has, those of matchers apart.
 	// Each is a level of its tree, which the engine walks more than once.
 	Operators = Limit{"Operators of a query", "operators", 1000, "use a regular expression, or an aggregation such as sum, instead"}
+	// Matchers is how many matchers a selector has, such as a="b". Each is looked up,
+	// and what it finds is held against what all the others do.
+	Matchers = Limit{"Matchers of a selector", "matchers", 100, "use fewer, or one regular expression for several"}
 	// StreamData is the subscription data of a stream. Grafana hands them to every
 	// viewer.
 	StreamData = Limit{"Subscription data of a stream", "bytes", 48 << 10, "ask for fewer series"}
@@ -51,11 +54,18 @@ var (
 	// Patterns is the size of the regular expressions, as steps of programs. Lists
 	// of plain texts are none.
 	Patterns = Limit{"Regular expressions of a query", "steps", 5000, "use shorter ones, or lists of plain texts such as a|b|c"}
+	// Request is what all answers to one request take, as [Bytes] counts it. It is
+	// less than that, so that one request leaves something for others.
+	Request = Limit{"Answers to one request", "bytes", 88 << 20, "ask for fewer series, choose a shorter time range, or shorten labels and legends"}
+	// Listed is how many names a list for an editor has.
+	Listed = Limit{"Names of a list", "names", 10_000, "ask for fewer names"}
 	// Body is an answer of a server, Names an answer that lists names.
 	Body  = Limit{"Answer of a server", "bytes", 64 << 20, "choose a shorter time range, or narrow the query down"}
 	Names = Limit{"List of names from a server", "bytes", 8 << 20, "ask for fewer names"}
-	// Token is one text or number in the JSON of a server.
+	// Token is one text or number in the JSON of a server, or the space around it.
 	Token = Limit{"Text in an answer of a server", "bytes", 64 << 10, "shorten the labels on the server"}
+	// Elements is how many values there are in the JSON of a server.
+	Elements = Limit{"Values in an answer of a server", "values", 5_000_000, "choose a shorter time range, or narrow the query down"}
 	// Points is how many points a metrics API answers with.
 	Points = Limit{"Points of a metrics API", "points", 1_000_000, "choose a shorter time range, or narrow the query down"}
 )
@@ -71,7 +81,7 @@ var (
 )
 
 // All are all budgets, in the order of docs/limits.md.
-var All = []Limit{Text, Nesting, Operators, StreamData, Overlap, Series, Cells, Steps, Reads, Values, Samples, Label, Patterns, Body, Names, Token, Points, Evaluations, Heavy, Bytes}
+var All = []Limit{Text, Nesting, Operators, Matchers, StreamData, Overlap, Series, Cells, Steps, Reads, Values, Samples, Label, Patterns, Request, Listed, Body, Names, Token, Elements, Points, Evaluations, Heavy, Bytes}
 
 // Check returns an *[Error] if n is more than the limit.
 func (l Limit) Check(n int64) error {

@@ -54,6 +54,10 @@ func TestPromQL(t *testing.T) {
 		{"after a comment", "x # \"\n + " + many("(", 1000), Nesting},
 		{"side by side", many("(x) + ", 400) + "x", Limit{}},
 		{"matchers, which are no operators", many(`x{a="b",c!="d",e!~"f"} + `, 900) + "x", Limit{}},
+		{"as many matchers as are allowed", "x{" + many(`a!~"b",`, 100) + "} + " + many(`x{a!="b",c=~"d"} + `, 200) + "x", Limit{}},
+		{"one more", "x{" + many(`a="b",`, 101) + "}", Matchers},
+		{"more of other kinds", "x{" + many(`a!="b",`, 51) + many(`a!~"b",`, 50) + "}", Matchers},
+		{"signs in the texts of matchers", `x{a="` + many("=!", 200) + `"}`, Limit{}},
 		{"signs after matchers", `x{a="b"}` + many(" - x", 2000), Operators},
 		{"signs", many("-", 2000) + "x", Operators},
 		{"signs with spaces", many("- ", 2000) + "x", Operators},
@@ -87,6 +91,11 @@ func TestJSON(t *testing.T) {
 		{"a long text", `"` + many("x", 64<<10+1) + `"`, Token},
 		{"a long number", many("1", 64<<10+1), Token},
 		{"a long word", "[" + many("tru", 64<<10), Token},
+		{"a long gap", "[" + many(" \n", 32<<10+1), Token},
+		{"gaps", many("["+many(" ", 1000)+`"x"`+many("\t", 1000)+",", 190), Limit{}},
+		{"many values", "[" + many("0,", 5_000_001) + "0]", Elements},
+		{"many fields", "{" + many(`"a":0,`, 5_000_001) + `"a":0}`, Elements},
+		{"commas in a text", "[" + many(`"`+many(",", 60_000)+`",`, 90) + "0]", Limit{}},
 		{"long, but of many", "[" + many(`"xxxx", 1234 ,`, 64<<10) + "1]", Limit{}},
 	} {
 		for _, r := range []io.Reader{strings.NewReader(tc.text), iotest.OneByteReader(strings.NewReader(tc.text))} {
@@ -145,8 +154,13 @@ func TestAnswers(t *testing.T) {
 	refused(t, "as many series as are allowed, over a day", fill(t.Context(), 1536, 1000), Limit{})
 	refused(t, "too many cells", fill(t.Context(), 50_000, 41), Cells)
 
-	// The answers of the process share what there is.
 	one, end := Begin(t.Context())
+	refused(t, "one answer of many to a request", fill(one, 1500, 1000), Limit{})
+	refused(t, "too many to one request", fill(one, 1500, 1000), Request)
+	end()
+
+	// The answers of the process share what there is.
+	one, end = Begin(t.Context())
 	refused(t, "the first", fill(one, 1000, 1000), Limit{})
 	two, endTwo := Begin(t.Context())
 	refused(t, "the second", fill(two, 1000, 1000), Limit{})

@@ -60,8 +60,8 @@ func Begin(ctx context.Context) (context.Context, func()) {
 }
 
 // Charge notes that the answer of ctx is about to take so many bytes more, or
-// returns an *[Error] if the process has no room for them. It does not wait,
-// because who waits holds what it has.
+// returns an *[Error] if the request or the process has no room for them. It does
+// not wait, because who waits holds what it has.
 func Charge(ctx context.Context, bytes int64) error {
 	a, _ := ctx.Value(accountKey{}).(*account)
 	if a == nil {
@@ -71,6 +71,9 @@ func Charge(ctx context.Context, bytes int64) error {
 	defer a.mu.Unlock()
 	if a.ended { // nobody waits for the answer
 		return nil
+	}
+	if err := Request.Check(a.bytes + bytes); err != nil { // others have no part in it
+		return err
 	}
 	if err := Bytes.Check(inFlight.Add(bytes)); err != nil {
 		inFlight.Add(-bytes)

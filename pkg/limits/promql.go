@@ -13,7 +13,7 @@ func PromQL(expr string) error {
 	if err := Text.Check(int64(len(expr))); err != nil {
 		return err
 	}
-	var depth, deepest, operators, patterns int64
+	var depth, deepest, operators, matchers, patterns int64
 	matches := false // the text that follows is a regular expression
 	braces := false  // what is between them are matchers
 	for i := 0; i < len(expr); i++ {
@@ -42,7 +42,7 @@ func PromQL(expr string) error {
 		case '(', '[', '{':
 			depth++
 			deepest = max(deepest, depth)
-			braces = c == '{'
+			braces, matchers = c == '{', 0
 		case ')', ']', '}':
 			depth = max(0, depth-1)
 			braces = false
@@ -52,6 +52,10 @@ func PromQL(expr string) error {
 		case '+', '-', '*', '/', '%', '^', '<', '>', '=', '!', '@':
 			if !braces {
 				operators++
+			} else if c == '!' || c == '=' && expr[i-1] != '!' { // = != =~ !~
+				if matchers++; matchers > Matchers.Most {
+					return Matchers.Check(matchers)
+				}
 			}
 		default:
 			if !letter(c) {

@@ -130,10 +130,8 @@ type scope struct {
 	matchers []*labels.Matcher
 }
 
-const (
-	defaultLimit = 1000
-	maxLimit     = 10_000
-)
+// defaultLimit is how many names are listed where the request does not say.
+const defaultLimit = 1000
 
 func scopeOf(r *http.Request) (scope, error) {
 	now := time.Now()
@@ -153,8 +151,8 @@ func scopeOf(r *http.Request) (scope, error) {
 	if s.from > s.to {
 		return s, invalid{errors.New("the time range ends before it begins")}
 	}
-	if limit < 1 || limit > maxLimit {
-		return s, invalid{fmt.Errorf("limit %d is out of range: use 1 to %d", limit, maxLimit)}
+	if limit < 1 || limit > limits.Listed.Most {
+		return s, invalid{fmt.Errorf("limit %d is out of range: use 1 to %d", limit, limits.Listed.Most)}
 	}
 	s.limit = int(limit)
 	if match := r.URL.Query().Get("match"); match != "" {

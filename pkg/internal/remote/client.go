@@ -159,9 +159,13 @@ func (c *Client) once(ctx context.Context, r Request) error {
 	if rsp.StatusCode/100 != 2 {
 		return c.refused(rsp, path)
 	}
-	tooLarge := c.Fail(Answer, "the answer of %s to %s has more than %d MB, which is the limit: %s", c.Name, path, r.Limit.Most>>20, r.Limit.Advice)
-	if rsp.ContentLength > r.Limit.Most {
-		return tooLarge
+	tooLarge := func(why error) error {
+		f := c.Fail(Answer, "the answer of %s to %s is too large: %v", c.Name, path, why)
+		f.cause = why
+		return f
+	}
+	if err := r.Limit.Check(rsp.ContentLength); err != nil {
+		return tooLarge(err)
 	}
 	body := &tracked{r: limits.JSON(http.MaxBytesReader(nil, rsp.Body, r.Limit.Most))}
 	err = r.Read(rsp.Header, body)
@@ -174,11 +178,9 @@ func (c *Client) once(ctx context.Context, r Request) error {
 	case errors.Is(err, ErrPage) || IsPage(rsp.Header):
 		return c.Fail(Endpoint, "%s answers %s with a web page and not JSON: %s", c.Name, path, c.Endpoint)
 	case errors.As(body.err, new(*http.MaxBytesError)):
-		return tooLarge
+		return tooLarge(r.Limit.Check(r.Limit.Most + 1))
 	case errors.As(err, &refused), errors.As(body.err, &refused):
-		f := c.Fail(Answer, "the answer of %s to %s is too large: %v", c.Name, path, refused)
-		f.cause = refused
-		return f
+		return tooLarge(refused)
 	case body.err != nil:
 		return c.unreached(body.err)
 	}

@@ -179,7 +179,7 @@ func TestAnswerTooLarge(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = bind(t, parse(t, s, `{"metricName":"m"}`), 1000).Settled(t.Context())
-	if want := "the answer of the metrics API to /latest has more than 64 MB, which is the limit: choose a shorter time range, or narrow the query down"; err == nil || err.Error() != want {
+	if want := "the answer of the metrics API to /latest is too large: Answer of a server: 67108865 bytes are more than the limit of 67108864: choose a shorter time range, or narrow the query down"; err == nil || err.Error() != want {
 		t.Errorf("got %v", err)
 	}
 }

@@ -18,7 +18,6 @@ import (
 
 // Limits of an answer, beside those of package limits.
 const (
-	maxNames  = 10_000
 	maxLabels = 100
 	maxLabel  = 1000 // bytes of a label's name or value, or of a unit
 )
@@ -152,7 +151,7 @@ func decodeNames(r io.Reader) ([]string, error) {
 		if !ok {
 			return fmt.Errorf("is wrong: name %d is %s and not a text", i, kind(t))
 		}
-		if i < maxNames { // for completion, which needs no more
+		if int64(i) < limits.Listed.Most { // for completion, which needs no more
 			names = append(names, name)
 		}
 		return nil
@@ -231,16 +230,22 @@ func kind(t json.Token) string {
 // decoder reads one JSON value token by token, so that an answer that is too
 // long is noticed before it fills the memory. Errors go on after the name of the
 // answer.
-type decoder struct{ *json.Decoder }
+type decoder struct {
+	*json.Decoder
+	skipped int64 // values that nobody reads
+}
 
-func newDecoder(r io.Reader) decoder {
-	d := decoder{json.NewDecoder(r)}
+func newDecoder(r io.Reader) *decoder {
+	d := &decoder{Decoder: json.NewDecoder(r)}
 	d.UseNumber()
 	return d
 }
 
-func (d decoder) token() (json.Token, error) {
+func (d *decoder) token() (json.Token, error) {
 	t, err := d.Token()
+	if err == nil {
+		return t, nil
+	}
 	var syntax *json.SyntaxError
 	switch {
 	case errors.As(err, &syntax):
@@ -248,12 +253,12 @@ func (d decoder) token() (json.Token, error) {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return nil, errors.New("is not JSON: it ends too early")
 	}
-	return t, err
+	return nil, err
 }
 
 // object reads the whole input as one object. The functions read the fields of
 // their name, in any case; other fields are passed over.
-func (d decoder) object(read map[string]func() error, needed ...string) error {
+func (d *decoder) object(read map[string]func() error, needed ...string) error {
 	t, err := d.token()
 	if err != nil {
 		return err
@@ -293,19 +298,23 @@ func (d decoder) object(read map[string]func() error, needed ...string) error {
 	return d.end()
 }
 
-func (d decoder) end() error {
+func (d *decoder) end() error {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return errors.New("is wrong: something follows its end")
 	}
 	return nil
 }
 
-// skip passes over one value.
-func (d decoder) skip() error {
+// skip passes over one value. A field that nobody reads may have a value for each
+// point.
+func (d *decoder) skip() error {
 	for depth := 0; ; {
 		t, err := d.token()
 		if err != nil {
 			return err
+		}
+		if d.skipped++; d.skipped > limits.Points.Most {
+			return limits.Points.Check(d.skipped)
 		}
 		switch t {
 		case json.Delim('{'), json.Delim('['):
@@ -320,7 +329,7 @@ func (d decoder) skip() error {
 }
 
 // list reads a list of plain values.
-func (d decoder) list(name string, each func(i int, t json.Token) error) error {
+func (d *decoder) list(name string, each func(i int, t json.Token) error) error {
 	t, err := d.token()
 	if err != nil {
 		return err
@@ -341,7 +350,7 @@ func (d decoder) list(name string, each func(i int, t json.Token) error) error {
 	return err
 }
 
-func (d decoder) text(name string) (string, error) {
+func (d *decoder) text(name string) (string, error) {
 	t, err := d.token()
 	if err != nil || t == nil {
 		return "", err
@@ -356,7 +365,7 @@ func (d decoder) text(name string) (string, error) {
 	return s, nil
 }
 
-func (d decoder) labels() (data.Labels, error) {
+func (d *decoder) labels() (data.Labels, error) {
 	t, err := d.token()
 	if err != nil || t == nil {
 		return nil, err

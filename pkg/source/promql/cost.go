@@ -78,6 +78,9 @@ const (
 	labelCopies = 4
 	// making is how many values take as long as a series that is not known yet.
 	making = 100
+	// matching is how many values take as long as one of an operator between vectors,
+	// which finds the series that belong together anew at each time.
+	matching = 5
 	// sorting is how much longer functions take that sort a range than those that
 	// add it up.
 	sorting = 16
@@ -124,6 +127,7 @@ func (c *cost) visit(n parser.Node, at span) part {
 	}
 	room := steps // of a series
 	made := 0.0   // series whose labels are found anew at each time
+	each := 1.0   // how many values one takes as long as
 	switch n := n.(type) {
 	case *parser.VectorSelector:
 		r.series = c.count(n)
@@ -144,6 +148,7 @@ func (c *cost) visit(n parser.Node, at span) part {
 		}
 	case *parser.BinaryExpr:
 		if m := n.VectorMatching; m != nil {
+			each = matching
 			switch {
 			case n.Op == parser.LOR:
 				r.series = args[0].series + args[1].series
@@ -155,7 +160,7 @@ func (c *cost) visit(n parser.Node, at span) part {
 	default:
 		r.series = max(1, r.series)
 	}
-	c.values += r.series*steps + making*made
+	c.values += each*r.series*steps + making*made
 	r.held = r.series * room
 	for _, bytes := range r.labels {
 		r.held += labelCopies * r.series * bytes / sampleBytes
