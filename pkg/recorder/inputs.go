@@ -40,10 +40,7 @@ func (ins *inputs) run(all []Input) {
 		wanted[in.Name()] = in
 	}
 
-	ins.mu.Lock()
-	gone := maps.Clone(ins.sinks)
-	maps.DeleteFunc(gone, func(name string, k *Sink) bool { return wanted[name] != nil && wanted[name].Version() == k.version })
-	ins.mu.Unlock()
+	gone := ins.others(wanted)
 
 	// An input that goes may have something to commit yet. Until it has ended,
 	// the settled time waits for it.
@@ -68,6 +65,15 @@ func (ins *inputs) run(all []Input) {
 			ins.sinks[name] = ins.start(in)
 		}
 	}
+}
+
+// others returns the sinks of inputs that are not wanted in the version that runs.
+func (ins *inputs) others(wanted map[string]Input) map[string]*Sink {
+	ins.mu.Lock()
+	defer ins.mu.Unlock()
+	all := maps.Clone(ins.sinks)
+	maps.DeleteFunc(all, func(name string, k *Sink) bool { return wanted[name] != nil && wanted[name].Version() == k.version })
+	return all
 }
 
 func (ins *inputs) start(in Input) *Sink {

@@ -137,9 +137,6 @@ func (s *Store) leave(removed []Input) {
 			continue
 		}
 		s.running.Go(func() {
-			if s.Sink(in.Name()) != nil {
-				return // it was added again
-			}
 			ctx, cancel := context.WithTimeout(context.Background(), leaveWithin)
 			defer cancel()
 			go func() {
@@ -149,7 +146,12 @@ func (s *Store) leave(removed []Input) {
 				case <-ctx.Done():
 				}
 			}()
-			err := panics.Catch("input", func() error { return leaver.Leave(ctx, s.inputs.identityOf(in.Name())) })
+			err := panics.Catch("input", func() error {
+				if s.Sink(in.Name()) != nil {
+					return nil // it was added again
+				}
+				return leaver.Leave(ctx, s.inputs.identityOf(in.Name()))
+			})
 			if err != nil { // whose text may have secrets
 				s.logger.Warn("An input that was removed has left its session or consumer at its server", append(panics.Attrs(err), "input", in.Name())...)
 			}

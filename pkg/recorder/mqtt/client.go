@@ -37,6 +37,10 @@ type received struct {
 	ack       func() // nil for QoS 0; it does not block
 }
 
+// guard runs what a library calls, or a goroutine does, in a way that keeps a panic to
+// the input: as panics.Group.Do.
+type guard func(do func())
+
 // client is a connection to the broker in one version of the protocol.
 type client interface {
 	// connect begins or goes on with the session, over a connection that it

@@ -49,6 +49,7 @@ type run struct {
 	decoded  chan struct{} // closed when the decoder has committed the last
 
 	queue *endpoint.Queue[received]
+	guard guard
 	ended context.Context //nolint:containedctx // callbacks of libraries get none
 
 	// unwanted is sent a topic that an earlier subscription still brings.
@@ -70,7 +71,7 @@ func (in *Input) Run(ctx context.Context, sink *recorder.Sink) {
 	r := &run{
 		in: in, sink: sink, decoder: message.New(in.rules, "/", sink), clientID: in.clientID,
 		session: newSession(), decoded: make(chan struct{}),
-		queue: endpoint.NewQueue[received](waiting, waitingBytes), ended: ctx, unwanted: make(chan string, 1),
+		queue: endpoint.NewQueue[received](waiting, waitingBytes), guard: group.Do, ended: ctx, unwanted: make(chan string, 1),
 		seed: maphash.MakeSeed(), seen: make(map[uint16]*delivery), copies: make(map[string]copied),
 		silence: endpoint.NewSilence(sink, in.filters),
 	}
@@ -125,10 +126,12 @@ func (in *Input) Leave(ctx context.Context, identity string) error {
 	if err != nil {
 		return err
 	}
+	group, ctx := panics.NewGroup(ctx)
+	defer group.Wait()
 	ignore := func(received) {}
-	var c client = &client5{in: in, clientID: identity, receive: ignore, session: newSession(), last: true}
+	var c client = &client5{in: in, clientID: identity, receive: ignore, guard: group.Do, session: newSession(), last: true}
 	if in.v311 {
-		c = &client3{in: in, clientID: identity, receive: ignore, last: true}
+		c = &client3{in: in, clientID: identity, receive: ignore, guard: group.Do, last: true}
 	}
 	if _, err := c.connect(ctx, conn); err != nil {
 		return err
@@ -150,9 +153,9 @@ func (r *run) Retry(text string, next time.Time) {
 
 func (r *run) client() client {
 	if r.in.v311 {
-		return &client3{in: r.in, clientID: r.clientID, receive: r.receive}
+		return &client3{in: r.in, clientID: r.clientID, receive: r.receive, guard: r.guard}
 	}
-	return &client5{in: r.in, clientID: r.clientID, receive: r.receive, session: r.session}
+	return &client5{in: r.in, clientID: r.clientID, receive: r.receive, guard: r.guard, session: r.session}
 }
 
 // connection connects, and returns when the connection is lost. subscribed tells

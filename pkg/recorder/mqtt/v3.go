@@ -17,6 +17,7 @@ type client3 struct {
 	in       *Input
 	clientID string
 	receive  func(received)
+	guard    guard
 	last     bool // the session ends with the connection
 
 	paho   mqtt.Client
@@ -46,7 +47,7 @@ func (c *client3) connect(ctx context.Context, conn net.Conn) (bool, error) {
 		SetAutoReconnect(false).
 		SetAutoAckDisabled(true).
 		SetOrderMatters(true).
-		SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { c.receive(c.message(m)) }).
+		SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { c.guard(func() { c.receive(c.message(m)) }) }).
 		SetConnectionLostHandler(func(_ mqtt.Client, err error) { c.ended <- err })
 	c.paho = mqtt.NewClient(o)
 	token := c.paho.Connect()
@@ -64,7 +65,7 @@ func (c *client3) connect(ctx context.Context, conn net.Conn) (bool, error) {
 		}
 		return false, err
 	}
-	c.acking.Go(func() { c.acknowledge(stopped) })
+	c.acking.Go(func() { c.guard(func() { c.acknowledge(stopped) }) })
 	return token.(*mqtt.ConnectToken).SessionPresent(), nil
 }
 

@@ -18,6 +18,7 @@ type client5 struct {
 	in       *Input
 	clientID string
 	receive  func(received)
+	guard    guard
 	session  session.SessionManager // outlives the client
 	last     bool                   // the session ends with the connection
 
@@ -55,11 +56,11 @@ func (c *client5) connect(ctx context.Context, conn net.Conn) (bool, error) {
 		Session:       held{c.session},
 		PacketTimeout: patience,
 		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
-			c.receive(c.message(p.Packet))
+			c.guard(func() { c.receive(c.message(p.Packet)) })
 			return true, nil
 		}},
 		OnClientError:      end,
-		OnServerDisconnect: func(d *paho.Disconnect) { end(disconnected(d)) },
+		OnServerDisconnect: func(d *paho.Disconnect) { c.guard(func() { end(disconnected(d)) }) },
 	})
 	expiry, inFlight, largest := uint32(sessionExpiry.Seconds()), uint16(receiveMaximum), uint32(maximumPacket)
 	if c.last {
@@ -87,7 +88,7 @@ func (c *client5) connect(ctx context.Context, conn net.Conn) (bool, error) {
 		}
 		return false, err
 	}
-	c.acking.Go(func() { c.acknowledge(stopped) })
+	c.acking.Go(func() { c.guard(func() { c.acknowledge(stopped) }) })
 	return connack.SessionPresent, nil
 }
 

@@ -94,21 +94,23 @@ func (r *run) connect(ctx context.Context) (*nats.Conn, error) {
 			if err == nil {
 				err = nats.ErrConnectionClosed
 			}
-			r.fail(err, true)
+			r.group.Do(func() { r.fail(err, true) })
 		}),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { r.fail(err, false) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { r.group.Do(func() { r.fail(err, false) }) }),
 		nats.ReconnectHandler(func(*nats.Conn) {
 			r.wait.Reset()
 			wake(r.again)
 		}),
 		nats.ClosedHandler(func(*nats.Conn) { wake(r.again) }),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
-			switch {
-			case refusesLogin(err):
-				r.fail(err, true)
-			case errors.Is(err, nats.ErrPermissionViolation):
-				r.limited(err)
-			}
+			r.group.Do(func() {
+				switch {
+				case refusesLogin(err):
+					r.fail(err, true)
+				case errors.Is(err, nats.ErrPermissionViolation):
+					r.limited(err)
+				}
+			})
 		}),
 	}, r.in.login...)
 	options := nats.GetDefaultOptions()
@@ -123,10 +125,11 @@ func (r *run) connect(ctx context.Context) (*nats.Conn, error) {
 		err error
 	}
 	connected := make(chan result, 1)
-	go func() {
+	r.group.Go(func() {
+		defer close(connected)
 		nc, err := options.Connect()
 		connected <- result{nc, err}
-	}()
+	})
 	select {
 	case got := <-connected:
 		return got.nc, got.err
@@ -175,14 +178,16 @@ func (r *run) fine() {
 
 // delay returns how long the library waits before it tries all servers again. The
 // library may report only later why the last one could not be reached.
-func (r *run) delay(int) time.Duration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	d := r.wait.Next(r.cause)
-	r.next = time.Now().Add(d)
-	if r.said != "" {
-		r.sink.Retry(r.said, r.next)
-	}
+func (r *run) delay(int) (d time.Duration) {
+	r.group.Do(func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		d = r.wait.Next(r.cause)
+		r.next = time.Now().Add(d)
+		if r.said != "" {
+			r.sink.Retry(r.said, r.next)
+		}
+	})
 	return d
 }
 

@@ -44,7 +44,7 @@ func (r *run) streams(ctx context.Context, nc *nats.Conn, decoded <-chan struct{
 	acks := make(chan jetstream.Msg, pending)
 	acked := make(chan struct{})
 	ended := make(chan struct{})
-	go func() {
+	r.group.Go(func() {
 		defer close(acked)
 		for {
 			select {
@@ -57,7 +57,7 @@ func (r *run) streams(ctx context.Context, nc *nats.Conn, decoded <-chan struct{
 				return
 			}
 		}
-	}()
+	})
 	c := consumer{run: r, js: js, acks: acks}
 	var wait endpoint.Backoff
 	for ctx.Err() == nil && !nc.IsClosed() {

@@ -194,6 +194,7 @@ type run struct {
 	sink    *recorder.Sink
 	decoder *message.Decoder
 	queue   *endpoint.Queue[received]
+	group   *panics.Group
 }
 
 type received struct {
@@ -204,7 +205,7 @@ type received struct {
 // Run implements recorder.Input.
 func (in *Input) Run(ctx context.Context, sink *recorder.Sink) {
 	group, ctx := panics.NewGroup(ctx)
-	r := &run{Input: in, sink: sink, decoder: message.New(in.rules, "/", sink), queue: endpoint.NewQueue[received](waiting, waitingBytes)}
+	r := &run{Input: in, sink: sink, decoder: message.New(in.rules, "/", sink), queue: endpoint.NewQueue[received](waiting, waitingBytes), group: group}
 	group.Go(func() { r.decoder.Run(ctx) })
 	group.Go(func() { r.add(ctx) })
 	group.Do(func() { endpoint.Reconnect(ctx, sink, r.connection, r.why) })
@@ -263,10 +264,10 @@ func (r *run) connection(ctx context.Context) (connected bool, err error) {
 	pinged := make(chan struct{})
 	defer func() { <-pinged }()
 	defer stop(nil)
-	go func() {
+	r.group.Go(func() {
 		defer close(pinged)
 		r.keepAlive(reading, c, stop)
-	}()
+	})
 	for {
 		if err := r.read(reading, c); err != nil {
 			if cause := context.Cause(reading); cause != nil {
