@@ -18,7 +18,7 @@ import (
 
 var metricsAPIType = sourceType{
 	complete: func(s *settings) { setDefault(&s.MetricsAPI.KeyHeader, "Authorization") },
-	check:    func(settings) error { return nil },
+	check:    func(s settings) error { return inRange(bounds{"delay", s.MetricsAPI.Delay, 0, day, "ms"}) },
 	open:     openMetricsAPI,
 	// Address, headers and credentials decide what there is to see.
 	revision: func(s settings) string { return s.saved },

@@ -42,13 +42,13 @@ func (p *prometheusSettings) complete() {
 	setDefault(&p.HTTPMethod, http.MethodPost)
 	setDefault(&p.Interval, 15_000)
 	setDefault(&p.Delay, promql.DelayOf(ms(p.Interval)).Milliseconds())
-	setDefault(&p.Lookback, 5*60*1000)
+	setDefault(&p.Lookback, max(5*60*1000, p.Interval))
 }
 
 func (p prometheusSettings) check() error {
 	return inRange(
 		bounds{"scrape interval", p.Interval, 100, day, "ms"},
-		bounds{"delay", p.Delay, 1, day, "ms"},
+		bounds{"delay", p.Delay, 1, 2 * day, "ms"}, // more than the scrape interval
 		bounds{"query timeout", p.QueryTimeout, 0, hour, "ms"},
 		bounds{"lookback", p.Lookback, p.Interval, 30 * day, "ms"},
 	)

@@ -59,7 +59,6 @@ func (s *recorderSettings) complete() {
 	setDefault(&s.Retention, 15*day)
 	setDefault(&s.MaxBytes, 10<<30)
 	setDefault(&s.OutOfOrder, min(7*day, s.Retention)) // as long as brokers keep messages
-	setDefault(&s.Lookback, 5*60*1000)
 	setDefault(&s.MaxAhead, recorder.DefaultMaxAhead.Milliseconds())
 	setDefault(&s.DiskLow, 1<<30)
 	setDefault(&s.DiskCritical, max(s.DiskLow/4, minCritical))
@@ -67,6 +66,7 @@ func (s *recorderSettings) complete() {
 	setDefault(&s.IdleStop, max(30*day, s.Retention))
 	setDefault(&s.HostInterval, 1000)
 	setDefault(&s.Interval, s.HostInterval)
+	setDefault(&s.Lookback, max(5*60*1000, s.Interval))
 }
 
 func (s recorderSettings) check() error {
