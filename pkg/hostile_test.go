@@ -1,13 +1,16 @@
 package main
 
 import (
+	"compress/gzip"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -17,12 +20,31 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
+	"github.com/continuum-live/continuum-datasource/pkg/channel"
+	"github.com/continuum-live/continuum-datasource/pkg/grid"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/grafana"
+	"github.com/continuum-live/continuum-datasource/pkg/internal/programs"
 )
 
-// hostile is a server whose answers are small and would take much, by the metric
-// that is asked for.
-func hostile(w http.ResponseWriter, r *http.Request) {
+// endless writes a text again and again until nobody reads any more.
+func endless(w io.Writer, text string) {
+	text = strings.Repeat(text, max(1, (64<<10)/len(text)))
+	for {
+		if _, err := io.WriteString(w, text); err != nil {
+			return
+		}
+	}
+}
+
+// never answers until the asker has gone.
+func never(w http.ResponseWriter, r *http.Request) {
+	_ = http.NewResponseController(w).Flush()
+	<-r.Context().Done()
+}
+
+// hostilePrometheus is a server whose answers are small and would take much, by the
+// metric that is asked for.
+func hostilePrometheus(w http.ResponseWriter, r *http.Request) {
 	_ = r.ParseForm()
 	w.Header().Set("Content-Type", "application/json")
 	if strings.HasSuffix(r.URL.Path, "/query") {
@@ -43,13 +65,6 @@ func hostile(w http.ResponseWriter, r *http.Request) {
 		}
 		_, _ = io.WriteString(w, "]}}")
 	}
-	endless := func(text string) {
-		for range 32 << 4 {
-			if _, err := io.WriteString(w, text); err != nil {
-				return
-			}
-		}
-	}
 	start := r.Form.Get("start")
 	switch r.Form.Get("query") {
 	case "sparse": // one value in each of many series
@@ -61,16 +76,82 @@ func hostile(w http.ResponseWriter, r *http.Request) {
 		series(1000, func(i int) string {
 			return fmt.Sprintf(`{"metric":{"i":"%d","x":"%s"},"values":[[%s,"1"]]}`, i, text, start)
 		})
+	case "values":
+		_, _ = io.WriteString(w, `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"other":[0`)
+		endless(w, ",0")
 	case "deep":
-		endless(strings.Repeat("[", 64<<10))
+		endless(w, "[")
 	case "text":
 		_, _ = io.WriteString(w, `{"status":"`)
-		endless(strings.Repeat("x", 64<<10))
+		endless(w, "x")
 	case "login":
 		w.Header().Set("Location", "/login%ff")
 		w.WriteHeader(http.StatusFound)
+	case "silence":
+		never(w, r)
 	default:
 		series(1, func(int) string { return fmt.Sprintf(`{"metric":{},"values":[[%s,"1"]]}`, start) })
+	}
+}
+
+// hostileAPI is a metrics API of the same kind. The name of a metric says where it is
+// hostile, and how.
+func hostileAPI(w http.ResponseWriter, r *http.Request) {
+	where, how, _ := strings.Cut(r.FormValue("metric"), " ")
+	now := time.Now().UnixMilli()
+	if "/"+where != r.URL.Path {
+		if r.URL.Path == "/latest" {
+			_, _ = fmt.Fprintf(w, `{"timestamp":%d,"value":1}`, now)
+		} else {
+			_, _ = fmt.Fprintf(w, `{"timestamps":[],"values":[]}`)
+		}
+		return
+	}
+	begin := func(text string) { _, _ = io.WriteString(w, text) }
+	switch how {
+	case "points":
+		var from, to int64
+		_, _ = fmt.Sscan(r.FormValue("from"), &from)
+		_, _ = fmt.Sscan(r.FormValue("to"), &to)
+		text := []byte(`{"timestamps":[`)
+		for at := from; at < to; at++ {
+			text = append(strconv.AppendInt(text, at, 10), ',')
+		}
+		_, _ = w.Write(append(strconv.AppendInt(text, to, 10), `],"values":[]}`...))
+	case "values":
+		begin(`{"values":[1`)
+		endless(w, ",1")
+	case "fields":
+		begin(`{"a":0`)
+		endless(w, `,"a":0`)
+	case "lists":
+		begin(`{"a":[[]`)
+		endless(w, ",[]")
+	case "labels":
+		begin(`{"labels":{"a":""`)
+		for i := 0; ; i++ {
+			if _, err := fmt.Fprintf(w, `,"a%d":"x"`, i); err != nil {
+				return
+			}
+		}
+	case "deep":
+		endless(w, `{"a":`)
+	case "text":
+		begin(`{"a":"`)
+		endless(w, "x")
+	case "number":
+		begin(`{"a":`)
+		endless(w, "1")
+	case "spaces", "texts": // which are next to nothing on their way
+		w.Header().Set("Content-Encoding", "gzip")
+		z := gzip.NewWriter(w)
+		_, _ = io.WriteString(z, `{"a":[""`)
+		endless(z, map[string]string{"spaces": " ", "texts": `,"` + strings.Repeat("x", 60_000) + `"`}[how])
+	case "header":
+		w.Header().Set("X", strings.Repeat("x", 16<<20))
+		w.WriteHeader(http.StatusOK)
+	case "silence":
+		never(w, r)
 	}
 }
 
@@ -91,6 +172,158 @@ func peak(t *testing.T, p *grafana.Plugin) (mb int64) {
 	return 0
 }
 
+// hostileQuery is a question that would take much.
+type hostileQuery struct {
+	name   string
+	in     backend.PluginContext
+	query  string // in its canonical form
+	legend string
+	rows   int64  // of a second each
+	want   string // in the error, which is the asker's
+	// tail is in the log when a tail is refused, or has ended, if not the same: it
+	// reads few rows, whatever is on screen.
+	tail string
+}
+
+// What becomes of tails that are asked for what is large in a history alone, or is not
+// what any history hands out.
+const (
+	fits   = "the query has a new series"
+	forged = "does not belong to the stream path"
+)
+
+// hostileWorld is a plugin that is asked hostile questions.
+type hostileWorld struct {
+	*grafana.Plugin
+	log  *logged
+	now  int64                   // what is recorded ends before
+	data map[string]channel.Data // of a stream, by data source
+}
+
+// request asks for several queries at once. Alerts are asked for as rules do.
+func (w hostileWorld) request(ctx context.Context, alert bool, in backend.PluginContext, queries ...hostileQuery) (*backend.QueryDataResponse, error) {
+	req := &backend.QueryDataRequest{PluginContext: in}
+	if alert {
+		req.Headers = map[string]string{backend.FromAlertHeaderName: "true"}
+	}
+	for i, q := range queries {
+		fields := map[string]any{}
+		if err := json.Unmarshal([]byte(q.query), &fields); err != nil {
+			return nil, err
+		}
+		if q.legend != "" {
+			fields["legend"] = q.legend
+		}
+		raw, err := json.Marshal(fields)
+		if err != nil {
+			return nil, err
+		}
+		req.Queries = append(req.Queries, backend.DataQuery{RefID: fmt.Sprint(i), Interval: time.Second, JSON: raw,
+			TimeRange: backend.TimeRange{From: time.UnixMilli(w.now - q.rows*1000 - 4999), To: time.UnixMilli(w.now - 5000)}})
+	}
+	return w.QueryData(ctx, req)
+}
+
+// refused asks one query and returns why that is not refused as it should be.
+func (w hostileWorld) refused(ctx context.Context, alert bool, q hostileQuery) error {
+	rsp, err := w.request(ctx, alert, q.in, q)
+	if err != nil {
+		return err
+	}
+	got := rsp.Responses["0"]
+	if got.Error == nil || !strings.Contains(got.Error.Error(), q.want) || got.ErrorSource != backend.ErrorSourceDownstream {
+		return fmt.Errorf("got %d: %.300v", got.Status, got.Error)
+	}
+	return nil
+}
+
+// tail opens a stream of the query, which no history has offered, and returns an
+// error unless its viewers are told that it cannot go on, and the log why.
+func (w hostileWorld) tail(ctx context.Context, q hostileQuery) error {
+	d := w.data[q.in.DataSourceInstanceSettings.UID]
+	d.Query, d.Legend = json.RawMessage(q.query), q.legend
+	encoded, err := d.Encode()
+	if err != nil {
+		return err
+	}
+	raw, err := json.Marshal(encoded)
+	if err != nil {
+		return err
+	}
+	path := channel.Path{Step: 1000, Window: grid.Window(60_000, 1000), Digest: channel.DigestOf(encoded)}.String()
+	logged := len(w.log.String())
+	status, _, err := w.SubscribeStream(ctx, &backend.SubscribeStreamRequest{PluginContext: q.in, Path: path, Data: raw})
+	if err != nil {
+		return err
+	}
+	want := q.tail
+	if want == "" {
+		want = q.want
+	}
+	if want == forged {
+		if status != backend.SubscribeStreamStatusPermissionDenied {
+			return fmt.Errorf("the subscription has status %d", status)
+		}
+	} else { // Grafana calls RunStream alone too
+		running, end := context.WithCancel(ctx)
+		defer end()
+		told := false
+		err = w.RunStream(running, &backend.RunStreamRequest{PluginContext: q.in, Path: path, Data: raw}, func(packet []byte) {
+			if strings.Contains(string(packet), `"changed"`) {
+				told = true
+				end()
+			}
+		})
+		if !told {
+			return fmt.Errorf("the stream ended with %w", err)
+		}
+	}
+	return w.log.wait(ctx, logged, want)
+}
+
+// wait waits until a text is logged behind a place.
+func (l *logged) wait(ctx context.Context, behind int, text string) error {
+	for {
+		changed := l.changed()
+		if strings.Contains(l.String()[behind:], text) {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%q is not in the log: %.1000s", text, l.String()[behind:])
+		}
+	}
+}
+
+// during asks for what anybody may ask for, again and again while do runs.
+func (w hostileWorld) during(t *testing.T, in backend.PluginContext, do func()) {
+	t.Helper()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		do()
+	}()
+	for {
+		rsp, err := w.request(t.Context(), false, in, hostileQuery{query: `{"expr":"count(x)"}`, rows: 60})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := rsp.Responses["0"]; got.Error != nil || got.Frames[0].Rows() != 60 {
+			t.Errorf("another query is not answered: %v", got.Error)
+		}
+		select {
+		case <-ended:
+			return
+		case <-time.After(50 * time.Millisecond): // the time of what is hostile is logged
+		}
+	}
+}
+
+// patience is far more than any of these takes, under load too, and far less than
+// what each of them once took.
+const patience = time.Minute
+
 // No question and no answer takes the process down, or keeps others from theirs.
 func TestHostileQueries(t *testing.T) {
 	root := t.TempDir()
@@ -101,125 +334,246 @@ func TestHostileQueries(t *testing.T) {
 	}
 	record(t, root, all, now-600_000, now-5000)
 	onStore(t, root)
-	server := httptest.NewServer(http.HandlerFunc(hostile))
-	defer server.Close()
-	p := start(t)
-
+	serve := func(h http.HandlerFunc) string {
+		server := httptest.NewServer(h)
+		t.Cleanup(server.Close)
+		return server.URL
+	}
+	of := func(uid, url, json string) backend.PluginContext {
+		pc := pluginContext
+		settings := *pc.DataSourceInstanceSettings
+		settings.UID, settings.URL, settings.JSONData = uid, url, []byte(json)
+		pc.DataSourceInstanceSettings = &settings
+		return pc
+	}
 	recorder := pluginContext
-	remote := pluginContext
-	settings := *pluginContext.DataSourceInstanceSettings
-	settings.UID, settings.URL, settings.JSONData = "remote", server.URL, []byte(`{"source":"prometheus","prometheus":{"interval":1000}}`)
-	remote.DataSourceInstanceSettings = &settings
+	prometheusURL, apiURL := serve(hostilePrometheus), serve(hostileAPI)
+	const prometheusSettings, apiSettings = `{"source":"prometheus","timeout":%d,"prometheus":{"interval":1000}}`, `{"source":"metrics-api","timeout":%d,"metricsApi":{"endpoint":%q}}`
+	prometheus := of("prometheus", prometheusURL, fmt.Sprintf(prometheusSettings, 60))
+	hasty := of("hasty-prometheus", prometheusURL, fmt.Sprintf(prometheusSettings, 1))
+	api := of("api", "", fmt.Sprintf(apiSettings, 60, apiURL))
+	hastyAPI := of("hasty-api", "", fmt.Sprintf(apiSettings, 1, apiURL))
 
-	type question struct {
-		name string
-		in   backend.PluginContext
-		expr string
-		rows int64  // of a second each
-		want string // in the error, which is the asker's
-	}
 	many := strings.Repeat
-	questions := []question{
-		{"brackets", recorder, many("(", 60_000), 10, "Nesting: "},
-		{"a long text", recorder, many("(", 1<<20), 10, "Text of a query: "},
-		{"signs", recorder, many("-", 60_000) + "x", 10, "Operators of a query: "},
-		{"a sum", recorder, many("a+", 30_000) + "a", 10, "Operators of a query: "},
-		{"a subquery of many steps", recorder, "max_over_time(sum(x offset 3h)[4h:1ms])", 1, "Steps of a query with its subqueries: "},
-		{"subqueries in subqueries", recorder, "max_over_time(max_over_time(sum(x)[1d:1s])[1d:1s])", 1, "Samples read by a query: "},
-		{"ranges of many rows", recorder, "sum(sum_over_time(x[30d]))", 50_000, "Samples read by a query: "},
-		{"more series than are drawn", recorder, "x", 10, "Series of an answer: "},
-		{"cells", recorder, `x{i=~".?.?."}`, 2100, "Cells of an answer: "},
-		{"cells of very many rows", recorder, "rate(x{i=~'.?.?.'}[1m])", 20_000, "Cells of an answer: "},
-		{"ranges of many series", recorder, "sum(sum_over_time(x[10m]))", 50_000, "Samples read by a query: "},
-		{"ranges that are sorted", recorder, "sum(quantile_over_time(0.9, x[10m]))", 2000, "Samples read by a query: "},
-		{"many operators on many series", recorder, "sum(" + many("x+", 900) + "x)", 600, "Values of an evaluation: "},
-		{"samples", recorder, fmt.Sprintf("sum_over_time((x @ %d + time())[2h:1s])", now/1000-10), 1, "Samples of an evaluation: "},
-		{"samples that are kept", recorder, "max_over_time(sum(last_over_time(x[2h]) + 1)[2h:1s])", 1, "Samples of an evaluation: "},
-		{"a series of each value", recorder, `count(count_values("v", x))`, 600, "Values of an evaluation: "},
-		{"a series of each match", recorder, `count(x * on() group_left(j) topk(1, label_replace(sin(x + time() * 3), "j", "$1", "i", "(.*)")))`, 600, "Values of an evaluation: "},
-		{"labels that double", recorder, many("label_replace(", 24) + `x` + many(`,"i","$1$1","i","(.*)")`, 24), 10, "Label or legend of a series: "},
-		{"labels that are joined", recorder, many("label_join(", 20) + `x` + many(`,"i","","i","i","i")`, 20), 10, "Label or legend of a series: "},
-		{"long labels", recorder, `count(label_replace(x,"a","` + many("x", 60_000) + `","",""))`, 10, "Samples of an evaluation: "},
-		{"a matcher that is a large program", recorder, `count(x{i=~"` + many(".{1000}", 1500) + `"})`, 10, "Regular expressions of a query: "},
-		{"a matcher of 60 KB", recorder, `count(x{i=~"` + many("(.*a.*b)|", 6500) + `"})`, 10, "Regular expressions of a query: "},
-		{"a replacement that is a large program", recorder, `count(label_replace(x,"a","b","i","` + many(".{1000}", 1500) + `"))`, 10, "Regular expressions of a query: "},
-		{"sparse series", remote, "sparse", 50_000, "Cells of an answer: "},
-		{"many series", remote, "many", 10, "Series of an answer: "},
-		{"large labels", remote, "labels", 10, "Answers being made: "},
-		{"a deep answer", remote, "deep", 10, "Nesting: "},
-		{"a long text in an answer", remote, "text", 10, "Text in an answer of a server: "},
-		{"a redirect that is not UTF-8", remote, "login", 10, "redirects to /login\ufffd"},
-	}
-	ask := func(ctx context.Context, in backend.PluginContext, expr string, rows int64) (backend.DataResponse, error) {
-		raw, err := json.Marshal(map[string]string{"expr": expr})
+	expr := func(text string) string {
+		b, err := json.Marshal(map[string]string{"expr": text})
 		if err != nil {
-			return backend.DataResponse{}, err
+			t.Fatal(err)
 		}
-		rsp, err := p.QueryData(ctx, &backend.QueryDataRequest{PluginContext: in, Queries: []backend.DataQuery{{
-			RefID: "A", Interval: time.Second, JSON: raw, TimeRange: backend.TimeRange{From: time.UnixMilli(now - rows*1000 - 4999), To: time.UnixMilli(now - 5000)},
-		}}})
-		if err != nil {
-			return backend.DataResponse{}, err
-		}
-		return rsp.Responses["A"], nil
+		return string(b)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	if rsp, err := ask(ctx, recorder, "count(x)", 10); err != nil || rsp.Error != nil || len(rsp.Frames) != 1 {
-		t.Fatalf("the store does not answer: %v, %v", err, rsp.Error)
+	metric := func(name string) string {
+		return fmt.Sprintf(`{"metricName":%q,"aggregation":"last","minStep":1000}`, name)
+	}
+	queries := []hostileQuery{
+		{name: "brackets", in: recorder, query: expr(many("(", 40_000)), rows: 10, want: "Nesting: "},
+		{name: "a long text", in: recorder, query: expr(many("(", 1<<20)), rows: 10, want: "Text of a query: ", tail: forged},
+		{name: "signs", in: recorder, query: expr(many("-", 40_000) + "x"), rows: 10, want: "Operators of a query: "},
+		{name: "a sum", in: recorder, query: expr(many("a+", 20_000) + "a"), rows: 10, want: "Operators of a query: "},
+		{name: "matchers", in: recorder, query: expr("x{" + many(`a!="b",`, 5000) + "}"), rows: 10, want: "Matchers of a selector: "},
+		{name: "a subquery of many steps", in: recorder, query: expr("max_over_time(sum(x offset 3h)[4h:1ms])"), rows: 1, want: "Steps of a query with its subqueries: "},
+		{name: "subqueries in subqueries", in: recorder, query: expr("max_over_time(max_over_time(sum(x)[1d:1s])[1d:1s])"), rows: 1, want: "Samples read by a query: "},
+		{name: "ranges of many rows", in: recorder, query: expr("sum(sum_over_time(x[30d]))"), rows: 50_000, want: "Samples read by a query: "},
+		{name: "more series than are drawn", in: recorder, query: expr("x"), rows: 10, want: "Series of an answer: "},
+		{name: "cells", in: recorder, query: expr(`x{i=~".?.?."}`), rows: 2100, want: "Cells of an answer: ", tail: fits},
+		{name: "cells of very many rows", in: recorder, query: expr("rate(x{i=~'.?.?.'}[1m])"), rows: 20_000, want: "Cells of an answer: ", tail: fits},
+		{name: "ranges of many series", in: recorder, query: expr("sum(sum_over_time(x[10m]))"), rows: 50_000, want: "Samples read by a query: ", tail: fits},
+		{name: "ranges that are sorted", in: recorder, query: expr("sum(quantile_over_time(0.9, x[10m]))"), rows: 2000, want: "Samples read by a query: ", tail: fits},
+		{name: "many operators on many series", in: recorder, query: expr("sum(" + many("x+", 900) + "x)"), rows: 600, want: "Values of an evaluation: "},
+		{name: "samples", in: recorder, query: expr(fmt.Sprintf("sum_over_time((x @ %d + time())[2h:1s])", now/1000-10)), rows: 1, want: "Samples of an evaluation: "},
+		{name: "samples that are kept", in: recorder, query: expr("max_over_time(sum(last_over_time(x[2h]) + 1)[2h:1s])"), rows: 1, want: "Samples of an evaluation: "},
+		{name: "a series of each value", in: recorder, query: expr(`count(count_values("v", x))`), rows: 600, want: "Values of an evaluation: ", tail: fits},
+		{name: "a series of each match", in: recorder, query: expr(`count(x * on() group_left(j) topk(1, label_replace(sin(x + time() * 3), "j", "$1", "i", "(.*)")))`), rows: 600, want: "Values of an evaluation: ", tail: fits},
+		{name: "labels that double", in: recorder, query: expr(many("label_replace(", 24) + `x` + many(`,"i","$1$1","i","(.*)")`, 24)), rows: 10, want: "Label or legend of a series: "},
+		{name: "labels that are joined", in: recorder, query: expr(many("label_join(", 20) + `x` + many(`,"i","","i","i","i")`, 20)), rows: 10, want: "Label or legend of a series: "},
+		{name: "long labels", in: recorder, query: expr(`count(label_replace(x,"a","` + many("x", 40_000) + `","",""))`), rows: 10, want: "Samples of an evaluation: "},
+		{name: "a matcher that is a large program", in: recorder, query: expr(`count(x{i=~"` + many(".{1000}", 1500) + `"})`), rows: 10, want: "Regular expressions of a query: "},
+		{name: "a matcher of 60 KB", in: recorder, query: expr(`count(x{i=~"` + many("(.*a.*b)|", 6500) + `"})`), rows: 10, want: "Regular expressions of a query: ", tail: forged},
+		{name: "a replacement that is a large program", in: recorder, query: expr(`count(label_replace(x,"a","b","i","` + many(".{1000}", 1500) + `"))`), rows: 10, want: "Regular expressions of a query: "},
+		{name: "a long legend of many series", in: recorder, query: expr(`x{i=~".?.?."}`), legend: many("x", 60_000), rows: 10, want: "Answers to one request: ", tail: forged},
+		{name: "a legend of long labels", in: recorder, query: expr(`label_replace(x{i="1"},"a","` + many("x", 1000) + `","","")`), legend: many("{{a}}", 5000), rows: 10, want: "Label or legend of a series: ", tail: fits},
+
+		{name: "sparse series", in: prometheus, query: expr("sparse"), rows: 50_000, want: "Cells of an answer: ", tail: fits},
+		{name: "many series", in: prometheus, query: expr("many"), rows: 10, want: "Series of an answer: "},
+		{name: "large labels", in: prometheus, query: expr("labels"), rows: 10, want: "Answers to one request: "},
+		{name: "endless values", in: prometheus, query: expr("values"), rows: 10, want: "Values in an answer of a server: "},
+		{name: "a deep answer", in: prometheus, query: expr("deep"), rows: 10, want: "Nesting: "},
+		{name: "an endless text", in: prometheus, query: expr("text"), rows: 10, want: "Text in an answer of a server: "},
+		{name: "a redirect that is not UTF-8", in: prometheus, query: expr("login"), rows: 10, want: "redirects to /login\ufffd", tail: noTail},
+		{name: "silence", in: hasty, query: expr("silence"), rows: 10, want: "did not answer in time", tail: noTail},
+
+		{name: "points", in: api, query: metric("query points"), rows: 2000, want: "Points of a metrics API: ", tail: noTail},
+		{name: "endless values of an API", in: api, query: metric("query values"), rows: 10, want: "Points of a metrics API: "},
+		{name: "endless fields", in: api, query: metric("query fields"), rows: 10, want: "Points of a metrics API: "},
+		{name: "endless lists", in: api, query: metric("query lists"), rows: 10, want: "Points of a metrics API: "},
+		{name: "endless labels", in: api, query: metric("query labels"), rows: 10, want: "more than 100 labels", tail: noTail},
+		{name: "a deep answer of an API", in: api, query: metric("query deep"), rows: 10, want: "Nesting: "},
+		{name: "an endless text of an API", in: api, query: metric("query text"), rows: 10, want: "Text in an answer of a server: "},
+		{name: "an endless number", in: api, query: metric("query number"), rows: 10, want: "Text in an answer of a server: "},
+		{name: "endless spaces, compressed", in: api, query: metric("query spaces"), rows: 10, want: "Text in an answer of a server: "},
+		{name: "endless texts, compressed", in: api, query: metric("query texts"), rows: 10, want: "Answer of a server: "},
+		{name: "a large header", in: api, query: metric("query header"), rows: 10, want: "header", tail: noTail},
+		{name: "silence of an API", in: hastyAPI, query: metric("query silence"), rows: 10, want: "did not answer in time", tail: noTail},
+		{name: "a newest point that is deep", in: api, query: metric("latest deep"), rows: 10, want: "Nesting: "},
+		{name: "a newest point with endless fields", in: api, query: metric("latest fields"), rows: 10, want: "Points of a metrics API: "},
+		{name: "a newest point with endless texts", in: api, query: metric("latest texts"), rows: 10, want: "Answer of a server: "},
 	}
 
-	// Others go on asking meanwhile.
-	var others sync.WaitGroup
-	meanwhile, end := context.WithCancel(ctx)
-	answered, slowest := 0, time.Duration(0)
-	others.Go(func() {
-		for meanwhile.Err() == nil {
-			began := time.Now()
-			rsp, err := ask(ctx, recorder, "count(x)", 60)
-			if err != nil || rsp.Error != nil || rsp.Frames[0].Rows() != 60 {
-				t.Errorf("another query is not answered: %v, %v", err, rsp.Error)
-				return
-			}
-			answered++
-			slowest = max(slowest, time.Since(began))
-			time.Sleep(20 * time.Millisecond)
-		}
-	})
-	refuse := func(q question) {
-		// Under load too, it is far less than what each of these once took.
-		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	w := hostileWorld{log: &logged{}, now: now, data: make(map[string]channel.Data)}
+	var err error
+	if w.Plugin, err = grafana.StartLogging(programs.Plugin.Path(t), w.log); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Stop)
+	for _, q := range []hostileQuery{{in: recorder, query: `{"expr":"count(x)"}`}, {in: prometheus, query: `{"expr":"fine"}`}, {in: api, query: metric("fine")}} {
+		w.data[q.in.DataSourceInstanceSettings.UID] = w.offered(t, q)
+	}
+
+	bounded := func(do func(ctx context.Context) error) (time.Duration, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		began := time.Now()
-		rsp, err := ask(ctx, q.in, q.expr, q.rows)
-		if err != nil || rsp.Error == nil || !strings.Contains(rsp.Error.Error(), q.want) || rsp.ErrorSource != backend.ErrorSourceDownstream {
-			t.Errorf("%s: %v, %.300v", q.name, err, rsp.Error)
-		}
-		t.Logf("%s: refused with %d after %v, %d MB at most by now", q.name, rsp.Status, time.Since(began).Round(time.Millisecond), peak(t, p))
+		err := do(ctx)
+		return time.Since(began).Round(time.Millisecond), err
 	}
-	for _, q := range questions {
-		refuse(q)
-	}
-	// What is large in parts alone is answered.
-	if rsp, err := ask(ctx, recorder, "sum(rate(x[1m]))", 3000); err != nil || rsp.Error != nil || rsp.Frames[0].Rows() != 3000 {
-		t.Errorf("a sum over many series and rows is not answered: %v, %v", err, rsp.Error)
-	}
-	var crowd sync.WaitGroup // and all at once
-	for _, q := range questions {
-		crowd.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-			defer cancel()
-			if rsp, err := ask(ctx, q.in, q.expr, q.rows); err != nil || rsp.Error == nil {
-				t.Errorf("%s, at once with others: %v, %v", q.name, err, rsp.Error)
+	for _, q := range queries {
+		w.during(t, recorder, func() {
+			panel, err := bounded(func(ctx context.Context) error { return w.refused(ctx, false, q) })
+			if err != nil {
+				t.Errorf("%s: %v", q.name, err)
 			}
+			alert, err := bounded(func(ctx context.Context) error { return w.refused(ctx, true, q) })
+			if err != nil {
+				t.Errorf("%s, for an alert rule: %v", q.name, err)
+			}
+			tail := time.Duration(0)
+			if q.tail != noTail {
+				if tail, err = bounded(func(ctx context.Context) error { return w.tail(ctx, q) }); err != nil {
+					t.Errorf("%s, as a tail: %v", q.name, err)
+				}
+			}
+			t.Logf("%s: refused after %v, for an alert rule %v, as a tail %v; %d MB at most by now", q.name, panel, alert, tail, peak(t, w.Plugin))
 		})
 	}
-	crowd.Wait()
-	end()
-	others.Wait()
-	if mb := peak(t, p); mb > 300 {
+	// What is large in parts alone is answered.
+	rsp, err := w.request(t.Context(), false, recorder, hostileQuery{query: expr("sum(rate(x[1m]))"), rows: 3000})
+	if got := rsp.Responses["0"]; err != nil || got.Error != nil || got.Frames[0].Rows() != 3000 {
+		t.Errorf("a sum over many series and rows is not answered: %v, %v", err, got.Error)
+	}
+	w.crowds(t, queries)
+
+	if mb := peak(t, w.Plugin); mb > 300 {
 		t.Errorf("the plugin has had %d MB resident", mb)
 	} else {
-		t.Logf("the plugin has had %d MB resident; meanwhile %d others were answered, the slowest after %v", mb, answered, slowest.Round(time.Millisecond))
+		t.Logf("the plugin has had %d MB resident", mb)
 	}
+}
+
+// noTail is of what may pass: a tail tries it again.
+const noTail = "-"
+
+// offered returns the subscription data that come with a query that is as it should
+// be, for others of its data source to be forged like them.
+func (w hostileWorld) offered(t *testing.T, q hostileQuery) (d channel.Data) {
+	t.Helper()
+	fields := map[string]any{"live": true}
+	if err := json.Unmarshal([]byte(q.query), &fields); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := json.Marshal(fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rsp, err := w.QueryData(t.Context(), &backend.QueryDataRequest{PluginContext: q.in, Queries: []backend.DataQuery{{RefID: "A", Interval: time.Second, JSON: raw,
+		TimeRange: backend.TimeRange{From: time.UnixMilli(w.now - 60_000), To: time.UnixMilli(w.now)}}}})
+	if err := errors.Join(err, rsp.Responses["A"].Error); err != nil {
+		t.Fatal(err)
+	}
+	custom, err := json.Marshal(rsp.Responses["A"].Frames[0].Meta.Custom)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s struct{ Data string }
+	if err := errors.Join(json.Unmarshal(custom, &s), json.Unmarshal([]byte(s.Data), &d)); err != nil {
+		t.Fatalf("%v: %s", err, custom)
+	}
+	d.Fields = []string{"another"}
+	return d
+}
+
+// crowds asks for very much at once.
+func (w hostileWorld) crowds(t *testing.T, queries []hostileQuery) {
+	recorder := queries[0].in
+	var short []hostileQuery
+	var crowd sync.WaitGroup
+	for _, q := range queries {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		for _, alert := range []bool{false, true} {
+			crowd.Go(func() {
+				rsp, err := w.request(ctx, alert, q.in, q)
+				if err != nil || rsp.Responses["0"].Error == nil {
+					t.Errorf("%s, at once with others: %v", q.name, err)
+				}
+			})
+		}
+		if q.tail != noTail {
+			crowd.Go(func() {
+				if err := w.tail(ctx, q); err != nil {
+					t.Errorf("%s, as a tail at once with others: %v", q.name, err)
+				}
+			})
+		}
+		if q.in.DataSourceInstanceSettings == recorder.DataSourceInstanceSettings && len(q.query) < 4096 && q.legend == "" {
+			short = append(short, q)
+		}
+	}
+	w.during(t, recorder, crowd.Wait)
+
+	// Thousands of targets in a request.
+	fine := hostileQuery{in: recorder, query: `{"expr":"count(x)"}`, rows: 10}
+	var targets []hostileQuery
+	for range 2000 / len(short) {
+		targets = append(append(targets, fine), short...)
+	}
+	w.during(t, recorder, func() {
+		took := time.Now()
+		rsp, err := w.request(t.Context(), false, recorder, targets...)
+		if err != nil {
+			t.Errorf("%d targets: %v", len(targets), err)
+			return
+		}
+		for i, q := range targets {
+			if got := rsp.Responses[fmt.Sprint(i)]; (got.Error == nil) != (q.want == "") || got.Error != nil && !strings.Contains(got.Error.Error(), q.want) {
+				t.Errorf("target %d, %s: %v", i, q.name, got.Error)
+			}
+		}
+		t.Logf("%d targets in one request: answered after %v, %d MB at most by now", len(targets), time.Since(took).Round(time.Millisecond), peak(t, w.Plugin))
+	})
+	targets = nil
+	for range 20_000 {
+		targets = append(targets, hostileQuery{in: recorder, query: `{"expr":"vector(1)"}`, rows: 10})
+	}
+	w.during(t, recorder, func() {
+		took := time.Now()
+		rsp, err := w.request(t.Context(), false, recorder, targets...)
+		if err != nil {
+			t.Errorf("%d targets: %v", len(targets), err)
+			return
+		}
+		answered := 0
+		for i := range targets {
+			switch got := rsp.Responses[fmt.Sprint(i)]; {
+			case got.Error == nil:
+				answered++
+			case !strings.Contains(got.Error.Error(), "Answers to one request: "):
+				t.Errorf("target %d: %v", i, got.Error)
+				return
+			}
+		}
+		if answered == 0 || answered == len(targets) {
+			t.Errorf("%d of %d targets are answered", answered, len(targets))
+		}
+		t.Logf("%d targets in one request: %d answered after %v, %d MB at most by now", len(targets), answered, time.Since(took).Round(time.Millisecond), peak(t, w.Plugin))
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -21,6 +22,7 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/grafana"
+	"github.com/continuum-live/continuum-datasource/pkg/internal/inputtest"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/programs"
 )
 
@@ -96,14 +98,29 @@ func (x *trouble) before(next http.Handler) http.Handler {
 
 // logged collects what the plugin writes.
 type logged struct {
-	mu sync.Mutex
-	b  bytes.Buffer
+	mu    sync.Mutex
+	b     bytes.Buffer
+	wrote chan struct{} // closed at the next Write
 }
 
 func (l *logged) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.wrote != nil {
+		close(l.wrote)
+		l.wrote = nil
+	}
 	return l.b.Write(p)
+}
+
+// changed returns what is closed when there is more.
+func (l *logged) changed() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.wrote == nil {
+		l.wrote = make(chan struct{})
+	}
+	return l.wrote
 }
 
 func (l *logged) String() string {
@@ -174,7 +191,7 @@ func TestAsksTheExampleService(t *testing.T) {
 
 	// What goes wrong, each for some seconds of a stream.
 	var restarted sync.WaitGroup
-	asked := x.latest.Load()
+	asked, began := x.latest.Load(), time.Now()
 	for _, wrong := range []struct {
 		name   string
 		length time.Duration
@@ -183,8 +200,9 @@ func TestAsksTheExampleService(t *testing.T) {
 		kill   bool
 	}{
 		{"nothing", 4 * time.Second, func() {}, func() {
-			if n := x.latest.Load() - asked; n > 7 {
-				t.Errorf("/latest was asked %d times in 4 s", n)
+			took := time.Since(began)
+			if n := x.latest.Load() - asked; n > 3+int64(took.Seconds()) {
+				t.Errorf("/latest was asked %d times in %v", n, took)
 			}
 		}, false},
 		{"slow", 4 * time.Second, func() { x.slow.Store(1200) }, func() { x.slow.Store(0) }, false},
@@ -194,8 +212,14 @@ func TestAsksTheExampleService(t *testing.T) {
 		}, func() {}, false},
 		{"killed", 5 * time.Second, func() {
 			service.kill()
+			asked := x.asked.Load()
 			restarted.Go(func() {
-				time.Sleep(time.Second)
+				inputtest.Eventually(t, func() error {
+					if x.asked.Load() < asked+3 {
+						return errors.New("the service that is away was not asked three times")
+					}
+					return nil
+				})
 				service.start(t)
 			})
 		}, restarted.Wait, false},
@@ -203,14 +227,21 @@ func TestAsksTheExampleService(t *testing.T) {
 		{"nothing again", 4 * time.Second, func() {}, func() {}, false},
 	} {
 		t.Log(wrong.name)
-		ctx, cancel := context.WithTimeout(t.Context(), wrong.length)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		until := time.Now().Add(wrong.length).UnixMilli()
 		wrong.begin()
 		_ = p.RunStream(ctx, &backend.RunStreamRequest{PluginContext: pluginContext, Path: path, Data: raw}, func(packet []byte) {
 			seen = append(seen, string(packet))
 			if err := screen.Packet(packet); err != nil {
 				t.Error(err)
 			}
+			if times := screen.Times(); times[len(times)-1] >= until {
+				cancel()
+			}
 		})
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			t.Errorf("no row of %v later came", wrong.length)
+		}
 		cancel()
 		wrong.end()
 		if wrong.kill {
@@ -223,9 +254,6 @@ func TestAsksTheExampleService(t *testing.T) {
 
 	times := screen.Times()
 	last := times[len(times)-1]
-	if age := time.Since(time.UnixMilli(last)); age > 4*time.Second {
-		t.Errorf("the newest row is %v old", age)
-	}
 	if live := last - screen.Live; live < 15_000 {
 		t.Errorf("only %d ms of live rows were seen", live)
 	}
@@ -236,14 +264,19 @@ func TestAsksTheExampleService(t *testing.T) {
 
 	// Failures, for the sake of what they say.
 	x.failing.Store(true)
-	time.Sleep(1100 * time.Millisecond) // what /latest said is too old by then
-	now := time.Now()
-	rsp, err := p.QueryData(t.Context(), &backend.QueryDataRequest{PluginContext: pluginContext, Queries: []backend.DataQuery{{
-		RefID: "A", Interval: time.Second, JSON: []byte(query), TimeRange: backend.TimeRange{From: now.Add(-time.Minute), To: now}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	failed := rsp.Responses["A"]
+	var failed backend.DataResponse
+	inputtest.Eventually(t, func() error { // once what /latest said is too old
+		now := time.Now()
+		rsp, err := p.QueryData(t.Context(), &backend.QueryDataRequest{PluginContext: pluginContext, Queries: []backend.DataQuery{{
+			RefID: "A", Interval: time.Second, JSON: []byte(query), TimeRange: backend.TimeRange{From: now.Add(-time.Minute), To: now}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if failed = rsp.Responses["A"]; failed.Error == nil || !strings.Contains(failed.Error.Error(), "/latest") {
+			return fmt.Errorf("the answer is still %v", failed.Error)
+		}
+		return nil
+	})
 	if failed.Error == nil || !strings.Contains(failed.Error.Error(), "cannot take [secret] from /latest") ||
 		failed.ErrorSource != backend.ErrorSourceDownstream || failed.Status != http.StatusBadGateway && failed.Status != http.StatusServiceUnavailable {
 		t.Errorf("the answer is %+v", failed)
