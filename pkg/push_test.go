@@ -16,6 +16,7 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/grafana"
+	"github.com/continuum-live/continuum-datasource/pkg/internal/inputtest"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/prometheus"
 )
 
@@ -100,17 +101,17 @@ func TestPush(t *testing.T) {
 	if code, text := post("push/influx", "Viewer", line(1)); code != http.StatusForbidden || !strings.Contains(text, "Editor") {
 		t.Errorf("a viewer: %d %s", code, text)
 	}
-	deadline := time.Now().Add(time.Minute)
-	for {
+	inputtest.Eventually(t, func() error {
 		code, text := post("push/influx", "Editor", zipped(line(1)), telegraf...)
-		if code == http.StatusNoContent {
-			break
+		switch code {
+		case http.StatusNoContent:
+			return nil
+		case http.StatusServiceUnavailable: // until the store is open
+			return fmt.Errorf("%d %s", code, text)
 		}
-		if code != http.StatusServiceUnavailable || time.Now().After(deadline) { // until the store is open
-			t.Fatalf("%d %s", code, text)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+		t.Fatalf("%d %s", code, text)
+		return nil
+	})
 	if code, text := post("push/influx?precision=s", "Admin", "nonsense\n"+fmt.Sprintf("cpu,host=b usage_idle=2 %d", time.Now().Unix())); code != http.StatusBadRequest || !strings.Contains(text, "partial write: 1 samples are stored: line 1: ") {
 		t.Errorf("%d %s", code, text)
 	}
@@ -130,18 +131,12 @@ func TestPush(t *testing.T) {
 	}
 	prometheus.Start(t, prometheus.Options{Config: config.String()})
 	for _, version := range []string{"one", "two"} {
-		for {
-			frame := ask(t, p, 10*time.Second, fmt.Sprintf(`{"expr":"pushed_total{version='%s'}"}`, version))
-			if len(frame.Fields) == 2 && frame.Rows() > 0 {
-				if v, ok := frame.Fields[1].ConcreteAt(frame.Rows() - 1); ok && v.(float64) >= 10 {
-					break
-				}
+		inputtest.Eventually(t, func() error {
+			if n := number(t, p, fmt.Sprintf(`pushed_total{version='%s'}`, version)); n < 10 {
+				return fmt.Errorf("version %s: the newest value is %v; %v", version, n, failed())
 			}
-			if time.Now().After(deadline) {
-				t.Fatalf("version %s: %d fields, %d rows; %v", version, len(frame.Fields), frame.Rows(), failed())
-			}
-			time.Sleep(100 * time.Millisecond)
-		}
+			return nil
+		})
 	}
 	if all := failed()[before:]; len(all) > 0 {
 		t.Errorf("Prometheus was answered %v", all)

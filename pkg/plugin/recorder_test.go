@@ -260,6 +260,16 @@ func (v *viewer) compare(t *testing.T, fresh *data.Frame) (rows int) {
 	return rows
 }
 
+// newest returns the time of the newest row.
+func (v *viewer) newest() (at int64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for t := range v.rows {
+		at = max(at, t)
+	}
+	return at
+}
+
 func (v *viewer) noticed() string {
 	v.mu.Lock()
 	defer v.mu.Unlock()

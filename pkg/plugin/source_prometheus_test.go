@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -25,6 +26,7 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 
+	"github.com/continuum-live/continuum-datasource/pkg/internal/inputtest"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/prometheus"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/remotewrite"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/victoria"
@@ -169,11 +171,12 @@ func TestRemoteWindowIsExact(t *testing.T) {
 				frame := r.ask(t, `{"expr":"level_bytes"}`, 30*time.Second)
 				return len(frame.Fields) == 5 && frame.Rows() > 0
 			}
-			for began := time.Now(); !seen(); time.Sleep(100 * time.Millisecond) {
-				if time.Since(began) > time.Minute {
-					t.Fatal("what was written is not to be seen")
+			inputtest.Eventually(t, func() error {
+				if !seen() {
+					return errors.New("what was written is not to be seen")
 				}
-			}
+				return nil
+			})
 
 			exprs := []string{"level_bytes", "sum(level_bytes)", "rate(work_total[10s])", "max_over_time(level_bytes[$__range])"}
 			viewers := make([]*viewer, len(exprs))
@@ -201,7 +204,15 @@ func TestRemoteWindowIsExact(t *testing.T) {
 			close(end)
 			<-ended
 			// The last rows come, and nothing changes any more.
-			time.Sleep(8 * time.Second)
+			last := time.Now().Add(5 * time.Second).UnixMilli()
+			inputtest.Eventually(t, func() error {
+				for i, v := range viewers {
+					if newest := v.newest(); newest < last {
+						return fmt.Errorf("%s: the newest row is %d ms before the last", exprs[i], last-newest)
+					}
+				}
+				return nil
+			})
 
 			for i, v := range viewers {
 				fresh := r.ask(t, fmt.Sprintf(`{"expr":%q,"live":true}`, exprs[i]), 40*time.Second)
@@ -334,8 +345,17 @@ func TestMovingToPrometheus(t *testing.T) {
 	}
 	queries := dashboardQueries(t, "../../provisioning/dashboards/machine.json")
 	began := time.Now()
-	time.Sleep(12 * time.Second)
-	to := time.Now().Add(-3 * time.Second)
+	to := began.Add(9 * time.Second)
+	inputtest.Eventually(t, func() error {
+		store, err := rec.Store(t.Context(), recorder.Key{Org: 1, UID: "uid"})
+		if err != nil {
+			return err
+		}
+		if settled := time.UnixMilli(store.Settled()); settled.Before(to) {
+			return fmt.Errorf("the recorder is settled to %v", settled)
+		}
+		return nil
+	})
 	request := &backend.QueryDataRequest{PluginContext: pc}
 	for i, q := range queries {
 		request.Queries = append(request.Queries, backend.DataQuery{RefID: fmt.Sprint(i), JSON: q, Interval: time.Second, MaxDataPoints: 100,
@@ -506,16 +526,19 @@ func TestRemoteCredentials(t *testing.T) {
 
 	// Whatever the server says, secrets stay here.
 	refuse.Store(true)
-	time.Sleep(time.Second + 100*time.Millisecond) // until its clock is asked for again
 	health, err = r.CheckHealth(ctx, &backend.CheckHealthRequest{PluginContext: r.pc})
 	if err != nil || health.Status != backend.HealthStatusError || !strings.HasPrefix(health.Message, "Credentials: ") {
 		t.Errorf("health is %+v, %v", health, err)
 	}
-	rsp, err := r.QueryData(ctx, &backend.QueryDataRequest{PluginContext: r.pc, Queries: []backend.DataQuery{{RefID: "A", JSON: []byte(`{"expr":"up"}`),
-		TimeRange: backend.TimeRange{From: time.Now().Add(-time.Hour), To: time.Now()}}}})
-	if err != nil || rsp.Responses["A"].Error == nil || rsp.Responses["A"].ErrorSource != backend.ErrorSourceDownstream {
-		t.Fatalf("the answer is %+v, %v", rsp, err)
-	}
+	var rsp *backend.QueryDataResponse
+	inputtest.Eventually(t, func() error { // once the server's clock is asked for again
+		rsp, err = r.QueryData(ctx, &backend.QueryDataRequest{PluginContext: r.pc, Queries: []backend.DataQuery{{RefID: "A", JSON: []byte(`{"expr":"up"}`),
+			TimeRange: backend.TimeRange{From: time.Now().Add(-time.Hour), To: time.Now()}}}})
+		if err != nil || rsp.Responses["A"].Error == nil || rsp.Responses["A"].ErrorSource != backend.ErrorSourceDownstream {
+			return fmt.Errorf("the answer is %+v, %w", rsp, err)
+		}
+		return nil
+	})
 	_, labels := r.resource(t, "labels")
 	for what, text := range map[string]string{"health": health.Message, "error": rsp.Responses["A"].Error.Error(), "labels": labels, "frame": jsonOf(t, frame)} {
 		for _, secret := range []string{password, tenant, base64.StdEncoding.EncodeToString([]byte("me:" + password))} {
@@ -543,13 +566,14 @@ func (r *fed) resource(t *testing.T, address string) (status int, body string) {
 
 func TestPrometheusSettings(t *testing.T) {
 	for raw, want := range map[string]string{
-		`{}`:                   "",
-		`{"delay":1}`:          "",
-		`{"interval":10}`:      "scrape interval 10 is out of range",
-		`{"delay":-1}`:         "delay -1",
-		`{"queryTimeout":-1}`:  "query timeout -1",
-		`{"lookback":1000}`:    "lookback 1000",
-		`{"interval":1000000}`: "lookback 300000",
+		`{}`:                                     "",
+		`{"delay":1}`:                            "",
+		`{"interval":10}`:                        "scrape interval 10 is out of range",
+		`{"delay":-1}`:                           "delay -1",
+		`{"queryTimeout":-1}`:                    "query timeout -1",
+		`{"lookback":1000}`:                      "lookback 1000",
+		`{"interval":1000000,"lookback":300000}`: "lookback 300000",
+		`{"interval":86400000}`:                  "", // the others follow
 	} {
 		s, err := parseSettings([]byte(`{"source":"prometheus","prometheus":` + raw + `}`))
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {

@@ -131,7 +131,7 @@ func (r *Recording) Numbers(t testing.TB, n int) error {
 }
 
 // patience is how long what should happen may take on a busy machine.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // Eventually fails the test unless ok, which says what is still wrong, comes to
 // return nil.

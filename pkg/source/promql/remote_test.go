@@ -17,6 +17,7 @@ import (
 
 	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 
+	"github.com/continuum-live/continuum-datasource/pkg/internal/inputtest"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/prometheus"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/remotewrite"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/victoria"
@@ -138,8 +139,7 @@ func goOn(t testing.TB, url string, then int64) {
 // settle waits until the newest samples that were fed are settled and to be seen.
 func settle(t testing.TB, s Source, through int64) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for time.Now().Before(deadline) {
+	inputtest.Eventually(t, func() error {
 		settled, err := s.Engine.Settled(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -150,12 +150,11 @@ func settle(t testing.TB, s Source, through int64) {
 				t.Fatal(err)
 			}
 			if len(found.Series) == 3 && found.Series[0].Values[0]*1000 == float64(through/1000*1000) {
-				return
+				return nil
 			}
 		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatal("what was fed is not to be seen")
+		return errors.New("what was fed is not to be seen")
+	})
 }
 
 func TestRemoteConforms(t *testing.T) {
