@@ -297,6 +297,6 @@ func (in *instance) deleteSeries(store *recorder.Store, r *http.Request) (any, e
 	if err != nil {
 		return nil, err
 	}
-	backend.Logger.FromContext(r.Context()).Info("Samples are deleted", "user", userOf(pc), "match", r.URL.Query().Get("match"), "from", s.from, "to", s.to)
+	backend.Logger.FromContext(r.Context()).Info("Samples are deleted", "user", userOf(pc), "match", brief(r.URL.Query().Get("match")), "from", s.from, "to", s.to)
 	return struct{}{}, store.Delete(r.Context(), s.from, s.to, s.matchers...)
 }

@@ -1,6 +1,7 @@
 package promql
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -12,12 +13,13 @@ func TestHint(t *testing.T) {
 		now := time.Now().UnixMilli()
 		f.fill(t, now-60_000, now)
 		for expr, want := range map[string]string{
-			"level_byte":                     `There is no metric "level_byte" in this time range: did you mean "level_bytes"?`,
-			"sum(rate(work_secs_total[1m]))": `There is no metric "work_secs_total" in this time range: did you mean "work_seconds_total"?`,
-			"level_bytes / lvel_bytes":       `There is no metric "lvel_bytes" in this time range: did you mean "level_bytes"?`,
-			"unlike_any_other":               `There is no metric "unlike_any_other" in this time range.`,
-			`level_bytes{machine="none"}`:    "",
-			`{machine="none"}`:               "",
+			"level_byte":                                `There is no metric "level_byte" in this time range: did you mean "level_bytes"?`,
+			"sum(rate(work_secs_total[1m]))":            `There is no metric "work_secs_total" in this time range: did you mean "work_seconds_total"?`,
+			"level_bytes / lvel_bytes":                  `There is no metric "lvel_bytes" in this time range: did you mean "level_bytes"?`,
+			"level_bytes" + strings.Repeat("s", 60_000): `There is no metric "level_bytes` + strings.Repeat("s", longName-11) + `" in this time range.`,
+			"unlike_any_other":                          `There is no metric "unlike_any_other" in this time range.`,
+			`level_bytes{machine="none"}`:               "",
+			`{machine="none"}`:                          "",
 		} {
 			if got := f.bind(t, expr, 1000).(bound).Hint(t.Context(), now-10_000, now); got != want {
 				t.Errorf("%s: %q", expr, got)
