@@ -63,7 +63,7 @@ remote_write:
 `, scraped.Listener.Addr(), receiver.URL, message)})
 
 			want := make(map[string]float64)
-			deadline := time.Now().Add(time.Minute)
+			deadline := time.Now().Add(3 * time.Minute)
 			for len(want) < 40 {
 				if time.Now().After(deadline) {
 					t.Fatalf("only %d samples", len(want))
