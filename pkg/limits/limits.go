@@ -54,9 +54,8 @@ var (
 	// Patterns is the size of the regular expressions, as steps of programs. Lists
 	// of plain texts are none.
 	Patterns = Limit{"Regular expressions of a query", "steps", 5000, "use shorter ones, or lists of plain texts such as a|b|c"}
-	// Request is what all answers to one request take, as [Bytes] counts it. It is
-	// less than that, so that one request leaves something for others.
-	Request = Limit{"Answers to one request", "bytes", 88 << 20, "ask for fewer series, choose a shorter time range, or shorten labels and legends"}
+	// Request is what all answers to one request take, as [Bytes] counts it.
+	Request = Limit{"Answers to one request", "bytes", 96<<20 - reserve, "ask for fewer series, choose a shorter time range, or shorten labels and legends"}
 	// Listed is how many names a list for an editor has.
 	Listed = Limit{"Names of a list", "names", 10_000, "ask for fewer names"}
 	// Body is an answer of a server, Names an answer that lists names.

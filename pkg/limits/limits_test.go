@@ -166,6 +166,15 @@ func TestAnswers(t *testing.T) {
 	refused(t, "the second", fill(two, 1000, 1000), Limit{})
 	three, endThree := Begin(t.Context())
 	refused(t, "the third", fill(three, 1000, 1000), Bytes)
+	var smallOnes []func()
+	for range 20 {
+		few, endFew := Begin(t.Context())
+		smallOnes = append(smallOnes, endFew)
+		refused(t, "a small one meanwhile", fill(few, 10, 50), Limit{})
+	}
+	for _, end := range smallOnes {
+		end()
+	}
 	endThree()
 	end()
 	three, endThree = Begin(t.Context())

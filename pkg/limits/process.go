@@ -72,16 +72,28 @@ func Charge(ctx context.Context, bytes int64) error {
 	if a.ended { // nobody waits for the answer
 		return nil
 	}
-	if err := Request.Check(a.bytes + bytes); err != nil { // others have no part in it
+	own := a.bytes + bytes
+	if err := Request.Check(own); err != nil { // others have no part in it
 		return err
 	}
-	if err := Bytes.Check(inFlight.Add(bytes)); err != nil {
+	taken := inFlight.Add(bytes)
+	if own > small {
+		taken += reserve
+	}
+	if err := Bytes.Check(taken); err != nil {
 		inFlight.Add(-bytes)
 		return err
 	}
 	a.bytes += bytes
 	return nil
 }
+
+// Large answers leave a reserve of [Bytes] to requests whose answers are small, so
+// that these are answered whatever is asked for beside them. Both are in bytes.
+const (
+	reserve = 8 << 20
+	small   = 256 << 10
+)
 
 // PerAnswer is what an answer takes beside its cells, in bytes: a frame, encoded
 // with its schema. A request may have very many queries.
