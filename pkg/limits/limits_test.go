@@ -159,6 +159,23 @@ func TestAnswers(t *testing.T) {
 	refused(t, "too many to one request", fill(one, 1500, 1000), Request)
 	end()
 
+	// Parts of a request count for it until they end.
+	one, end = Begin(t.Context())
+	part, endPart := Begin(one)
+	refused(t, "a part", fill(part, 1500, 1000), Limit{})
+	refused(t, "too many beside it", fill(one, 1500, 1000), Request)
+	endPart()
+	endPart() // twice is once
+	refused(t, "what goes on after the end of a part", fill(part, 1500, 1000), Limit{})
+	part, endPart = Begin(one)
+	refused(t, "another part instead", fill(part, 500, 1000), Limit{})
+	end()
+	endPart()
+	refused(t, "a part of what has ended", fill(part, 1500, 1000), Limit{})
+	if n := inFlight.Load(); n != 0 {
+		t.Errorf("%d bytes are not given back", n)
+	}
+
 	// The answers of the process share what there is.
 	one, end = Begin(t.Context())
 	refused(t, "the first", fill(one, 1000, 1000), Limit{})

@@ -37,26 +37,37 @@ func Evaluate(ctx context.Context, isHeavy bool) (done func(), err error) {
 	}), nil
 }
 
-// account is what the answers to one request have taken of [Bytes].
+// account is what the answers to one request, or a part of them, have taken of
+// [Bytes]. What a part takes counts for the whole too.
 type account struct {
-	mu    sync.Mutex
+	whole *account // itself, if it is no part
+
+	mu    sync.Mutex // that of the whole guards the parts
 	bytes int64
 	ended bool
 }
 
 type accountKey struct{}
 
-// Begin returns the context of one request, or of a part of it, which [Charge]
+// Begin returns the context of one request, or of a part of one, which [Charge]
 // charges. What it was charged is given back with the function, and charges after
 // that count for nothing.
 func Begin(ctx context.Context) (context.Context, func()) {
 	a := &account{}
-	return context.WithValue(ctx, accountKey{}, a), func() {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		inFlight.Add(-a.bytes)
-		a.bytes, a.ended = 0, true
+	if a.whole = a; ctx.Value(accountKey{}) != nil {
+		a.whole = ctx.Value(accountKey{}).(*account).whole
 	}
+	return context.WithValue(ctx, accountKey{}, a), a.end
+}
+
+func (a *account) end() {
+	a.whole.mu.Lock()
+	defer a.whole.mu.Unlock()
+	if !a.ended && !a.whole.ended { // what ends with the whole is given back with it
+		inFlight.Add(-a.bytes)
+		a.whole.bytes -= a.bytes
+	}
+	a.bytes, a.ended = 0, true
 }
 
 // Charge notes that the answer of ctx is about to take so many bytes more, or
@@ -67,24 +78,27 @@ func Charge(ctx context.Context, bytes int64) error {
 	if a == nil {
 		return nil
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.ended { // nobody waits for the answer
+	whole := a.whole
+	whole.mu.Lock()
+	defer whole.mu.Unlock()
+	if a.ended || whole.ended { // nobody waits for the answer
 		return nil
 	}
-	own := a.bytes + bytes
-	if err := Request.Check(own); err != nil { // others have no part in it
+	if err := Request.Check(whole.bytes + bytes); err != nil { // others have no part in it
 		return err
 	}
 	taken := inFlight.Add(bytes)
-	if own > small {
+	if whole.bytes+bytes > small {
 		taken += reserve
 	}
 	if err := Bytes.Check(taken); err != nil {
 		inFlight.Add(-bytes)
 		return err
 	}
-	a.bytes += bytes
+	whole.bytes += bytes
+	if a != whole {
+		a.bytes += bytes
+	}
 	return nil
 }
 

@@ -99,6 +99,11 @@ func (in *instance) QueryData(ctx context.Context, req *backend.QueryDataRequest
 		ctx, span := tracing.DefaultTracer().Start(ctx, "continuum query", trace.WithAttributes(attribute.String("refId", q.DataQuery.RefID)))
 		defer span.End()
 		var frames data.Frames
+		// What a query took that fails is free for the others, but for its error.
+		if err := limits.Charge(ctx, limits.PerAnswer+int64(len(q.DataQuery.JSON))); err != nil {
+			return errorResponse(ctx, err)
+		}
+		ctx, release := limits.Begin(ctx)
 		err := panics.Catch("query", func() (err error) {
 			// Answers are told apart by refId alone: one of them would be lost.
 			if n := asked[q.DataQuery.RefID]; n > 1 {
@@ -108,6 +113,7 @@ func (in *instance) QueryData(ctx context.Context, req *backend.QueryDataRequest
 			return err
 		})
 		if err != nil {
+			release()
 			span.SetStatus(codes.Error, err.Error())
 			return errorResponse(ctx, err)
 		}
@@ -183,9 +189,6 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 	}
 	if err := limits.Text.Check(int64(len(dq.JSON))); err != nil {
 		return nil, invalid{err}
-	}
-	if err := limits.Charge(ctx, limits.PerAnswer+int64(len(dq.JSON))); err != nil {
-		return nil, err
 	}
 	var w wire
 	if err := json.Unmarshal(dq.JSON, &w); err != nil {
