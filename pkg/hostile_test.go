@@ -526,7 +526,8 @@ func (w hostileWorld) crowds(t *testing.T, queries []hostileQuery) {
 				}
 			})
 		}
-		if q.in.DataSourceInstanceSettings == recorder.DataSourceInstanceSettings && len(q.query) < 4096 && q.legend == "" {
+		// Those that are refused before they take any of what the request may.
+		if q.in.DataSourceInstanceSettings == recorder.DataSourceInstanceSettings && len(q.query) < 4096 && q.legend == "" && !strings.HasPrefix(q.want, "Cells ") {
 			short = append(short, q)
 		}
 	}
