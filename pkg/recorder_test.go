@@ -41,7 +41,7 @@ func TestRecordsBeforeAnybodyAsks(t *testing.T) {
 	p = start(t)
 	// Without a question the files alone tell of a sample.
 	before := written(t)
-	for range 2 {
+	for range 4 {
 		inputtest.Eventually(t, func() error {
 			if now := written(t); now <= before {
 				return fmt.Errorf("%d bytes are written, as before", now)
@@ -52,14 +52,11 @@ func TestRecordsBeforeAnybodyAsks(t *testing.T) {
 	}
 	asked := time.Now()
 	inputtest.Eventually(t, func() error { // until this is settled
-		frame := ask(t, p, time.Minute, fmt.Sprintf(`{"expr":"count_over_time(node_load1[%dms] @ %.3f)"}`,
-			asked.Sub(killed).Milliseconds(), float64(asked.UnixMilli())/1000))
-		for _, f := range frame.Fields[1:] {
-			if n, ok := f.ConcreteAt(frame.Rows() - 1); ok && n.(float64) >= 1 {
-				return nil
-			}
+		frame := query(t, p, "count_over_time(node_load1[1s])", 1000, killed.UnixMilli()+1000, asked.UnixMilli())
+		if len(frame.Fields) < 2 {
+			return errors.New("there are no samples of before the first request")
 		}
-		return errors.New("there are no samples of before the first request")
+		return nil
 	})
 }
 
