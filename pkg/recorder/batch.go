@@ -79,7 +79,7 @@ func (b *batch) plan(n *newest, app storage.Appender) *unknown {
 	for i := range b.samples {
 		p := &b.samples[i]
 		b.resolve(p.Series, app)
-		newest, sure := bound.of(n, p.Series.ref)
+		newest, sure := bound.of(n, p.Series)
 		if p.T > newest || sure && p.Arrived && newest-p.T < maxSpread {
 			continue
 		}
@@ -114,7 +114,7 @@ func (b *batch) plan(n *newest, app storage.Appender) *unknown {
 // resolve has the series know how the opened TSDB refers to it.
 func (b *batch) resolve(s *Series, app storage.Appender) {
 	if now := b.of.refs.Load(); s.of != now {
-		s.of, s.ref = now, 0
+		s.of, s.ref, s.newest = now, 0, nil
 	}
 	if refs, ok := app.(storage.GetRef); ok && s.ref == 0 {
 		s.ref, _ = refs.GetRef(s.Labels, s.Labels.Hash())
@@ -193,7 +193,7 @@ func (b *batch) before(n *newest, app storage.Appender, i int) (t int64, is bool
 	if len(b.known) > 0 {
 		k = b.known[keyOf(p.Series)]
 	}
-	newest, sure := n.times[p.Series.ref]
+	newest, sure := n.timeOf(p.Series)
 	if k == nil && sure && p.T <= newest && !p.Arrived {
 		k = b.within(i)
 	}
@@ -297,11 +297,7 @@ func (b *batch) add(n *newest, i int, t int64, ref storage.SeriesRef) {
 			b.known[seriesKey{ref: ref}] = k // the head has it from now on
 		}
 	}
-	p.Series.ref = ref
-	if old, ok := n.times[ref]; ok {
-		latest = max(latest, old)
-	}
-	n.times[ref] = latest
+	n.note(p.Series, ref, latest)
 	if !p.Arrived {
 		return
 	}
@@ -326,9 +322,37 @@ func (b *batch) stamp() {
 // newest has the times of the newest samples of series.
 type newest struct {
 	of    *opened
-	times map[storage.SeriesRef]int64
+	times map[storage.SeriesRef]*int64
 	// all: what is not in times has no sample in order in the head.
 	all bool
+}
+
+// timeOf returns the time of the newest sample of a series, if it is known.
+func (n *newest) timeOf(s *Series) (int64, bool) {
+	if s.newest == nil && s.ref != 0 {
+		s.newest = n.times[s.ref]
+	}
+	if s.newest == nil {
+		return 0, false
+	}
+	return *s.newest, true
+}
+
+// note notes that the TSDB refers to a series as ref, and has a sample of it at t.
+func (n *newest) note(s *Series, ref storage.SeriesRef, t int64) {
+	if s.ref != ref {
+		s.ref, s.newest = ref, nil
+	}
+	if old, ok := n.timeOf(s); ok {
+		*s.newest = max(old, t)
+		return
+	}
+	s.newest = n.add(ref, t)
+}
+
+func (n *newest) add(ref storage.SeriesRef, t int64) *int64 {
+	n.times[ref] = &t
+	return &t
 }
 
 // learn takes over what a batch has read, and forgets what is no longer in the head.
@@ -343,8 +367,10 @@ func (n *newest) learn(b *batch) {
 	}
 	if b.of == n.of {
 		for ref, t := range b.newest {
-			if old, ok := n.times[ref]; !ok || t > old {
-				n.times[ref] = t
+			if old := n.times[ref]; old != nil {
+				*old = max(*old, t)
+			} else {
+				n.add(ref, t)
 			}
 		}
 		n.all = true
@@ -366,11 +392,11 @@ func (n *newest) bound() bound {
 
 // of returns the time of the newest sample of a series, or up to when it may have
 // any. It reports whether it is sure.
-func (b bound) of(n *newest, ref storage.SeriesRef) (newest int64, sure bool) {
-	if t, ok := n.times[ref]; ok && ref != 0 {
+func (b bound) of(n *newest, s *Series) (newest int64, sure bool) {
+	if t, ok := n.timeOf(s); ok {
 		return t, true
 	}
-	if ref == 0 || n.all {
+	if s.ref == 0 || n.all {
 		return b.elsewhere, false
 	}
 	return max(b.head, b.elsewhere), false

@@ -109,7 +109,7 @@ func (g *ingester) try(ctx context.Context, input string, b *batch, watermark in
 		}
 	}
 	if g.newest.of != db {
-		g.newest, g.failed = newest{of: db, times: make(map[storage.SeriesRef]int64)}, db.failures.failedWrites()
+		g.newest, g.failed = newest{of: db, times: make(map[storage.SeriesRef]*int64)}, db.failures.failedWrites()
 	}
 	g.newest.learn(b)
 	if len(b.samples) == 0 {

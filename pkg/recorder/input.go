@@ -40,6 +40,8 @@ type Series struct {
 	// of is opened.refs.
 	ref storage.SeriesRef
 	of  uint64
+	// newest is what newest.times has for ref, once it was needed.
+	newest *int64
 	// noted: it is known that the input writes to this metric.
 	noted bool
 }
