@@ -34,8 +34,8 @@ const (
 	// batch is how many samples are committed at once. The store's lock is held
 	// that long.
 	batch = 5_000
-	// usual is how many samples, and callers of done, the room is kept for.
-	usual = 500
+	// leastUsual is how many samples, and callers of done, there is always room for.
+	leastUsual = 125
 	// backlog is how many samples may wait for a store that cannot commit.
 	backlog = 50_000
 	// retry is how long a commit that failed is not tried again.
@@ -84,6 +84,8 @@ type pending struct {
 	done     []func()
 	messages uint64
 	skipped  map[string]uint64
+	// usual is how many samples or messages there were, of late.
+	usual int
 
 	// the last message
 	last             bool
@@ -236,19 +238,14 @@ func (d *Decoder) calm(ctx context.Context) {
 
 // take returns what waits, and has empty, which is used up, filled from now on.
 func (d *Decoder) take(empty *pending) *pending {
-	clear(empty.samples) // the series may be forgotten meanwhile
-	clear(empty.done)
+	// What a backlog took is given back within some turns.
+	empty.usual = max(leastUsual, len(empty.samples), int(empty.messages), empty.usual/8*7)
+	empty.samples = emptied(empty.samples, empty.usual) // the series may be forgotten meanwhile
+	empty.done = emptied(empty.done, empty.usual)
 	clear(empty.skipped)
-	empty.samples, empty.done, empty.messages, empty.last, empty.committed = empty.samples[:0], empty.done[:0], 0, false, 0
+	empty.messages, empty.last, empty.committed = 0, false, 0
 	if cap(empty.payload) > 64<<10 {
 		empty.payload = nil
-	}
-	// What a backlog took is given back.
-	if cap(empty.samples) > usual {
-		empty.samples = nil
-	}
-	if cap(empty.done) > usual {
-		empty.done = nil
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -266,6 +263,15 @@ func (d *Decoder) take(empty *pending) *pending {
 		}
 	}
 	return p
+}
+
+// emptied returns the room of a slice for others, unless it is far more than the usual.
+func emptied[T any](s []T, usual int) []T {
+	if cap(s) > 4*usual {
+		return nil
+	}
+	clear(s)
+	return s[:0]
 }
 
 // commit commits what is not yet committed of p. It returns false if it cannot.

@@ -47,13 +47,13 @@ func (d *Decoder) add(from string, payload []byte, received time.Time, own bool)
 	if t == nil {
 		var reason string
 		if t, reason = d.newTopic(from); t == nil {
-			d.seen.of(from).note(payload, received)
+			d.seen.of(from, received).note(payload, received)
 			d.skip(reason, 1, from, "", example(payload))
 			return
 		}
 	}
 	if t.seen == nil || t.seen.gone || t.seen.isDue(received) {
-		t.seen = d.seen.of(from)
+		t.seen = d.seen.of(from, received)
 	}
 	t.seen.note(payload, received)
 	c := &d.content

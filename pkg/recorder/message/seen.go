@@ -33,9 +33,12 @@ const (
 )
 
 // seen remembers the topics that were seen lately, for whoever makes rules. It is
-// bounded: a topic that is new takes the place of the one that was silent longest.
+// bounded: a topic that is new takes the place of the one that was silent longest. All
+// places together change hands once in seenEvery at most, so that many topics that
+// take turns do not cost more than few.
 type seen struct {
 	*simplelru.LRU[string, *seenTopic]
+	replaced time.Time // when a topic last took another's place
 }
 
 type seenTopic struct {
@@ -50,26 +53,35 @@ func newSeen() seen {
 	if err != nil {
 		panic(err) // of a size that is not positive
 	}
-	return seen{lru}
+	return seen{LRU: lru}
 }
 
 // of returns what is remembered of a topic, which thereby becomes the one that was
-// silent for the shortest time.
-func (s seen) of(topic string) *seenTopic {
-	t, ok := s.Get(topic)
-	if !ok {
-		t = &seenTopic{}
-		s.Add(strings.Clone(topic), t)
+// silent for the shortest time. It returns nil if there is no place for it now.
+func (s *seen) of(topic string, now time.Time) *seenTopic {
+	if t, ok := s.Get(topic); ok {
+		return t
 	}
+	if s.Len() >= maxSeen {
+		if since := now.Sub(s.replaced); since >= 0 && since < seenEvery/maxSeen {
+			return nil
+		}
+		s.replaced = now
+	}
+	t := &seenTopic{}
+	s.Add(strings.Clone(topic), t)
 	return t
 }
 
 // isDue reports whether the next message is kept. Between those it is enough to count.
 func (t *seenTopic) isDue(now time.Time) bool { return len(t.last) == 0 || now.Sub(t.at) >= seenEvery }
 
+// note counts a message of a topic that has a place, and keeps it if it is due.
 func (t *seenTopic) note(payload []byte, now time.Time) {
-	t.messages++
-	if !t.isDue(now) {
+	if t == nil {
+		return
+	}
+	if t.messages++; !t.isDue(now) {
 		return
 	}
 	t.at = now
