@@ -37,12 +37,13 @@ import (
 )
 
 const (
-	messages = 50_000 // in a run
-	sensors  = 1000   // topics, and series
+	messages = 250_000 // in a run
+	sensors  = 1000    // topics, and series
 	turns    = 3
 	// ahead is how many messages may be under way: brokers drop what waits for
-	// longer.
-	ahead = 4000
+	// longer. Messages that nobody acknowledges are committed as soon as there are
+	// 5000, or after 100 ms: with fewer under way the rate would be that of waiting.
+	ahead = 20_000
 	batch = 1000 // samples in a pushed request, and in a commit of the bare TSDB
 )
 
@@ -360,7 +361,9 @@ func openMQTT(context.Context, string) (*broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler), InlineClient: true})
+	capabilities := mochi.NewDefaultServerCapabilities()
+	capabilities.MaximumClientWritesPending = 2 * ahead
+	s := mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler), InlineClient: true, Capabilities: capabilities})
 	if err := errors.Join(s.AddHook(new(auth.AllowHook), nil), s.AddListener(listeners.NewNet("tcp", l)), s.Serve()); err != nil {
 		return nil, err
 	}
