@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/series"
 )
 
 // Incoming is a message with its topic.
@@ -70,9 +71,12 @@ func (previewing) States(labels.Labels, string) ([]string, bool, error)   { retu
 // passed Check.
 func (r Rules) Preview(separator string, messages []Incoming, now time.Time) Preview {
 	d := New(r, separator, previewing{})
-	words := make(map[int][]string) // the keys whose texts could be states, by rule
+	words := make(map[int][]string)   // the keys whose texts could be states, by rule
+	zoneless := make(map[string]bool) // topics whose stamps have no zone
 	for _, m := range messages {
+		before := d.pending.skipped[noZone]
 		d.add(m.Topic, m.Payload, now, false)
+		zoneless[m.Topic] = zoneless[m.Topic] || d.pending.skipped[noZone] > before
 		if index, found := d.ruleFor(m.Topic); found != nil && !found.leaveOut {
 			words[index] = d.content.words(words[index])
 		}
@@ -92,7 +96,7 @@ func (r Rules) Preview(separator string, messages []Incoming, now time.Time) Pre
 		p.Skipped[reason] = recorder.Skipped{Count: n, Example: d.examples[reason]}
 	}
 	if r.Version != Version1 {
-		p.Suggestions = append(r.suggest(d, messages), r.suggestStates(words)...)
+		p.Suggestions = append(r.suggest(d, messages, zoneless), r.suggestStates(words)...)
 	}
 	return p
 }
@@ -147,8 +151,9 @@ var (
 	labelKeys = regexp.MustCompile(`(?i)(^|[._])(id|uuid|mac|addr|address|device|sensor|channel|model|node|station|meter|symbol|tag|serial|sn|imei|eui|name|pair|product_id|s)$|(_id|Id|ID|_name|Name|EUI|_eui)$`)
 )
 
-// suggest looks for what rules say nothing about.
-func (r Rules) suggest(d *Decoder, messages []Incoming) []Suggestion {
+// suggest looks for what rules say nothing about. zoneless are the topics whose stamps
+// have no zone.
+func (r Rules) suggest(d *Decoder, messages []Incoming, zoneless map[string]bool) []Suggestion {
 	type group struct {
 		rule  int
 		r     *rule
@@ -190,13 +195,15 @@ func (r Rules) suggest(d *Decoder, messages []Incoming) []Suggestion {
 		if key := first.time(g.r); key != "" && g.r.timeKey == "" {
 			add(Suggestion{fmt.Sprintf("%s looks like the time: use it as the time key", key), g.rule, map[string]any{"timeKey": key}})
 		}
-		if d.pending.skipped[noZone] > 0 && g.r.timeKey != "" {
+		if zoneless[g.topic] {
 			add(Suggestion{"the time has no zone: it is UTC", g.rule, map[string]any{"timezone": "UTC"}})
 		}
 		if keys, several := tellsApart(g.all, g.r); len(keys) > 0 {
-			text := "%s can tell senders apart: make it a label"
+			text := "%s can tell senders apart: make a label of it"
 			if several {
-				text = "several senders share this topic: make %s a label"
+				text = "several senders share this topic: make labels of %s"
+			} else if len(keys) > 1 {
+				text = "%s can tell senders apart: make labels of them"
 			}
 			old := r.Rule.LabelKeys
 			if g.rule >= 0 {
@@ -280,13 +287,6 @@ func tellsApart(all []shape, r *rule) (keys []string, several bool) {
 
 // Text writes a previewed sample as PromQL does, for tests and docs.
 func (p Previewed) Text() string {
-	b := make([]string, 0, len(p.Labels))
-	for _, name := range slices.Sorted(maps.Keys(p.Labels)) {
-		b = append(b, fmt.Sprintf("%s=%q", name, p.Labels[name]))
-	}
-	text := p.Metric
-	if len(b) > 0 {
-		text += "{" + strings.Join(b, ", ") + "}"
-	}
-	return fmt.Sprintf("%s %v", text, p.Value)
+	b := labels.NewBuilder(labels.FromMap(p.Labels))
+	return fmt.Sprintf("%s %v", series.Text(b.Set(model.MetricNameLabel, p.Metric).Labels()), p.Value)
 }

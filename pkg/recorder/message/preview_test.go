@@ -63,6 +63,32 @@ func TestSuggestions(t *testing.T) {
 	}
 }
 
+// A zone is suggested where stamps have none, and nowhere else.
+func TestZoneSuggestions(t *testing.T) {
+	r := Rules{Rule: Rule{TimeKey: "time"}, Topics: []Rule{
+		{Pattern: "with/#", TimeKey: "time"}, {Pattern: "without/#", TimeKey: "time"}, {Pattern: "both/#", TimeKey: "time"},
+	}}
+	p := r.Preview("/", []Incoming{
+		{"with/1", []byte(`{"time":"2027-01-15T08:00:00+01:00","v":1}`)},
+		{"without/1", []byte(`{"time":"2027-01-15 08:00:00","v":1}`)},
+		{"both/1", []byte(`{"time":"2027-01-15 08:00:00","v":1}`)},
+		{"both/1", []byte(`{"time":"2027-01-15 08:00:01Z","v":1}`)},
+		{"both/2", []byte(`{"time":"2027-01-15 08:00:01Z","v":1}`)},
+		{"other", []byte(`{"time":1800000000,"v":1}`)},
+	}, time.UnixMilli(1800000000000))
+	var rules []int
+	for _, s := range p.Suggestions {
+		if s.Change["timezone"] == "UTC" {
+			rules = append(rules, s.Rule)
+		} else {
+			t.Errorf("also %q", s.Text)
+		}
+	}
+	if !slices.Equal(rules, []int{1, 2}) {
+		t.Errorf("a zone is suggested for the rules %v", rules)
+	}
+}
+
 // The first rule whose pattern a topic fits is for it.
 func TestRulesPerTopic(t *testing.T) {
 	r := Rules{Rule: Rule{Metric: "rest_{{field}}"}, Topics: []Rule{
@@ -108,11 +134,20 @@ func TestTopics(t *testing.T) {
 		got[1].Name != "not/in/pattern" {
 		t.Errorf("%+v", got)
 	}
+	// One that is new replaces the one that was silent longest, but not each time.
+	at := now.Add(time.Minute)
 	for i := range 2 * maxSeen {
-		d.Add(fmt.Sprint("a/", i), []byte("1"), now.Add(time.Minute), false, nil)
+		d.Add(fmt.Sprint("b/", i), []byte("1"), at, false, nil)
 	}
-	if n := len(Topics(k)); n != maxSeen {
+	has := func(name string) bool {
+		return slices.ContainsFunc(Topics(k), func(t Topic) bool { return t.Name == name })
+	}
+	if n := len(Topics(k)); n != maxSeen || has("a/1") || !has("not/in/pattern") || has(fmt.Sprint("b/", 2*maxSeen-1)) {
 		t.Errorf("%d topics", n)
+	}
+	d.Add("c", []byte("1"), at.Add(seenEvery/maxSeen), false, nil)
+	if n := len(Topics(k)); n != maxSeen || has("not/in/pattern") || !has("c") {
+		t.Errorf("%d topics, and not what is new", n)
 	}
 	cancel()
 	wg.Wait()
