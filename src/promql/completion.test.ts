@@ -40,6 +40,11 @@ describe('what may come at', () => {
     ['up{a="x‸}', 'value', { from: 6, to: 7 }],
     ['up{a!~"‸", b="c"}', 'value', { op: '!~', match: 'up{b="c"}' }],
     ["up{a='‸'}", 'value', { quoted: true, closed: true }],
+    ['温‸', 'expression', { from: 0, to: 1 }],
+    ['{"温度", ‸}', 'label', { match: '{"温度"}' }],
+    ['{"温度", "Gerät"="‸"}', 'value', { label: 'Gerät', match: '{"温度"}' }],
+    ['{"Gerät"="ü", ‸}', 'label', { match: '{"Gerät"="ü"}' }],
+    ['sum by (‸) ({"温度", "Gerät"="ü"})', 'label', { match: '{"温度", "Gerät"="ü"}' }],
     ['sum by (‸) (rate(up{a="b"}[5m]))', 'label', { match: 'up{a="b"}' }],
     ['sum(rate(up[5m])) by (‸', 'label', { match: 'up' }],
     ['sum by (a, ‸) (up)', 'label', { match: 'up' }],
@@ -66,8 +71,11 @@ describe('what may come at', () => {
 describe('suggestions', () => {
   const asked: unknown[] = [];
   const answers: Record<string, unknown> = {
-    metrics: [{ name: 'up', type: 'gauge', unit: '', help: 'Whether it is.' }],
-    labels: ['__name__', 'host', 'job'],
+    metrics: [
+      { name: 'up', type: 'gauge', unit: '', help: 'Whether it is.' },
+      { name: '温度', type: '', unit: '', help: '' },
+    ],
+    labels: ['__name__', 'host', 'job', 'Gerät'],
     'labels/host/values': ['a"b', 'c.d'],
   };
   const names = new Names({
@@ -99,8 +107,15 @@ describe('suggestions', () => {
     expect(asked).toEqual([['metrics', { limit: 1000, match: '{__name__=~"(?i).*u.*"}' }]]);
   });
 
+  it('are names in quotes where they need them', async () => {
+    expect((await suggested('u‸')).get('up')?.insert).toBe('up');
+    expect((await suggested('温‸')).get('温度')?.insert).toBe('{"温度"}');
+    const labels = await suggested('up{‸}');
+    expect([labels.get('job')?.insert, labels.get('Gerät')?.insert]).toEqual(['job', '"Gerät"']);
+  });
+
   it('are labels of the series that are meant', async () => {
-    expect([...(await suggested('up{a="$host", ‸}')).keys()]).toEqual(['host', 'job', '$host']);
+    expect([...(await suggested('up{a="$host", ‸}')).keys()]).toEqual(['host', 'job', 'Gerät', '$host']);
     expect(asked).toEqual([['labels', { limit: 1000, match: 'up{a="x"}' }]]);
   });
 

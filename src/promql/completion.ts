@@ -1,6 +1,6 @@
 import { escapeRegExp } from 'lodash';
 import { LIMIT, Names } from './names';
-import { Matcher, quote, selector, unquote } from './text';
+import { labelName, Matcher, quote, selector, unquote } from './text';
 import { FUNCTIONS } from './functions';
 import { CALCULATIONS, MATCH_OPERATORS } from './visual';
 
@@ -26,14 +26,14 @@ const TOKENS: Array<[kind: Token['kind'], pattern: string]> = [
   ['string', '"(?:[^"\\\\\\n]|\\\\.)*"?|\'(?:[^\'\\\\\\n]|\\\\.)*\'?|`[^`]*`?'],
   ['variable', '\\$\\{[^}\\s]*\\}?|\\$\\w*|\\[\\[\\w*\\]?\\]?'],
   ['number', '\\.?\\d[\\w.]*'],
-  ['name', '[a-zA-Z_:][\\w:]*'],
+  ['name', '[\\p{L}_:][\\p{L}\\p{M}\\p{N}_:]*'],
   ['operator', '=~|!~|[!=<>]=|[-+*/%^<>=!@]'],
   ['bracket', '[()[\\]{}]'],
   ['other', '\\S'],
 ];
 
 function tokensOf(expr: string): Token[] {
-  const pattern = new RegExp(TOKENS.map(([, source]) => `(${source})`).join('|'), 'g');
+  const pattern = new RegExp(TOKENS.map(([, source]) => `(${source})`).join('|'), 'gu');
   return [...expr.matchAll(pattern)].map((match) => ({
     kind: TOKENS[match.slice(1).findIndex(Boolean)]![0],
     text: match[0],
@@ -128,7 +128,7 @@ function inSelector(tokens: Token[], opener: number, end: number, typed: Token |
   if (last.kind === 'operator' && (!typed || typed.kind === 'string' || typed.kind === 'name')) {
     const quoted = typed?.kind === 'string';
     const closed = quoted && unquote(typed.text) !== undefined;
-    const label = tokens[end - 2]?.text ?? '';
+    const label = nameOf(tokens[end - 2]) ?? '';
     // A text without its end would take all that follows for itself.
     const inner = quoted ? { from: from + 1, to: closed ? to - 1 : pos } : { from, to };
     return { kind: 'value', ...inner, label, op: last.text, match, quoted, closed };
@@ -140,21 +140,36 @@ function inSelector(tokens: Token[], opener: number, end: number, typed: Token |
   return { kind: afterLabel ? 'matchOperator' : 'none', from, to };
 }
 
-const metricAt = (tokens: Token[], opener: number) => {
+/** The name of a label or metric, in quotes or not. */
+const nameOf = (token?: Token) =>
+  token?.kind === 'string' ? unquote(token.text) : token?.kind === 'name' ? token.text : undefined;
+
+/** The metric of a selector, before its braces or in quotes within. */
+function metricAt(tokens: Token[], opener: number): string {
   const name = tokens[opener - 1];
   const isMetric = name?.kind === 'name' || name?.kind === 'variable';
-  return isMetric && !isGrouping(name) && name.to === tokens[opener]!.from ? name.text : '';
-};
+  if (isMetric && !isGrouping(name) && name.to === tokens[opener]!.from) {
+    return name.text;
+  }
+  for (let i = opener + 1; i < tokens.length && tokens[i]!.text !== '}'; i++) {
+    const [before, literal, after] = tokens.slice(i - 1, i + 2);
+    if (literal!.kind === 'string' && '{,'.includes(before!.text) && after && ',}'.includes(after.text)) {
+      return unquote(literal!.text) ?? '';
+    }
+  }
+  return '';
+}
 
 /** The complete matchers of the selector, but for the one at a position. */
 function matchersOf(tokens: Token[], opener: number, except: number): Matcher[] {
   const matchers: Matcher[] = [];
   for (let i = opener + 1; i < tokens.length && tokens[i]!.text !== '}'; i++) {
-    const [label, op, literal] = tokens.slice(i, i + 3);
+    const [name, op, literal] = tokens.slice(i, i + 3);
+    const label = nameOf(name);
     const value = literal?.kind === 'string' ? unquote(literal.text) : undefined;
-    const isMatcher = label?.kind === 'name' && (MATCH_OPERATORS as readonly string[]).includes(op?.text ?? '');
-    if (isMatcher && value !== undefined && !(label.from <= except && except <= literal!.to)) {
-      matchers.push({ label: label.text, op: op!.text, value });
+    const isMatcher = label !== undefined && (MATCH_OPERATORS as readonly string[]).includes(op?.text ?? '');
+    if (isMatcher && value !== undefined && !(name!.from <= except && except <= literal!.to)) {
+      matchers.push({ label, op: op!.text, value });
     }
   }
   return matchers;
@@ -237,7 +252,7 @@ export async function suggest(expr: string, pos: number, names: Names, variables
     }
     case 'label': {
       const labels = await names.labels(context.match);
-      return { from, to, suggestions: [...listed('label', labels), ...ofDashboard] };
+      return { from, to, suggestions: [...listed('label', labels, labelName), ...ofDashboard] };
     }
     case 'value': {
       const { label, op, match, quoted, closed } = context;
@@ -252,7 +267,7 @@ export async function suggest(expr: string, pos: number, names: Names, variables
     case 'expression': {
       const metrics = await names.metrics(expr.slice(from, pos));
       const suggestions = metrics.map(({ name, type, unit, help }): Suggestion => {
-        return { kind: 'metric', label: name, detail: [type, unit].filter(Boolean).join(', '), help };
+        return { kind: 'metric', label: name, insert: selector(name, []), detail: [type, unit].filter(Boolean).join(', '), help };
       });
       return { from, to, suggestions: [...suggestions, ...CALLS, ...ofDashboard], incomplete: metrics.length >= LIMIT };
     }

@@ -87,7 +87,7 @@ func TestReported(t *testing.T) {
 		"p10-empty-tag":         {400, `line 1: expected tag value`, `cpu_v{host="a"} 2`},
 		"p11-twice-tag":         {400, `two tags, one name: \"host\" and \"host\"`, ""},
 		"p14-int":               {400, "line 2: ", "i_a 9.223372036854776e+18, i_b 1.8446744073709552e+19"},
-		"p15-non-latin":         {204, "", `датчик_температура{"комната"="зал"} 20, 温度_值 21.5`},
+		"p15-non-latin":         {204, "", `{"датчик_температура", "комната"="зал"} 20, {"温度_值"} 21.5`},
 		"p16-curl-d":            {400, "line 1: invalid timestamp", ""},
 		"p17-json":              {400, "is JSON", ""},
 		"p18-gzip-lost":         {204, "", "cpu_v 1"},

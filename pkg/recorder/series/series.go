@@ -269,13 +269,22 @@ func Check(lbls labels.Labels) error {
 	return nil
 }
 
-// Text writes labels as PromQL does.
+// Text writes labels as PromQL does: a name that needs quotes is within the braces.
 func Text(lbls labels.Labels) string {
 	name := lbls.Get(model.MetricNameLabel)
-	if rest := labels.NewBuilder(lbls).Del(model.MetricNameLabel).Labels(); !rest.IsEmpty() {
-		name += rest.String()
+	rest := lbls.DropReserved(func(label string) bool { return label == model.MetricNameLabel })
+	switch {
+	case name == "":
+		return rest.String()
+	case model.LegacyValidation.IsValidMetricName(name):
+		if rest.IsEmpty() {
+			return name
+		}
+		return name + rest.String()
+	case rest.IsEmpty():
+		return "{" + strconv.Quote(name) + "}"
 	}
-	return name
+	return "{" + strconv.Quote(name) + ", " + rest.String()[1:]
 }
 
 // Sample writes a sample for people.

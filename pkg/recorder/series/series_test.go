@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
 )
 
 var begin = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -112,6 +113,42 @@ func TestWatermark(t *testing.T) {
 				t.Errorf("%d", w.Time()-at)
 			}
 		})
+	}
+}
+
+// What people read can be pasted into a query.
+func TestText(t *testing.T) {
+	p := parser.NewParser(parser.Options{})
+	for _, test := range []struct {
+		labels []string
+		want   string
+	}{
+		{[]string{"__name__", "up"}, `up`},
+		{[]string{"__name__", "up", "job", `a"b`, "le", "1"}, `up{job="a\"b", le="1"}`},
+		{[]string{"job", "a"}, `{job="a"}`},
+		{[]string{"__name__", "温度"}, `{"温度"}`},
+		{[]string{"__name__", "温度", "Gerät", "ü", "a", "b"}, `{"温度", "Gerät"="ü", a="b"}`},
+		{[]string{"__name__", "a\"b.c", "x.y", "1"}, `{"a\"b.c", "x.y"="1"}`},
+	} {
+		lbls := labels.FromStrings(test.labels...)
+		got := Text(lbls)
+		if got != test.want {
+			t.Errorf("%s, not %s", got, test.want)
+		}
+		ms, err := p.ParseMetricSelector(got)
+		if err != nil {
+			t.Errorf("%s: %v", got, err)
+		}
+		found := make(map[string]string)
+		for _, m := range ms {
+			found[m.Name] = m.Value
+		}
+		if labels.Compare(labels.FromMap(found), lbls) != 0 {
+			t.Errorf("%s means %v", got, found)
+		}
+	}
+	if got := Text(labels.EmptyLabels()); got != "{}" {
+		t.Errorf("no labels are %s", got)
 	}
 }
 

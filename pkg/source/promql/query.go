@@ -10,12 +10,12 @@ import (
 	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/data"
-	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/continuum-live/continuum-datasource/pkg/grid"
 	"github.com/continuum-live/continuum-datasource/pkg/limits"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/series"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
@@ -216,15 +216,8 @@ func (b bound) Rows(ctx context.Context, after, through int64) (grid.Rows, error
 // display returns a series' name as people write it, the expression where the
 // series has no labels.
 func (q query) display(l labels.Labels) string {
-	name := l.Get(model.MetricNameLabel)
-	rest := l.DropReserved(func(label string) bool { return label == model.MetricNameLabel })
-	switch {
-	case l.IsEmpty():
+	if l.IsEmpty() {
 		return q.Expr
-	case name == "":
-		return l.String()
-	case rest.IsEmpty():
-		return name
 	}
-	return name + rest.String()
+	return series.Text(l)
 }

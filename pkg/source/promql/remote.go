@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ import (
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/clock"
@@ -243,6 +245,7 @@ func (r *Remote) explain(ctx context.Context, err error) error {
 func (r *Remote) Range(ctx context.Context, expr string, lookback time.Duration, first, last, step int64) (Answer, error) {
 	ctx, cancel := r.bound(ctx)
 	defer cancel()
+	expr = portable(expr)
 	m := newMatrix(ctx, span{first, last, step})
 	var warnings, infos []string
 	for begin := first; begin <= last; begin += maxPoints * step {
@@ -261,6 +264,28 @@ func (r *Remote) Range(ctx context.Context, expr string, lookback time.Duration,
 		warnings, infos = append(warnings, a.warnings...), append(infos, a.infos...)
 	}
 	return Answer{m.found(), noticesOf(r.texts(warnings), r.texts(infos))}, nil
+}
+
+// portable returns an expression as servers take it that know no names in quotes, such
+// as Prometheus 2: {"温度"} is {__name__="温度"} there.
+func portable(expr string) string {
+	parsed, err := promParser.ParseExpr(expr)
+	if err != nil {
+		return expr // which the server may know
+	}
+	quoted := false
+	parser.Inspect(parsed, func(n parser.Node, _ []parser.Node) error {
+		if s, ok := n.(*parser.VectorSelector); ok && s.Name == "" {
+			quoted = quoted || slices.ContainsFunc(s.LabelMatchers, func(m *labels.Matcher) bool {
+				return m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual
+			})
+		}
+		return nil
+	})
+	if !quoted {
+		return expr
+	}
+	return parsed.String()
 }
 
 // whole returns an error unless an answer has all that was asked for. Parts of it
@@ -333,10 +358,20 @@ func (r *Remote) LabelNames(ctx context.Context, from, to int64, limit int, ms .
 func (r *Remote) LabelValues(ctx context.Context, from, to int64, limit int, name string, ms ...*labels.Matcher) ([]string, error) {
 	ctx, cancel := r.bound(ctx)
 	defer cancel()
-	name = model.EscapeName(name, model.ValueEncodingEscaping) // as Prometheus wants names beyond ASCII in paths
-	values, _, _, err := r.api.LabelValues(ctx, name, selectors(ms), time.UnixMilli(from), time.UnixMilli(to), v1.WithLimit(uint64(limit)))
+	ask := func(name string) (model.LabelValues, error) {
+		values, _, _, err := r.api.LabelValues(ctx, name, selectors(ms), time.UnixMilli(from), time.UnixMilli(to), v1.WithLimit(uint64(limit)))
+		return values, err
+	}
+	escaped := model.EscapeName(name, model.ValueEncodingEscaping) // as Prometheus wants names beyond ASCII in paths
+	values, err := ask(escaped)
 	if err != nil {
 		return nil, r.explain(ctx, err)
+	}
+	if len(values) == 0 && escaped != name {
+		// Older ones of VictoriaMetrics take any name as it is, and others refuse it.
+		if found, err := ask(name); err == nil {
+			values = found
+		}
 	}
 	return texts(values, limit), nil
 }

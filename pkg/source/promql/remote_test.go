@@ -11,10 +11,12 @@ import (
 	"net/url"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/inputtest"
@@ -199,5 +201,82 @@ func TestRemoteConforms(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+// Names of any script are found, listed and answered, whether or not the server knows
+// names in quotes.
+func TestRemoteNames(t *testing.T) {
+	for _, server := range remoteServers {
+		t.Run(server.name, func(t *testing.T) {
+			url := server.start(t)
+			now := time.Now().UnixMilli()/1000*1000 - 10_000
+			var samples []remotewrite.Sample
+			for at := now - 10_000; at <= now; at += 1000 {
+				samples = append(samples, remotewrite.Sample{Labels: map[string]string{"__name__": "温度", "Gerät": "ü", "room": "a"}, T: at, V: 21})
+			}
+			if err := remotewrite.Send(t.Context(), url, samples); err != nil {
+				t.Fatal(err)
+			}
+			r := newRemote(t, url)
+			list := func(name string, ms ...*labels.Matcher) func() ([]string, error) {
+				return func() ([]string, error) { return r.LabelValues(t.Context(), now-60_000, now+60_000, 100, name, ms...) }
+			}
+			for _, test := range []struct {
+				name string
+				ask  func() ([]string, error)
+				want string
+			}{
+				{"names of metrics", list("__name__"), "温度"},
+				{"values", list("Gerät"), "ü"},
+				{"values of a metric", list("Gerät", labels.MustNewMatcher(labels.MatchEqual, "__name__", "温度")), "ü"},
+				{"values of a label that there is not", list("Größe"), ""},
+				{"names of labels", func() ([]string, error) { return r.LabelNames(t.Context(), now-60_000, now+60_000, 100) }, "Gerät __name__ room"},
+			} {
+				t.Run(test.name, func(t *testing.T) {
+					var got string
+					// It may take a while until a new series is found.
+					for deadline := time.Now().Add(30 * time.Second); ; {
+						found, err := test.ask()
+						if err != nil {
+							t.Fatal(err)
+						}
+						if got = strings.Join(found, " "); got == test.want || time.Now().After(deadline) {
+							break
+						}
+						time.Sleep(100 * time.Millisecond)
+					}
+					if got != test.want {
+						t.Errorf("%s, not %s", got, test.want)
+					}
+				})
+			}
+			for _, expr := range []string{`{"温度"}`, `sum(max_over_time({"温度", room="a"}[5s]))`, `{__name__="温度"} offset 1s`} {
+				t.Run(expr, func(t *testing.T) {
+					a, err := r.Range(t.Context(), expr, time.Minute, now, now, 1000)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if len(a.Series) != 1 || a.Series[0].Values[0] != 21 {
+						t.Errorf("%+v", a.Series)
+					}
+				})
+			}
+		})
+	}
+}
+
+func TestPortable(t *testing.T) {
+	for expr, want := range map[string]string{
+		`up{a="b"}  + 1`:             `up{a="b"}  + 1`,
+		`{"up", a="b"}`:              `{__name__="up",a="b"}`,
+		`rate({"温度", a="b"}[1m])`:    `rate({__name__="温度",a="b"}[1m])`,
+		`{"x.y"} / on (a) {"温度"}`:    `{__name__="x.y"} / on (a) {__name__="温度"}`,
+		`{__name__="温度"}`:            `{__name__="温度"}`,
+		`an_extension(of="something`: `an_extension(of="something`,
+	} {
+		if got := portable(expr); got != want {
+			t.Errorf("%s becomes %s, not %s", expr, got, want)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 import { getBackendSrv } from '@grafana/runtime';
 import { Alert, Button, Field, IconButton, Input as TextInput, Stack, Text, TextArea } from '@grafana/ui';
 import React, { useEffect, useId, useState } from 'react';
+import { selector } from '../../../promql/text';
 import { MQTTInput, NATSInput, Rule, WebSocketInput } from '../options';
 import { messageOf } from '../status';
 import { decodePayload, Node, topicTree, Topic } from './topics';
@@ -178,10 +179,10 @@ function OutcomeList({ outcome, disabled, onApply }: OutcomeProps) {
 }
 
 function seriesOf({ metric, labels }: Sample): string {
-  const pairs = Object.entries(labels ?? {})
+  const matchers = Object.entries(labels ?? {})
     .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([name, value]) => `${name}=${JSON.stringify(value)}`);
-  return pairs.length > 0 ? `${metric}{${pairs.join(', ')}}` : metric;
+    .map(([label, value]) => ({ label, op: '=', value }));
+  return selector(metric, matchers);
 }
 
 /** Topics by their levels. Those with many below begin closed. */
