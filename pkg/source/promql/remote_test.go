@@ -190,7 +190,11 @@ func TestRemoteConforms(t *testing.T) {
 					raw, _ := json.Marshal(map[string]string{"expr": expr})
 					subject := sourcetest.Subject{Source: s, Query: raw, Steps: steps, Rows: rows, Except: except, Between: between}
 					if i == 1 {
-						subject.Outlier = func(off time.Duration) { proxy.off.Store(int64(off)) }
+						subject.Outlier = func(off time.Duration) {
+							for proxy.off.Store(int64(off)); proxy.off.Load() != 0; time.Sleep(50 * time.Millisecond) {
+								_, _ = s.Engine.Settled(t.Context()) // which asks once a second
+							}
+						}
 					}
 					if i == 1 && server.histograms {
 						subject.Refused = []json.RawMessage{
