@@ -231,6 +231,7 @@ func (d *database) openTSDB(c Config) (*opened, error) {
 	opts.MaxBlockDuration = widestBlock(c.Retention)
 	opts.MaxBlockChunkSegmentSize = segmentBytes
 	opts.BlockReloadInterval = reloadEvery
+	opts.NewCompactorFunc = newCompactor
 	opts.WALCompression = compression.Snappy
 	// A series map for millions of series would cost 100 MB before the first.
 	opts.StripeSize = 1 << 10
