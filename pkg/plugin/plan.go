@@ -141,6 +141,7 @@ func tooMany(rows int64, s settings) error {
 
 // read returns the rows of the plan, and the mark at which they were read.
 func (p plan) read(ctx context.Context, s settings) (rows grid.Rows, mark string, err error) {
+	began := time.Now()
 	settled, err := p.bound.Settled(ctx)
 	if err != nil {
 		return rows, "", err
@@ -155,10 +156,39 @@ func (p plan) read(ctx context.Context, s settings) (rows grid.Rows, mark string
 		return rows, "", err
 	}
 	rows, err = p.bound.Rows(ctx, r.first, r.through)
+	if err == nil && p.live && time.Since(began) > ms(tail.OverlapLen(p.step)*p.step/2) {
+		rows, err = p.catchUp(ctx, rows)
+	}
 	if err != nil {
 		return rows, "", err
 	}
 	return rows.Newest(int((r.through - r.after) / p.step)), mark, nil
+}
+
+// catchUp appends to rows what has settled since they were asked for. A stream
+// begins with no more than the overlap, so the rows of a slow query would end before
+// those of its stream begin. They stay as they are if there is a new series: the
+// stream has it and is ended for that.
+func (p plan) catchUp(ctx context.Context, rows grid.Rows) (grid.Rows, error) {
+	settled, err := p.bound.Settled(ctx)
+	if err != nil {
+		return rows, err
+	}
+	through := grid.Floor(settled, p.step)
+	if through <= rows.Through {
+		return rows, nil
+	}
+	newer, err := p.bound.Rows(ctx, rows.Through, through)
+	if err != nil {
+		return rows, err
+	}
+	if newer, ok := newer.Onto(rows.Schema()); ok {
+		if joined, ok := rows.Append(newer); ok {
+			joined.States, joined.Notices = rows.States, rows.Notices
+			return joined, nil
+		}
+	}
+	return rows, nil
 }
 
 // streamable returns why there can be no stream of a query's rows in a window

@@ -322,21 +322,39 @@ func TestChannelOnlyWhereLiveIsRight(t *testing.T) {
 	}
 }
 
-// A live answer has exactly the window, up to the newest settled row, whatever
-// the browser thinks what time it is.
+// A live answer, and one that is polled because streams were in doubt, has exactly
+// the window, up to the newest settled row, whatever the browser thinks what time
+// it is.
 func TestLiveWindowByTheServersClock(t *testing.T) {
 	in, pc := newInstance(t, `{}`)
-	q := queryFor("A", `{"live":true}`, time.Minute, time.Second)
-	q.TimeRange.From, q.TimeRange.To = q.TimeRange.From.Add(-time.Hour), q.TimeRange.To.Add(-time.Hour)
-	frame := askOne(t, in, pc, q).Frames[0]
-	newest, _ := frame.Fields[0].ConcreteAt(frame.Rows() - 1)
-	if late := time.Since(newest.(time.Time)); late > 5*time.Second {
-		t.Errorf("the newest row is %v old", late)
+	for _, raw := range []string{`{"live":true}`, `{"live":true,"polled":true}`} {
+		for _, wrong := range []time.Duration{-time.Hour, time.Hour} {
+			q := queryFor("A", raw, time.Minute, time.Second)
+			q.TimeRange.From, q.TimeRange.To = q.TimeRange.From.Add(wrong), q.TimeRange.To.Add(wrong)
+			frame := askOne(t, in, pc, q).Frames[0]
+			newest, _ := frame.Fields[0].ConcreteAt(frame.Rows() - 1)
+			if late := time.Since(newest.(time.Time)); late > 5*time.Second {
+				t.Errorf("%s, a clock that is wrong by %v: the newest row is %v old", raw, wrong, late)
+			}
+			custom := frame.Meta.Custom.(liveAnswer)
+			if custom.Window != 60_000 || frame.Rows() != 61 || custom.First != frame.Fields[0].At(0).(time.Time).UnixMilli() {
+				t.Errorf("%s, a clock that is wrong by %v: %d rows for %+v", raw, wrong, frame.Rows(), custom)
+			}
+		}
 	}
-	custom := frame.Meta.Custom.(liveAnswer)
-	if custom.Window != 60_000 || frame.Rows() != 61 || custom.First != frame.Fields[0].At(0).(time.Time).UnixMilli() {
-		t.Errorf("%d rows for %+v", frame.Rows(), custom)
-	}
+}
+
+// The history of a slow query reaches the rows with which its stream begins.
+func TestSlowHistoryReachesItsStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, pc := newInstance(t, `{}`)
+		in.source = shifting{in.source, pace{takes: 20 * time.Second}}
+		frame := askOne(t, in, pc, queryFor("A", `{"live":true}`, time.Minute, time.Second)).Frames[0]
+		newest, _ := frame.Fields[0].ConcreteAt(frame.Rows() - 1)
+		if late := time.Since(newest.(time.Time)); late > time.Second || frame.Rows() != 61 {
+			t.Errorf("%d rows, the newest one is %v old", frame.Rows(), late)
+		}
+	})
 }
 
 // The step is the largest of Grafana's interval, the query's and the data

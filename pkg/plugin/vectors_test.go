@@ -196,7 +196,7 @@ type shifting struct {
 // pace is how slow a source is.
 type pace struct {
 	settles time.Duration // once in so long
-	takes   time.Duration // to read rows
+	takes   time.Duration // to read a minute of rows, or more
 }
 
 func (s shifting) Query(raw json.RawMessage) (source.Query, error) {
@@ -223,7 +223,9 @@ func (b shiftingBound) Settled(ctx context.Context) (int64, error) {
 }
 
 func (b shiftingBound) Rows(ctx context.Context, after, through int64) (grid.Rows, error) {
-	time.Sleep(b.pace.takes)
+	if through-after >= time.Minute.Milliseconds() {
+		time.Sleep(b.pace.takes)
+	}
 	rows, err := b.Bound.Rows(ctx, after, through)
 	shift := float64(time.Now().Unix() / 7 % 10)
 	for i := range rows.Len() {
@@ -245,6 +247,7 @@ func record(t *testing.T, name string, seed uint64, pace pace, do func(s *world,
 						made, err := factory(ctx, c)
 						if in, ok := made.(*instance); ok && in.source != nil {
 							in.source = shifting{in.source, pace}
+							in.patience = max(in.patience, pace.takes+15*time.Second) // as its settings would have it
 						}
 						return made, err
 					})}
