@@ -267,7 +267,13 @@ export async function suggest(expr: string, pos: number, names: Names, variables
     case 'expression': {
       const metrics = await names.metrics(expr.slice(from, pos));
       const suggestions = metrics.map(({ name, type, unit, help }): Suggestion => {
-        return { kind: 'metric', label: name, insert: selector(name, []), detail: [type, unit].filter(Boolean).join(', '), help };
+        return {
+          kind: 'metric',
+          label: name,
+          insert: selector(name, []),
+          detail: [type, unit].filter(Boolean).join(', '),
+          help,
+        };
       });
       return { from, to, suggestions: [...suggestions, ...CALLS, ...ofDashboard], incomplete: metrics.length >= LIMIT };
     }

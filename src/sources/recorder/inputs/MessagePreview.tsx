@@ -185,6 +185,9 @@ function seriesOf({ metric, labels }: Sample): string {
   return selector(metric, matchers);
 }
 
+/** How wide the icon is that opens and closes a level, with the gap after it. */
+const TOGGLE = 28;
+
 /** Topics by their levels. Those with many below begin closed. */
 function TopicTree({ node, onChoose }: { node: Node; onChoose: (topic: Topic) => void }) {
   return (
@@ -201,7 +204,7 @@ function Level({ node, depth, onChoose }: { node: Node; depth: number; onChoose:
   const { topic } = node;
   return (
     <>
-      <div style={{ paddingLeft: depth * 16 }}>
+      <div style={{ paddingLeft: depth * 16 + (node.below.length > 0 ? 0 : TOGGLE) }}>
         <Stack direction="row" alignItems="center" gap={1}>
           {node.below.length > 0 && (
             <IconButton
@@ -219,7 +222,7 @@ function Level({ node, depth, onChoose }: { node: Node; depth: number; onChoose:
           )}
           {topic && (
             <Text color="secondary" variant="bodySmall" truncate>
-              {`${topic.messages}, last ${decodePayload(topic.last[0]?.data ?? '').slice(0, 100)}`}
+              {`${topic.messages} ${topic.messages === 1 ? 'message' : 'messages'}, last ${decodePayload(topic.last[0]?.data ?? '').slice(0, 100)}`}
             </Text>
           )}
         </Stack>
