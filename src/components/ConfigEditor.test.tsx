@@ -112,6 +112,7 @@ describe('the recorder', () => {
     ['Retention', '15d', '30d', { retention: 2_592_000_000 }],
     ['Maximum size', '10 GiB', '500 MiB', { maxBytes: 524_288_000 }],
     ['Out-of-order window', '7d', '2h', { outOfOrder: 7_200_000 }],
+    ['Out-of-order window', '7d', '0s', { outOfOrder: 0 }],
     ['Lookback', '5m', '1h 30m', { lookback: 5_400_000 }],
     ['Wait for late inputs', '2s', '500ms', { maxWait: 500 }],
     ['Samples may be ahead', '10m', '1m', { maxAhead: 60_000 }],
@@ -195,6 +196,7 @@ describe('the status', () => {
     samples: 9,
     messages: 21,
     refused: { future: 3, tooOld: 0, duplicate: 4 },
+    refusedFirst: { duplicate: 'v{b="b"} 2 @ 2026-01-01T00:00:00Z' },
     skipped: { 'not a number': { count: 12, example: 'abc' } },
     last: { from: 'a/b', payload: '{"v":1}', samples: ['v{b="b"} 1 @ 2026-01-01T00:00:00Z'] },
   };
@@ -235,7 +237,10 @@ describe('the status', () => {
     await open();
     await tick(0);
     act(() => row('plant').getByRole('button').click());
-    expect(screen.getByText(/Refused, too far ahead/).parentElement).toHaveTextContent(': 3');
+    expect(screen.getByText(/Refused, too far ahead/).parentElement).toHaveTextContent(/: 3$/);
+    expect(screen.getByText(/Refused, another value/).parentElement).toHaveTextContent(
+      ': 4, the first: v{b="b"} 2 @ 2026-01-01T00:00:00Z',
+    );
     expect(screen.getByText(/Skipped, not a number/).parentElement).toHaveTextContent(': 12, the first: abc');
     expect(screen.getByText('{"v":1}').parentElement).toHaveTextContent('from a/b');
     expect(screen.getByText('v{b="b"} 1 @ 2026-01-01T00:00:00Z')).toBeInTheDocument();
@@ -251,9 +256,10 @@ describe('the status', () => {
       { ...PLANT, name: 'quiet', state: 'waiting', silent: ['a/#', 'b/+'] },
       { ...PLANT, name: 'texts', state: 'unstored', since: Date.now() },
     ];
-    fetch.mockImplementation(() => of({ data: { ...STATUS, inputs } }));
+    fetch.mockImplementation(() => of({ data: { ...STATUS, inputs, fleeting: 'the folder /x lies in memory' } }));
     await open();
     await tick(0);
+    expect(screen.getByText('the folder /x lies in memory.')).toBeInTheDocument();
     expect(row('host').getByText('Connecting')).toBeInTheDocument();
     expect(row('plant').getByText('No connection')).toBeInTheDocument();
     expect(screen.getByText(/plant: connection refused, since .* \(tries again in 4 s\)/)).toBeInTheDocument();
@@ -292,30 +298,58 @@ describe('the status', () => {
   });
 });
 
-describe('deleting all samples', () => {
+describe('deleting', () => {
   const press = (name: string) => userEvent.click(screen.getByRole('button', { name }));
-  const deletions = () => fetch.mock.calls.filter(([request]: unknown[]) => (request as { method?: string }).method);
+  const answer = (data: object) => fetch.mockImplementation(() => of({ data: data as Status }));
+  const requests = (path: string) =>
+    fetch.mock.calls
+      .map(([request]: unknown[]) => request as { method?: string; url: string })
+      .filter(({ url }) => url.includes(path))
+      .map(({ method, url }) => `${method} ${url.replace('/api/datasources/uid/mine/resources/', '')}`);
 
-  it('is done once one has confirmed it', async () => {
+  it('deletes all samples once one has confirmed it', async () => {
     await open();
     await press('Delete all samples');
     await press('Keep them');
     await press('Delete all samples');
-    expect(deletions()).toEqual([]);
-    fetch.mockImplementation(() => of({ data: {} as Status }));
-    await press('Delete all samples for good');
-    expect(deletions()).toEqual([
-      [expect.objectContaining({ url: '/api/datasources/uid/mine/resources/store', method: 'DELETE' })],
-    ]);
+    expect(requests('store')).toEqual([]);
+    answer({});
+    await press('Delete for good');
     expect(await screen.findByText('All samples have been deleted')).toBeInTheDocument();
+    expect(requests('store')).toEqual(['DELETE store']);
+  });
+
+  it('deletes series by selector, once one has seen how many and confirmed it', async () => {
+    await open();
+    expect(screen.getByRole('button', { name: 'Delete series' })).toBeDisabled();
+    await userEvent.type(field(/^Delete series/), 'up{{a="&"}');
+    answer({ series: 0 });
+    await press('Delete series');
+    expect(await screen.findByText('No series match')).toBeInTheDocument();
+    answer({ series: 1234 });
+    await press('Delete series');
+    expect(
+      await screen.findByText(
+        'All samples of 1,234 series that match up{a="&"} will be deleted for good. Recording goes on.',
+      ),
+    ).toBeInTheDocument();
+    await press('Delete for good');
+    expect(
+      await screen.findByText('All samples of 1,234 series that match up{a="&"} have been deleted'),
+    ).toBeInTheDocument();
+    const url = 'series?match=up%7Ba%3D%22%26%22%7D&from=0&to=9007199254740991';
+    expect(requests('series')).toEqual([`GET ${url}`, `GET ${url}`, `DELETE ${url}`]);
   });
 
   it('says why it failed', async () => {
     await open();
     await press('Delete all samples');
     fetch.mockImplementation(() => throwError(() => ({ status: 403, config: {}, data: { error: 'only editors' } })));
-    await press('Delete all samples for good');
+    await press('Delete for good');
     expect(await screen.findByText('The samples could not be deleted: only editors')).toBeInTheDocument();
+    await userEvent.type(field(/^Delete series/), 'up');
+    await press('Delete series');
+    expect(await screen.findByText('The series could not be counted: only editors')).toBeInTheDocument();
   });
 });
 

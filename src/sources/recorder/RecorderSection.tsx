@@ -85,9 +85,9 @@ function StorageSection({ settings, onChange, saved }: SettingsProps) {
         />
         <DurationField
           label="Out-of-order window"
-          description="How late a sample may come and still be stored."
+          description="How late a sample may come and still be stored. 0s: none out of order."
           value={outOfOrder}
-          least={1}
+          least={0}
           most={kept}
           fallback={Math.min(kept, 7 * DAY)}
           disabled={disabled}

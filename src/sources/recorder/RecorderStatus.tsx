@@ -17,6 +17,11 @@ export function RecorderStatus({ status, at = 0, error }: Polled) {
             </Alert>
           )}
           {status.notReady && <Alert severity="error" title={`Nothing is recorded: ${status.notReady}`} />}
+          {status.fleeting && (
+            <Alert severity="warning" title="What is recorded may be gone after the next start">
+              {status.fleeting}.
+            </Alert>
+          )}
           {status.removed && (
             <Alert severity="info" title="Samples ahead of this machine's clock were deleted">
               {count(status.removed.samples)} samples from {dateTimeFormat(status.removed.from)} to{' '}
@@ -136,11 +141,15 @@ function Fact({ name, children }: { name: string; children: ReactNode }) {
 }
 
 function Details({ input }: { input: InputStatus }) {
-  const { refused, skipped = {}, last, lastError } = input;
+  const { refused, refusedFirst = {}, skipped = {}, last, lastError } = input;
   const reasons = [
-    { reason: 'too far ahead of the clock', count: refused.future },
-    { reason: 'older than the out-of-order window or the retention', count: refused.tooOld },
-    { reason: 'another value for a stored time', count: refused.duplicate },
+    { reason: 'too far ahead of the clock', count: refused.future, first: refusedFirst.future },
+    {
+      reason: 'older than the out-of-order window or the retention',
+      count: refused.tooOld,
+      first: refusedFirst.tooOld,
+    },
+    { reason: 'another value for a stored time', count: refused.duplicate, first: refusedFirst.duplicate },
   ].filter((r) => r.count > 0);
   const nothing = !lastError && !last && reasons.length === 0 && Object.keys(skipped).length === 0;
 
@@ -148,19 +157,16 @@ function Details({ input }: { input: InputStatus }) {
     <Stack direction="column" gap={1}>
       {nothing && <Text color="secondary">Nothing was refused or skipped.</Text>}
       {lastError && <Detail name="Last error">{lastError}</Detail>}
-      {reasons.map(({ reason, count: n }) => (
+      {reasons.map(({ reason, count: n, first }) => (
         <Detail key={reason} name={`Refused, ${reason}`}>
           {count(n)}
+          <First example={first} />
         </Detail>
       ))}
       {Object.entries(skipped).map(([reason, { count: n, example }]) => (
         <Detail key={reason} name={`Skipped, ${reason}`}>
           {count(n)}
-          {example !== undefined && (
-            <>
-              , the first: <code>{example}</code>
-            </>
-          )}
+          <First example={example} />
         </Detail>
       ))}
       {last && (
@@ -181,12 +187,21 @@ function Details({ input }: { input: InputStatus }) {
                     <code>{s}</code>
                   </div>
                 ))
-              : 'no sample'}
+              : 'nothing that was stored'}
           </Detail>
         </>
       )}
     </Stack>
   );
+}
+
+/** What was the first of many. Viewers do not get it. */
+function First({ example }: { example?: string }) {
+  return example ? (
+    <>
+      , the first: <code>{example}</code>
+    </>
+  ) : null;
 }
 
 function Detail({ name, children }: { name: string; children: ReactNode }) {
@@ -198,6 +213,7 @@ function Detail({ name, children }: { name: string; children: ReactNode }) {
   );
 }
 
-const count = (n: number, decimals = 0) => formattedValueToString(getValueFormat('locale')(n, decimals));
+/** A number for people. */
+export const count = (n: number, decimals = 0) => formattedValueToString(getValueFormat('locale')(n, decimals));
 
 const timeWithAge = (ms: number) => `${dateTimeFormat(ms)} (${dateTimeFormatTimeAgo(ms)})`;

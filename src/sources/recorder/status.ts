@@ -17,9 +17,13 @@ export interface Status {
   notReady?: string;
   /** In bytes, 0 if it is not known. */
   diskFree?: number;
+  /** Why what is recorded may not be there after the next start. Viewers do not get it. */
+  fleeting?: string;
   /** What was deleted last because it was ahead of the clock. */
   removed?: { samples: number; from: number; to: number; at: number };
 }
+
+type Refusal = 'future' | 'tooOld' | 'duplicate';
 
 export interface InputStatus {
   name: string;
@@ -31,7 +35,9 @@ export interface InputStatus {
   samples: number;
   late: number;
   repeated: number;
-  refused: { future: number; tooOld: number; duplicate: number };
+  refused: Record<Refusal, number>;
+  /** The first samples that were refused. Viewers do not get them. */
+  refusedFirst?: Partial<Record<Refusal, string>>;
   /** When a sample was stored last, 0 for never. */
   stored: number;
   /** Samples per second, over the last ten seconds. */
@@ -43,7 +49,7 @@ export interface InputStatus {
   messages?: number;
   /** By reason. Viewers get no examples. */
   skipped?: Record<string, { count: number; example?: string }>;
-  /** The last message and what it became. Viewers do not get it. */
+  /** The last message and what was stored of it. Viewers do not get it. */
   last?: { from: string; payload: string; samples: string[] | null };
 }
 
