@@ -346,6 +346,7 @@ type world struct {
 	truth  func() source.Source // that has not seen what is tested
 	behind time.Duration        // that the source is, by this clock
 	record *recording           // of all panels, if any
+	input  *input               // of the source that is recorded
 }
 
 func newWorld(t *testing.T, seed uint64, tick int) *world {

@@ -421,7 +421,7 @@ func (g *guard) read(unwatched bool) {
 		g.trouble(doubt, 0)
 	case doubt == "":
 		g.stream.mended = time.Time{}
-		g.shown = &answer{shown, "Streaming", 0}
+		g.shown = &answer{shown, "Streaming", len(b.schema.Meta.Notices)}
 		prove := guardPolicies[g.reason].proveAfter
 		g.complain(prove > 0 && g.stream.packets < 2 && g.tries >= prove)
 		if outgrown {

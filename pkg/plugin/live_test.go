@@ -730,8 +730,9 @@ type buffer struct {
 
 type schema struct {
 	Meta struct {
-		Channel string     `json:"channel"`
-		Custom  liveAnswer `json:"custom"`
+		Channel string            `json:"channel"`
+		Custom  liveAnswer        `json:"custom"`
+		Notices []json.RawMessage `json:"notices,omitempty"`
 	} `json:"meta"`
 	Fields []field `json:"fields"`
 }

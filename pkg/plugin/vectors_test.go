@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +20,7 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/datasource"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/instancemgmt"
+	"github.com/grafana/grafana-plugin-sdk-go/data"
 
 	"github.com/continuum-live/continuum-datasource/pkg/grid"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
@@ -187,10 +190,26 @@ func columns(times []int64, values [][]*float64) []any {
 }
 
 // shifting is the signal in whole numbers, and others every seven seconds, so
-// that it matters which of two equal times wins.
+// that it matters which of two equal times wins. It comes from an input.
 type shifting struct {
 	source.Source
-	pace pace
+	pace  pace
+	input *input
+}
+
+// input is one that goes down and is back.
+type input struct {
+	mu    sync.Mutex
+	turns int // it is down after an odd number
+	moved chan struct{}
+}
+
+func (in *input) turn() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.turns++
+	close(in.moved)
+	in.moved = make(chan struct{})
 }
 
 // pace is how slow a source is.
@@ -200,12 +219,29 @@ type pace struct {
 }
 
 func (s shifting) Query(raw json.RawMessage) (source.Query, error) {
-	return rebound(s.Source, raw, func(b source.Bound) source.Bound { return shiftingBound{b, s.pace} })
+	return rebound(s.Source, raw, func(b source.Bound) source.Bound { return shiftingBound{b, s.pace, s.input} })
 }
 
 type shiftingBound struct {
 	source.Bound
-	pace pace
+	pace  pace
+	input *input
+}
+
+func (b shiftingBound) Watch() (mark string, changed <-chan struct{}) {
+	b.input.mu.Lock()
+	defer b.input.mu.Unlock()
+	if b.input.turns == 0 {
+		return "", b.input.moved
+	}
+	return strconv.Itoa(b.input.turns), b.input.moved
+}
+
+func (b shiftingBound) Since(mark string, _ int64) error {
+	if now, _ := b.Watch(); now != mark {
+		return source.ErrHealth
+	}
+	return nil
 }
 
 func (b shiftingBound) Traits() source.Traits {
@@ -231,6 +267,11 @@ func (b shiftingBound) Rows(ctx context.Context, after, through int64) (grid.Row
 	for i := range rows.Len() {
 		rows.Series[0].Values[i] = math.Round(rows.Series[0].Values[i]) + shift
 	}
+	b.input.mu.Lock()
+	defer b.input.mu.Unlock()
+	if b.input.turns%2 == 1 {
+		rows.Notices = append(rows.Notices, data.Notice{Severity: data.NoticeSeverityWarning, Text: "input: no connection since 00:01 UTC, last values shown"})
+	}
 	return rows, err
 }
 
@@ -239,15 +280,16 @@ func record(t *testing.T, name string, seed uint64, pace pace, do func(s *world,
 	t.Run(name, func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			factory := NewFactory(noStores())
+			in := &input{moved: make(chan struct{})}
 			s := &world{
-				t: t, tick: 1000, rows: 24, query: `{"shape":"sawtooth","tickInterval":1000}`,
+				t: t, tick: 1000, rows: 24, input: in, query: `{"shape":"sawtooth","tickInterval":1000}`,
 				record: &recording{Name: name},
 				srv: newServer(t, seed, func() handlers {
 					return managed{datasource.NewInstanceManager(func(ctx context.Context, c backend.DataSourceInstanceSettings) (instancemgmt.Instance, error) {
 						made, err := factory(ctx, c)
-						if in, ok := made.(*instance); ok && in.source != nil {
-							in.source = shifting{in.source, pace}
-							in.patience = max(in.patience, pace.takes+15*time.Second) // as its settings would have it
+						if made, ok := made.(*instance); ok && made.source != nil {
+							made.source = shifting{made.source, pace, in}
+							made.patience = max(made.patience, pace.takes+15*time.Second) // as its settings would have it
 						}
 						return made, err
 					})}
@@ -387,6 +429,21 @@ func TestRecordPolicies(t *testing.T) {
 		tab.mu.Unlock()
 		s.wait(time.Minute)
 	})
+	record(t, inputTurns, 1, pace{}, func(s *world, tab *tab) {
+		s.panel(tab)
+		s.panel(tab)
+		s.wait(firstTurn)
+		s.input.turn()
+		s.wait(15 * time.Second)
+		s.input.turn()
+		s.wait(15 * time.Second)
+		for range 7 { // and is down
+			s.input.turn()
+			s.wait(900 * time.Millisecond)
+		}
+		s.wait(20 * time.Second)
+		s.input.turn()
+	})
 	record(t, "hidden-for-an-hour", 1, pace{}, func(s *world, tab *tab) {
 		s.tick = 10_000
 		s.query = `{"shape":"sawtooth","tickInterval":10000}`
@@ -404,6 +461,51 @@ func TestRecordPolicies(t *testing.T) {
 		s.hide(tab, false)
 		s.wait(time.Minute)
 	})
+}
+
+const (
+	inputTurns = "input-goes-down-and-is-back"
+	firstTurn  = 15 * time.Second
+)
+
+// When an input goes down or is back, panels ask once, say so within three seconds, and
+// do not ask again for ten.
+func TestInputTurns(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join(vectors, inputTurns+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r recording
+	if err := json.Unmarshal(b, &r); err != nil {
+		t.Fatal(err)
+	}
+	for id := 1; id <= 2; id++ {
+		var asked []int64
+		var notices []string
+		for _, e := range r.Events {
+			switch fields := strings.Fields(e.Show); {
+			case e.Guard != id:
+			case e.Ask != nil && e.Ask.Resync != "":
+				if asked = append(asked, e.At); e.Ask.Resync != "health" {
+					t.Errorf("panel %d asks because of %s", id, e.Ask.Resync)
+				}
+			case len(fields) == 0, len(notices) > 0 && notices[len(notices)-1] == fields[1]:
+			case fields[1] == "1" && len(notices) == 1 && e.At > (firstTurn+3*time.Second).Milliseconds():
+				t.Errorf("panel %d has a notice only after %d ms", id, e.At)
+				fallthrough
+			default:
+				notices = append(notices, fields[1])
+			}
+		}
+		for i := range len(asked) - 1 {
+			if asked[i+1]-asked[i] < 10_000 {
+				t.Errorf("panel %d asks at %v", id, asked)
+			}
+		}
+		if want := []string{"0", "1", "0", "1", "0"}; !slices.Equal(notices, want) || len(asked) < 4 || len(asked) > 6 {
+			t.Errorf("panel %d asks at %v and has %v notices", id, asked, notices)
+		}
+	}
 }
 
 // churn sends the row that says that the series have changed, to the streams
