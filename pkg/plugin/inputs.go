@@ -61,6 +61,10 @@ type common struct {
 	Name string `json:"name"`
 }
 
+// maxInputs is how many inputs a store may have. Each takes some of the processor and of
+// the memory also when nothing comes.
+const maxInputs = 100
+
 // inputNames become parts of secrets' keys and of names on servers.
 var inputNames = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
 
@@ -68,6 +72,9 @@ var inputNames = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
 // have no secrets and need none. An input that cannot be made has that as its
 // trouble, and stops no other.
 func inputs(all []json.RawMessage, secrets map[string]string) (made []recorder.Input, keep []json.RawMessage, err error) {
+	if len(all) > maxInputs {
+		return nil, nil, fmt.Errorf("there are %d inputs, and a data source can have %d: remove some in the data source settings, or move them to another data source", len(all), maxInputs)
+	}
 	names := map[string]bool{"host": true}
 	for i, raw := range all {
 		var c common

@@ -41,6 +41,7 @@ func TestInputs(t *testing.T) {
 		{name: "a name twice", settings: `{"inputs":[{"name":"a"},{"name":"a"}]}`, err: `two inputs are called "a"`},
 		{name: "the host's name", settings: `{"inputs":[{"name":"host"}]}`, err: `two inputs are called "host"`},
 		{name: "push twice", settings: `{"inputs":[{"type":"push","name":"a"},{"type":"push","name":"b"}]}`, err: "inputs a and b are both"},
+		{name: "too many", settings: `{"inputs":[` + strings.Repeat("1,", 100) + `1]}`, err: "there are 101 inputs, and a data source can have 100"},
 		{name: "no input at all", settings: `{"inputs":[1]}`, err: "input 1 of the data source settings cannot be read"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -57,19 +57,15 @@ var (
 // list of open streams and the recorder, which belong to the process.
 func NewFactory(rec *recorder.Recorder) datasource.InstanceFactoryFunc {
 	streams := newStreams()
-	var mu sync.Mutex
-	newest := make(map[owner]time.Time)
+	var owners sync.Map // of *adopted
 	return func(ctx context.Context, s backend.DataSourceInstanceSettings) (instancemgmt.Instance, error) {
 		in := &instance{owner: owner{backend.PluginConfigFromContext(ctx).OrgID, s.UID}, recorder: rec, streams: streams}
 		in.patience = httpclient.DefaultTimeoutOptions.Timeout
-		// A request that began before a change of settings comes with those of
-		// before. They must not become those of the recorder and of streams again.
-		mu.Lock()
-		defer mu.Unlock()
-		in.outdated = s.Updated.Before(newest[in.owner])
-		if !in.outdated {
-			newest[in.owner] = s.Updated
-		}
+		found, _ := owners.LoadOrStore(in.owner, &adopted{})
+		a := found.(*adopted) //nolint:forcetypeassert // nothing else is stored
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		in.outdated = !a.adopt(s.Updated, time.Now())
 		in.settings, in.broken = parseSettings(s.JSONData)
 		in.settings.saved = savedAt(s)
 		var recorded *recorder.Config
@@ -85,6 +81,27 @@ func NewFactory(rec *recorder.Recorder) datasource.InstanceFactoryFunc {
 		}
 		return in, nil // what is broken is the handlers' to say
 	}
+}
+
+// adopted is when the settings of a data source were saved that the process goes by.
+// The lock is held while others take their place, which may have to wait for inputs to
+// stop: other data sources must not wait for that.
+type adopted struct {
+	mu    sync.Mutex
+	saved time.Time
+}
+
+// adopt has settings take the place of those that were saved before, and reports
+// whether they do. A request that began before a change of settings comes with those of
+// before. They must not become those of the recorder and of streams again. But where
+// those of now are of the future, the clock was set back since: then what comes last
+// is the newest.
+func (a *adopted) adopt(saved, now time.Time) bool {
+	if saved.Before(a.saved) && !a.saved.After(now) {
+		return false
+	}
+	a.saved = saved
+	return true
 }
 
 // NewRecorder returns the recorder of this process. Where its stores live is for

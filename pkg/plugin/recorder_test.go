@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -449,10 +451,15 @@ func TestRecorderAnswers(t *testing.T) {
 			{"labels?from=2&to=1", 400, `ends before it begins`},
 			{"status", 200, `"skipped":{"not a number":{"count":1,"example":""}}}],`},
 			{"DELETE store", 403, "only editors"},
+			{"GET series?from=0&to=1&match=m_bytes", 403, "only editors"},
+			{"inputs/test/topics", 403, "only editors"},
 			{"nothing", 404, ``},
 			{"EDITOR", 0, ""},
 			{"status", 200, `"last":{"from":"private","payload":"private","samples":null}}],"series":1`},
 			{"POST backup", 403, "only admins"},
+			{"GET series?from=0&to=1", 400, "match is missing"},
+			{fmt.Sprintf("GET series?from=0&to=%d&match=m_bytes", now), 200, `{"series":1}`},
+			{fmt.Sprintf(`GET series?from=0&to=%d&match=m_bytes{machine="b"}`, now), 200, `{"series":0}`},
 			{"DELETE series?from=0&to=1", 400, "match is missing"},
 			{"DELETE series?from=0&to=1&match=m_bytes{", 400, "parse error"},
 			{fmt.Sprintf("DELETE series?from=0&to=%d&match=m_bytes", now), 200, "{}"},
@@ -483,6 +490,152 @@ func TestRecorderAnswers(t *testing.T) {
 			t.Errorf("deleted series are still shown: %v", frame.Fields[1].Name)
 		}
 	})
+}
+
+// A store that cannot be opened can be deleted, by whoever may.
+func TestDeleteBrokenStore(t *testing.T) {
+	dir := t.TempDir()
+	store := filepath.Join(dir, "1", "uid")
+	if err := os.MkdirAll(store, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(store, "wal"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	rec := recorder.New(dir, slog.New(slog.DiscardHandler))
+	defer func() {
+		if err := rec.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	pc := backend.PluginContext{OrgID: 1, PluginID: ID, User: &backend.User{Login: "someone", Role: "Viewer"},
+		DataSourceInstanceSettings: &backend.DataSourceInstanceSettings{UID: "uid", JSONData: []byte(`{"source":"recorder","recorder":{"noHost":true}}`)}}
+	in, err := NewFactory(rec)(backend.WithPluginContext(t.Context(), pc), *pc.DataSourceInstanceSettings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &fed{instance: in.(*instance), pc: pc}
+	for _, c := range []struct {
+		role, method, url string
+		status            int
+		want              string
+	}{
+		{"Viewer", "GET", "status", 502, "cannot be opened"},
+		{"Viewer", "DELETE", "store", 403, "only editors"},
+		{"Viewer", "DELETE", "series?from=0&to=1&match=up", 403, "only editors"},
+		{"Editor", "POST", "backup", 403, "only admins"},
+		{"Editor", "DELETE", "store", 200, "{}"},
+		{"Viewer", "GET", "status", 200, `"series":0`},
+	} {
+		r.pc.User.Role = c.role
+		if got := r.call(t, c.method, c.url); got.Status != c.status || !strings.Contains(string(got.Body), c.want) {
+			t.Errorf("%s: %s %s: %d %s", c.role, c.method, c.url, got.Status, got.Body)
+		}
+	}
+}
+
+// An input that does not stop holds up its own data source alone.
+func TestInputHoldsUpNoOther(t *testing.T) {
+	rec := recorder.New(t.TempDir(), slog.New(slog.DiscardHandler))
+	in := stubborn{make(chan struct{}), make(chan struct{})}
+	if err := rec.Configure(recorder.Key{Org: 1, UID: "uid"}, recorder.Config{Retention: time.Hour, Inputs: []recorder.Input{in}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := rec.Store(t.Context(), recorder.Key{Org: 1, UID: "uid"}); err != nil {
+		t.Fatal(err)
+	}
+	factory := NewFactory(rec)
+	made := make(chan int64, 2)
+	instanceOf := func(org int64) {
+		pc := backend.PluginContext{OrgID: org, PluginID: ID}
+		_, err := factory(backend.WithPluginContext(context.Background(), pc), backend.DataSourceInstanceSettings{UID: "uid", JSONData: []byte(`{"recorder":{"noHost":true}}`)})
+		if err != nil {
+			t.Error(err)
+		}
+		made <- org
+	}
+	go instanceOf(1)
+	<-in.stopping
+	go instanceOf(2)
+	select {
+	case org := <-made:
+		if org != 2 {
+			t.Error("the input was not waited for")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("another organisation waits for the input")
+	}
+	close(in.may)
+	<-made
+	if err := rec.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// stubborn is an input that does not stop before it may.
+type stubborn struct{ stopping, may chan struct{} }
+
+func (stubborn) Name() string { return "stubborn" }
+
+func (stubborn) Version() string { return "" }
+
+func (s stubborn) Run(ctx context.Context, _ *recorder.Sink) {
+	<-ctx.Done()
+	close(s.stopping)
+	<-s.may
+}
+
+// The newest settings count. A request that comes with older ones changes nothing,
+// unless it was the clock that was set back.
+func TestNewestSettings(t *testing.T) {
+	rec := recorder.New(t.TempDir(), slog.New(slog.DiscardHandler))
+	defer func() {
+		if err := rec.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	factory := NewFactory(rec)
+	now := time.Now()
+	for _, c := range []struct {
+		name     string
+		saved    time.Time
+		outdated bool
+	}{
+		{"the first", now.Add(-time.Hour), false},
+		{"older ones", now.Add(-2 * time.Hour), true},
+		{"the same", now.Add(-time.Hour), false},
+		{"newer ones", now.Add(-time.Minute), false},
+		{"saved while the clock was ahead", now.Add(time.Hour), false},
+		{"saved after it was set back", now, false},
+		{"older ones again", now.Add(-time.Hour), true},
+	} {
+		in, err := factory(t.Context(), backend.DataSourceInstanceSettings{UID: "uid", Updated: c.saved, JSONData: []byte(`{"source":"signal"}`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := in.(*instance).outdated; got != c.outdated {
+			t.Errorf("%s: outdated is %v", c.name, got)
+		}
+	}
+}
+
+// No window for samples out of order is a choice, and not the default.
+func TestNoOutOfOrder(t *testing.T) {
+	for raw, want := range map[string]time.Duration{`{}`: 7 * 24 * time.Hour, `{"outOfOrder":null}`: 7 * 24 * time.Hour, `{"outOfOrder":0}`: 0, `{"outOfOrder":60000}`: time.Minute} {
+		s, err := parseSettings([]byte(`{"recorder":` + raw + `}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			c, err := s.Recorder.config(nil)
+			if err != nil || c.OutOfOrder != want {
+				t.Errorf("%s is %v, %v", raw, c.OutOfOrder, err)
+			}
+			if s, err = parseSettings(c.Remember); err != nil { // as after a restart
+				t.Fatal(err)
+			}
+		}
+	}
 }
 
 func TestRecorderSettings(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
+	"github.com/grafana/grafana-plugin-sdk-go/backend/log"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/resource/httpadapter"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
@@ -35,39 +36,65 @@ import (
 //	GET inputs/<name>/topics the topics of an input, with their last messages
 //	POST backup              copies what was recorded into a new folder
 //	POST import              stores history, see importHistory
+//	GET series               how many series DELETE series deletes samples of
 //	DELETE series            deletes samples
 //	DELETE store             deletes all that was recorded
 //
-// The first three and DELETE series take from and to (Unix ms, the last hour if
-// absent), limit and match, a series selector such as up{job="a"}. DELETE series
-// needs from, to and match. What writes or deletes is for editors and admins.
+// The first three and those of series take from and to (Unix ms, the last hour if
+// absent), limit and match, a series selector such as up{job="a"}. Those of series
+// need from, to and match. What writes or deletes is for editors and admins, a backup
+// and an import for admins alone.
 func (in *instance) CallResource(ctx context.Context, req *backend.CallResourceRequest, sender backend.CallResourceResponseSender) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", in.browse(metricNames))
 	mux.HandleFunc("GET /labels", in.browse(labelNames))
 	mux.HandleFunc("GET /labels/{name}/values", in.browse(labelValues))
 	mux.HandleFunc("GET /names", in.names)
-	mux.HandleFunc("GET /status", in.resource((*instance).status))
+	mux.HandleFunc("GET /status", in.resource(anyone, (*instance).status))
 	mux.HandleFunc("POST /push/{format}", in.push)
 	mux.HandleFunc("POST /inputs/preview", preview)
-	mux.HandleFunc("GET /inputs/{name}/topics", in.resource((*instance).topics))
-	mux.HandleFunc("POST /backup", in.resource((*instance).backup))
-	mux.HandleFunc("POST /import", in.resource((*instance).importHistory))
-	mux.HandleFunc("DELETE /series", in.resource((*instance).deleteSeries))
-	mux.HandleFunc("DELETE /store", in.resource((*instance).deleteStore))
+	mux.HandleFunc("GET /inputs/{name}/topics", in.resource(editors, (*instance).topics))
+	mux.HandleFunc("POST /backup", in.resource(admins, (*instance).backup))
+	mux.HandleFunc("POST /import", in.resource(admins, (*instance).importHistory))
+	mux.HandleFunc("GET /series", in.resource(editors, (*instance).countSeries))
+	mux.HandleFunc("DELETE /series", in.resource(editors, (*instance).deleteSeries))
+	mux.HandleFunc("DELETE /store", in.deleteStore)
 	return httpadapter.New(mux).CallResource(ctx, req, sender)
 }
 
-// resource answers with what get returns as JSON, or with its error.
-func (in *instance) resource(get func(*instance, *recorder.Store, *http.Request) (any, error)) http.HandlerFunc {
+// resource answers with what get returns as JSON, or with its error. Whoever may not
+// ask is refused before anything is opened.
+func (in *instance) resource(may access, get func(*instance, *recorder.Store, *http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		body := any(nil)
-		store, err := in.opened(r.Context())
+		body, err := any(nil), may(backend.PluginConfigFromContext(r.Context()))
+		var store *recorder.Store
+		if err == nil {
+			store, err = in.opened(r.Context())
+		}
 		if err == nil {
 			body, err = get(in, store, r)
 		}
 		respond(w, body, err)
 	}
+}
+
+// access returns why somebody may not do something, nil if they may.
+type access func(backend.PluginContext) error
+
+func anyone(backend.PluginContext) error { return nil }
+
+func editors(pc backend.PluginContext) error {
+	if !mayEdit(pc) {
+		return errRole
+	}
+	return nil
+}
+
+func admins(pc backend.PluginContext) error {
+	if pc.User == nil || pc.User.Role != "Admin" {
+		return errAdmin
+	}
+	return nil
 }
 
 // browse answers with what a source of PromQL knows of series.
@@ -114,13 +141,21 @@ func respond(w http.ResponseWriter, body any, err error) {
 }
 
 func (in *instance) opened(ctx context.Context) (*recorder.Store, error) {
-	switch {
-	case in.broken != nil:
-		return nil, invalid{in.broken}
-	case in.settings.Source != sourceRecorder:
-		return nil, invalid{fmt.Errorf("the source %q has no recorder", in.settings.Source)}
+	if err := in.records(); err != nil {
+		return nil, err
 	}
 	return in.recorder.Store(ctx, in.storeKey())
+}
+
+// records returns an error if the data source has no recorder.
+func (in *instance) records() error {
+	switch {
+	case in.broken != nil:
+		return invalid{in.broken}
+	case in.settings.Source != sourceRecorder:
+		return invalid{fmt.Errorf("the source %q has no recorder", in.settings.Source)}
+	}
+	return nil
 }
 
 // scope is which part of a store is asked for.
@@ -211,9 +246,10 @@ func (in *instance) status(store *recorder.Store, r *http.Request) (any, error) 
 	if mayEdit(backend.PluginConfigFromContext(r.Context())) {
 		return s, nil
 	}
+	s.Fleeting = "" // it names a folder of the server
 	for i := range s.Inputs {
 		input := &s.Inputs[i]
-		input.Last, input.LastError = nil, ""
+		input.Last, input.LastError, input.RefusedFirst = nil, "", nil
 		if input.Trouble != "" {
 			input.Trouble = "has trouble: editors and admins see which"
 		}
@@ -259,44 +295,60 @@ func mayEdit(pc backend.PluginContext) bool {
 	return pc.User != nil && (pc.User.Role == "Editor" || pc.User.Role == "Admin")
 }
 
-func isAdmin(pc backend.PluginContext) bool { return pc.User != nil && pc.User.Role == "Admin" }
-
 func (in *instance) backup(_ *recorder.Store, r *http.Request) (any, error) {
-	pc := backend.PluginConfigFromContext(r.Context())
-	if !isAdmin(pc) {
-		return nil, errAdmin
-	}
 	folder, err := in.recorder.Backup(r.Context(), in.storeKey())
 	if err != nil {
 		return nil, err
 	}
-	backend.Logger.FromContext(r.Context()).Info("The store was backed up", "user", userOf(pc), "folder", folder)
+	logger, user := loggerOf(r)
+	logger.Info("The store was backed up", "user", user, "folder", folder)
 	return map[string]string{"folder": folder}, nil
 }
 
-func (in *instance) deleteStore(_ *recorder.Store, r *http.Request) (any, error) {
-	pc := backend.PluginConfigFromContext(r.Context())
-	if !mayEdit(pc) {
-		return nil, errRole
-	}
-	backend.Logger.FromContext(r.Context()).Info("The store is deleted", "user", userOf(pc))
-	return struct{}{}, in.recorder.Delete(r.Context(), in.storeKey())
+// loggerOf returns the logger for a request and who made it.
+func loggerOf(r *http.Request) (log.Logger, string) {
+	return backend.Logger.FromContext(r.Context()), userOf(backend.PluginConfigFromContext(r.Context()))
 }
 
-func (in *instance) deleteSeries(store *recorder.Store, r *http.Request) (any, error) {
-	pc := backend.PluginConfigFromContext(r.Context())
-	if !mayEdit(pc) {
-		return nil, errRole
+// deleteStore needs no open store: what was recorded may be why it cannot be opened.
+func (in *instance) deleteStore(w http.ResponseWriter, r *http.Request) {
+	err := editors(backend.PluginConfigFromContext(r.Context()))
+	if err == nil {
+		err = in.records()
 	}
+	if err == nil {
+		logger, user := loggerOf(r)
+		logger.Info("The store is deleted", "user", user)
+		err = in.recorder.Delete(r.Context(), in.storeKey())
+	}
+	respond(w, struct{}{}, err)
+}
+
+// chosenSeries returns which samples of which series are to be deleted.
+func chosenSeries(r *http.Request) (scope, error) {
 	for _, name := range []string{"from", "to", "match"} {
 		if !r.URL.Query().Has(name) {
-			return nil, invalid{fmt.Errorf("%s is missing: say what is to be deleted", name)}
+			return scope{}, invalid{fmt.Errorf("%s is missing: say what is to be deleted", name)}
 		}
 	}
-	s, err := scopeOf(r)
+	return scopeOf(r)
+}
+
+func (in *instance) countSeries(store *recorder.Store, r *http.Request) (any, error) {
+	s, err := chosenSeries(r)
 	if err != nil {
 		return nil, err
 	}
-	backend.Logger.FromContext(r.Context()).Info("Samples are deleted", "user", userOf(pc), "match", brief(r.URL.Query().Get("match")), "from", s.from, "to", s.to)
+	n, err := store.CountSeries(r.Context(), s.from, s.to, s.matchers...)
+	return map[string]uint64{"series": n}, err
+}
+
+func (in *instance) deleteSeries(store *recorder.Store, r *http.Request) (any, error) {
+	s, err := chosenSeries(r)
+	if err != nil {
+		return nil, err
+	}
+	logger, user := loggerOf(r)
+	logger.Info("Samples are deleted", "user", user, "match", brief(r.URL.Query().Get("match")), "from", s.from, "to", s.to)
 	return struct{}{}, store.Delete(r.Context(), s.from, s.to, s.matchers...)
 }

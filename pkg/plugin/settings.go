@@ -42,8 +42,8 @@ const (
 	hour, day = 60 * 60 * 1000, 24 * hour // ms
 )
 
-// parseSettings returns the settings with defaults for what is absent, null or
-// zero. The error names the field and says what to do.
+// parseSettings returns the settings with defaults for what is absent, null or,
+// unless that means something, zero. The error names the field and says what to do.
 func parseSettings(raw json.RawMessage) (settings, error) {
 	var s settings
 	if len(raw) > 0 {

@@ -27,8 +27,9 @@ type recorderSettings struct {
 	Retention int64 `json:"retention"`
 	// MaxBytes is the most that the store may take of the disk.
 	MaxBytes int64 `json:"maxBytes"`
-	// OutOfOrder is how far behind the newest sample others are still taken.
-	OutOfOrder int64 `json:"outOfOrder"`
+	// OutOfOrder is how far behind the newest sample others are still taken: 0 is none
+	// at all, which is not the default.
+	OutOfOrder *int64 `json:"outOfOrder"`
 	// Interval is how far apart the samples of a series usually are. Rows are
 	// never closer.
 	Interval int64 `json:"interval"`
@@ -58,7 +59,7 @@ const minCritical = 16 << 20
 func (s *recorderSettings) complete() {
 	setDefault(&s.Retention, 15*day)
 	setDefault(&s.MaxBytes, 10<<30)
-	setDefault(&s.OutOfOrder, min(7*day, s.Retention)) // as long as brokers keep messages
+	setDefault(&s.OutOfOrder, new(min(7*day, s.Retention))) // as long as brokers keep messages
 	setDefault(&s.MaxAhead, recorder.DefaultMaxAhead.Milliseconds())
 	setDefault(&s.DiskLow, 1<<30)
 	setDefault(&s.DiskCritical, max(s.DiskLow/4, minCritical))
@@ -73,11 +74,11 @@ func (s recorderSettings) check() error {
 	return inRange(
 		bounds{"retention", s.Retention, hour, 3650 * day, "ms"},
 		bounds{"maximum size of the store", s.MaxBytes, 64 << 20, 1 << 50, "bytes"},
-		bounds{"out-of-order window", s.OutOfOrder, 0, s.Retention, "ms"},
+		bounds{"out-of-order window", *s.OutOfOrder, 0, s.Retention, "ms"},
 		bounds{"sample interval", s.Interval, signal.MinTick, hour, "ms"},
 		bounds{"lookback", s.Lookback, s.Interval, 30 * day, "ms"},
 		// More would have one sample make the store refuse all of now.
-		bounds{"time that samples may be ahead", s.MaxAhead, 1, max(s.OutOfOrder, hour), "ms"},
+		bounds{"time that samples may be ahead", s.MaxAhead, 1, max(*s.OutOfOrder, hour), "ms"},
 		bounds{"free space below which nothing is stored", s.DiskLow, 2 * minCritical, 1 << 50, "bytes"},
 		// The disk must go through the first floor before it comes to the second.
 		bounds{"free space below which the store is closed", s.DiskCritical, minCritical, s.DiskLow / 2, "bytes"},
@@ -105,7 +106,7 @@ func openRecorder(_ context.Context, in *instance, s backend.DataSourceInstanceS
 // no secrets and need none.
 func (s recorderSettings) config(secrets map[string]string) (recorder.Config, error) {
 	c := recorder.Config{
-		Retention: ms(s.Retention), MaxBytes: s.MaxBytes, OutOfOrder: ms(s.OutOfOrder), MaxWait: ms(s.MaxWait), Idle: ms(s.IdleStop),
+		Retention: ms(s.Retention), MaxBytes: s.MaxBytes, OutOfOrder: ms(*s.OutOfOrder), MaxWait: ms(s.MaxWait), Idle: ms(s.IdleStop),
 		MaxAhead: ms(s.MaxAhead), DiskLow: s.DiskLow, DiskCritical: s.DiskCritical,
 	}
 	if !s.NoHost {

@@ -285,6 +285,14 @@ func (b *batch) timeOf(j int) int64 {
 	return b.samples[j].T
 }
 
+// beyond reports whether sample i is too far out of order at the time t. The TSDB itself
+// does not see that of samples after newer ones of the same batch, and drops them
+// without a word.
+func (b *batch) beyond(n *newest, i int, t, window int64) bool {
+	newest, known := n.times[b.samples[i].Series.ref]
+	return known && t < newest && (window == 0 || t < n.of.Head().MaxTime()-window)
+}
+
 // add notes that sample i was given to the TSDB, which refers to its series as ref,
 // for the time t.
 func (b *batch) add(n *newest, i int, t int64, ref storage.SeriesRef) {

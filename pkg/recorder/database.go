@@ -27,7 +27,6 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 	"github.com/prometheus/prometheus/util/compression"
-	"github.com/spf13/afero"
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
 )
@@ -167,6 +166,13 @@ func (d *database) acquire() (*opened, error) {
 			return nil, why
 		}
 	}
+}
+
+// outOfOrder returns how far out of order a sample may be, in ms.
+func (d *database) outOfOrder() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.config.OutOfOrder.Milliseconds()
 }
 
 // configure sets what may change while the TSDB is open.
@@ -324,22 +330,21 @@ func (d *database) forgetChunks() error {
 // not look at what was to be repaired again.
 func (d *database) restore() error {
 	for _, log := range []string{"wal", "wbl"} {
-		found, err := afero.Glob(files, filepath.Join(globEscape(d.dir), log, "*.repair"))
-		if err != nil {
+		found, err := files.ReadDir(filepath.Join(d.dir, log))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		for _, file := range found {
-			if err := files.Rename(file, strings.TrimSuffix(file, ".repair")); err != nil {
+		for _, f := range found {
+			whole, repaired := strings.CutSuffix(f.Name(), ".repair")
+			if !repaired {
+				continue
+			}
+			if err := files.Rename(filepath.Join(d.dir, log, f.Name()), filepath.Join(d.dir, log, whole)); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
-}
-
-// globEscape returns a pattern that matches path alone.
-func globEscape(path string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
 
 // isOpen reports whether there is a TSDB.

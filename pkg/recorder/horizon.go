@@ -1,7 +1,7 @@
 package recorder
 
 import (
-	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -19,6 +19,7 @@ type horizon struct {
 	maxWait    int64            // ms
 	retention  int64            // ms
 	watermarks map[string]int64 // by input
+	lowest     int64            // of watermarks, or was when it was last settled
 	holds      int
 	settled    int64
 	changes    changes
@@ -40,14 +41,19 @@ func (h *horizon) configure(maxWait, retention time.Duration) {
 func (h *horizon) join(input string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.watermarks[input] = h.now().UnixMilli() - 1
+	h.watermarks[input], h.lowest = h.now().UnixMilli()-1, math.MaxInt64
 }
 
 // leave has the settled time wait for an input no more.
 func (h *horizon) leave(input string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.settle() // time alone moves it without notice
+	before := h.settled
 	delete(h.watermarks, input)
+	if h.settle(); h.settled > before {
+		h.notify()
+	}
 }
 
 // times returns the settled time and the oldest that is kept.
@@ -66,7 +72,11 @@ func (h *horizon) settle() {
 	now := h.now().UnixMilli()
 	low := now
 	if len(h.watermarks) > 0 {
-		low = min(low, max(slices.Min(slices.Collect(maps.Values(h.watermarks))), now-h.maxWait))
+		h.lowest = math.MaxInt64
+		for _, w := range h.watermarks {
+			h.lowest = min(h.lowest, w)
+		}
+		low = min(low, max(h.lowest, now-h.maxWait))
 	}
 	h.settled = max(h.settled, low)
 }
@@ -117,6 +127,26 @@ func (h *horizon) release(input string, watermark int64, w written) {
 	}
 	h.settle()
 	if len(w.late) > 0 || h.settled > before {
+		h.notify()
+	}
+}
+
+// pass notes that an input has given all that it has up to watermark, and no samples.
+func (h *horizon) pass(input string, watermark int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	old, ok := h.watermarks[input]
+	if !ok || watermark <= old {
+		return
+	}
+	if old > h.lowest { // another one is waited for
+		h.watermarks[input] = watermark
+		return
+	}
+	h.settle() // time alone moves it without notice
+	before := h.settled
+	h.watermarks[input] = watermark
+	if h.settle(); h.settled > before {
 		h.notify()
 	}
 }

@@ -113,8 +113,7 @@ func (g *ingester) try(ctx context.Context, input string, b *batch, watermark in
 	}
 	g.newest.learn(b)
 	if len(b.samples) == 0 {
-		g.horizon.hold()
-		g.horizon.release(input, watermark, written{})
+		g.horizon.pass(input, watermark)
 		return out, nil, nil
 	}
 	app := db.Appender(ctx)
@@ -155,7 +154,7 @@ func (g *ingester) try(ctx context.Context, input string, b *batch, watermark in
 
 // append needs g.mu. It reports whether an error is one of writing.
 func (g *ingester) append(app storage.Appender, b *batch, oldest, settled int64, out *outcome) (committing bool, err error) {
-	latest := g.now().UnixMilli() + g.maxAhead
+	latest, window := g.now().UnixMilli()+g.maxAhead, g.database.outOfOrder()
 	for i := range b.samples {
 		p := &b.samples[i]
 		if p.T > latest {
@@ -176,6 +175,11 @@ func (g *ingester) append(app storage.Appender, b *batch, oldest, settled int64,
 				out.refused.Duplicate++
 				b.refuse(i, ErrDuplicate)
 			}
+			continue
+		}
+		if b.beyond(&g.newest, i, t, window) {
+			out.refused.TooOld++
+			b.refuse(i, ErrTooOld)
 			continue
 		}
 		ref, err := app.Append(p.Series.ref, p.Series.Labels, t, p.V)

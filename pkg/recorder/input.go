@@ -2,9 +2,13 @@ package recorder
 
 import (
 	"context"
+	"fmt"
+	"strconv"
+	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/storage"
 )
 
@@ -55,6 +59,33 @@ type Sample struct {
 	// stored after all that its series has, at the next millisecond that is free, some
 	// seconds after T at most. Of more than fit there in a batch the last one counts.
 	Arrived bool
+}
+
+// String writes the sample for people.
+func (s Sample) String() string {
+	v := strconv.FormatFloat(s.V, 'g', -1, 64)
+	if value.IsStaleNaN(s.V) {
+		v = "stale"
+	}
+	return fmt.Sprintf("%s %s @ %s", Text(s.Series.Labels), v, time.UnixMilli(s.T).UTC().Format("2006-01-02T15:04:05.000Z07:00"))
+}
+
+// Text writes the labels of a series as PromQL does: a name that needs quotes is within the braces.
+func Text(lbls labels.Labels) string {
+	name := lbls.Get(model.MetricNameLabel)
+	rest := lbls.DropReserved(func(label string) bool { return label == model.MetricNameLabel })
+	switch {
+	case name == "":
+		return rest.String()
+	case model.LegacyValidation.IsValidMetricName(name):
+		if rest.IsEmpty() {
+			return name
+		}
+		return name + rest.String()
+	case rest.IsEmpty():
+		return "{" + strconv.Quote(name) + "}"
+	}
+	return "{" + strconv.Quote(name) + ", " + rest.String()[1:]
 }
 
 // Metadata describes a metric.

@@ -238,10 +238,26 @@ func (k *Sink) Commit(ctx context.Context, samples []Sample, watermark int64) er
 // calls refused, before it returns, with the index and the reason of each; after
 // an error they count for nothing.
 func (k *Sink) CommitEach(ctx context.Context, samples []Sample, watermark int64, refused func(i int, why error)) error {
-	out, err := k.of.ingester.commit(ctx, k.name, samples, watermark, refused)
+	var first map[string]int // refused, by the reason's name
+	out, err := k.of.ingester.commit(ctx, k.name, samples, watermark, func(i int, why error) {
+		if name := refusedNames[why]; name != "" {
+			if first == nil {
+				first = make(map[string]int)
+			}
+			if _, ok := first[name]; !ok {
+				first[name] = i
+			}
+		}
+		refused(i, why)
+	})
+	if len(samples) == 0 && err == nil && k.unmoved() {
+		return nil
+	}
 	k.update(func(now time.Time) {
 		if err != nil {
 			k.status.LastError = err.Error()
+		} else {
+			k.refusedFirst(samples, first)
 		}
 		k.status.Samples += out.stored
 		k.status.Late += out.late
@@ -255,6 +271,26 @@ func (k *Sink) CommitEach(ctx context.Context, samples []Sample, watermark int64
 		k.committed(len(samples), out, err)
 	})
 	return err
+}
+
+// unmoved reports whether an empty commit makes no difference to how the input is.
+func (k *Sink) unmoved() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.begun && k.unstored.messages == 0
+}
+
+// refusedFirst notes which samples were refused first. It needs k.mu.
+func (k *Sink) refusedFirst(samples []Sample, first map[string]int) {
+	for name, i := range first {
+		if _, ok := k.status.RefusedFirst[name]; ok {
+			continue
+		}
+		if k.status.RefusedFirst == nil {
+			k.status.RefusedFirst = make(map[string]string)
+		}
+		k.status.RefusedFirst[name] = cut(samples[i].String(), maxExample)
+	}
 }
 
 func (k *Sink) isDown() bool {
@@ -271,6 +307,6 @@ func (k *Sink) snapshot() InputStatus {
 	in := k.status
 	in.Name, in.Rate = k.name, k.recent.perSecond(now)
 	in.State, in.Since = k.state, k.since.UnixMilli()
-	in.Skipped = maps.Clone(in.Skipped)
+	in.Skipped, in.RefusedFirst = maps.Clone(in.Skipped), maps.Clone(in.RefusedFirst)
 	return in
 }

@@ -105,24 +105,32 @@ var orgs = regexp.MustCompile(`^[1-9][0-9]{0,18}$`)
 func (r *Recorder) Remembered() map[Key]json.RawMessage {
 	now := r.clock.Now()
 	all := make(map[Key]json.RawMessage)
-	found, _ := afero.Glob(files, filepath.Join(globEscape(r.root), "*", "*", memoryFile)) // the pattern is good
-	for _, file := range found {
-		dir := filepath.Dir(file)
-		org, uid := filepath.Base(filepath.Dir(dir)), filepath.Base(dir)
-		if !orgs.MatchString(org) || !uids.MatchString(uid) {
-			continue
-		}
+	for _, org := range folders(r.root, orgs) {
 		id, err := strconv.ParseInt(org, 10, 64)
 		if err != nil {
 			continue
 		}
-		m, err := recall(dir, "", now, r.logger)
-		if err != nil {
-			r.logger.Warn("A store's settings are forgotten until it is asked", "error", err)
-			continue
+		for _, uid := range folders(filepath.Join(r.root, org), uids) {
+			m, err := recall(filepath.Join(r.root, org, uid), "", now, r.logger)
+			if err != nil {
+				r.logger.Warn("A store's settings are forgotten until it is asked", "error", err)
+				continue
+			}
+			if len(m.Settings) > 0 && (m.Idle == 0 || now.UnixMilli() < m.Used+m.Idle) {
+				all[Key{id, uid}] = m.Settings
+			}
 		}
-		if len(m.Settings) > 0 && (m.Idle == 0 || now.UnixMilli() < m.Used+m.Idle) {
-			all[Key{id, uid}] = m.Settings
+	}
+	return all
+}
+
+// folders returns the names in dir that match, none if it cannot be read.
+func folders(dir string, names *regexp.Regexp) []string {
+	found, _ := files.ReadDir(dir) // nothing was recorded yet, or it shows when the store is opened
+	var all []string
+	for _, f := range found {
+		if names.MatchString(f.Name()) {
+			all = append(all, f.Name())
 		}
 	}
 	return all

@@ -82,6 +82,11 @@ type Recorder struct {
 
 // entry is one store, or what it will be.
 type entry struct {
+	// configuring is held while settings are applied to the store, which may have to
+	// wait for inputs to stop, and while it is taken away. It is locked before mu, which
+	// nobody holds while waiting.
+	configuring sync.Mutex
+
 	mu       sync.Mutex
 	config   Config
 	store    *Store
@@ -127,17 +132,20 @@ func (r *Recorder) Configure(key Key, c Config) error {
 	}
 	r.mu.Unlock()
 
+	e.configuring.Lock()
+	defer e.configuring.Unlock()
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	removed := slices.DeleteFunc(slices.Clone(e.config.Inputs), func(in Input) bool {
-		return slices.ContainsFunc(c.Inputs, func(other Input) bool { return other.Name() == in.Name() })
-	})
+	before := e.config.Inputs
 	e.config = c
-	if e.store == nil {
+	s := e.store
+	e.mu.Unlock()
+	if s == nil {
 		return nil
 	}
-	err := e.store.apply(c)
-	e.store.leave(removed)
+	err := s.apply(c)
+	s.leave(slices.DeleteFunc(slices.Clone(before), func(in Input) bool {
+		return slices.ContainsFunc(c.Inputs, func(other Input) bool { return other.Name() == in.Name() })
+	}))
 	return err
 }
 
@@ -150,13 +158,16 @@ func (r *Recorder) Idle(key Key) error {
 	if e == nil {
 		return nil
 	}
+	e.configuring.Lock()
+	defer e.configuring.Unlock()
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	e.config.Inputs, e.config.Remember = nil, nil
-	if e.store == nil {
+	c, s := e.config, e.store
+	e.mu.Unlock()
+	if s == nil {
 		return nil
 	}
-	return e.store.apply(e.config)
+	return s.apply(c)
 }
 
 // Store returns the store of key, and opens it if no one has yet. That may take
@@ -219,14 +230,18 @@ func (r *Recorder) open(key Key, e *entry) {
 	if err != nil {
 		err = openError(dir, err)
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.configuring.Lock()
+	defer e.configuring.Unlock()
 	if err == nil {
-		err = panics.Catch("store", func() error { return s.apply(e.config) }) // the newest, not those of above
-		if err != nil {
+		e.mu.Lock()
+		config = e.config // the newest, not those of above
+		e.mu.Unlock()
+		if err = panics.Catch("store", func() error { return s.apply(config) }); err != nil {
 			err = errors.Join(err, s.close())
 		}
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if e.err = err; err == nil {
 		e.store = s
 	}
@@ -238,36 +253,83 @@ func (r *Recorder) dir(key Key) string {
 	return filepath.Join(r.root, strconv.FormatInt(key.Org, 10), key.UID)
 }
 
-// Delete deletes all that key's store has recorded, from the disk too. It goes
-// on recording if it did.
+// Delete deletes all that key's store has recorded, from the disk too, also if it
+// cannot be opened because of that. It goes on recording if it did.
 func (r *Recorder) Delete(ctx context.Context, key Key) error {
-	s, err := r.Store(ctx, key)
-	if err != nil {
+	for {
+		s, err := r.Store(ctx, key)
+		if err != nil && (errors.Is(err, ErrClosed) || errors.Is(err, ErrNotConfigured) || ctx.Err() != nil) {
+			return err
+		}
+		r.mu.Lock()
+		e := r.entries[key]
+		r.mu.Unlock()
+		if e == nil {
+			return ErrClosed
+		}
+		taken := e.take(s)
+		switch {
+		case !taken && s != nil: // somebody else was quicker
+			return nil
+		case !taken: // it may be open by now
+			continue
+		}
+		if s != nil {
+			err = s.close()
+		} else {
+			err = nil
+		}
+		err = errors.Join(err, r.erase(key, e))
+		r.open(key, e)
+		if err != nil {
+			return fmt.Errorf("not everything could be deleted: %w", err)
+		}
+		_, err = r.Store(ctx, key)
 		return err
 	}
-	r.mu.Lock()
-	e := r.entries[key]
-	r.mu.Unlock()
-	if e == nil {
-		return ErrClosed
+}
+
+// take takes the store away, nil if it could not be opened, and reports whether it was
+// still the one. Whoever asks for it waits until it has been opened anew.
+func (e *entry) take(s *Store) bool {
+	e.configuring.Lock()
+	defer e.configuring.Unlock()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.store != s || e.opening != nil || e.closed {
+		return false
+	}
+	if s != nil {
+		e.identity = s.identity
+	}
+	e.store, e.err = nil, nil
+	e.opening = make(chan struct{})
+	return true
+}
+
+// erase deletes the folder of a store that is not open, unless another process has it.
+// The next one in it has the same identity, or servers would send all that they hold
+// again.
+func (r *Recorder) erase(key Key, e *entry) error {
+	dir := r.dir(key)
+	db, err := newDatabase(dir, Config{}, r.clock.Now, r.logger)
+	if err != nil {
+		return openError(dir, err)
 	}
 	e.mu.Lock()
-	if e.store != s { // somebody else was quicker
-		e.mu.Unlock()
-		return nil
+	if m, err := recall(dir, e.identity, r.clock.Now(), r.logger); err == nil {
+		e.identity = m.Identity
 	}
-	// The same identity, or servers would send all that they hold again.
-	e.store, e.err, e.identity = nil, nil, s.identity
-	// Whoever asks for the store waits until it has been opened anew.
-	e.opening = make(chan struct{})
 	e.mu.Unlock()
-	err = errors.Join(s.close(), files.RemoveAll(r.dir(key)))
-	r.open(key, e)
-	if err != nil {
-		return fmt.Errorf("not everything could be deleted: %w", err)
+	all, err := files.ReadDir(dir)
+	errs := []error{err}
+	for _, f := range all {
+		if f.Name() != lockFile {
+			errs = append(errs, files.RemoveAll(filepath.Join(dir, f.Name())))
+		}
 	}
-	_, err = r.Store(ctx, key)
-	return err
+	db.unclean = false // there is nothing to be repaired any more
+	return errors.Join(append(errs, db.release())...)
 }
 
 // Close stops all inputs and closes all stores.
@@ -292,13 +354,15 @@ func (e *entry) close() error {
 	if opening != nil {
 		<-opening
 	}
+	e.configuring.Lock()
+	defer e.configuring.Unlock()
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.store == nil {
-		return nil
-	}
 	s := e.store
 	e.store = nil
+	e.mu.Unlock()
+	if s == nil {
+		return nil
+	}
 	return s.close()
 }
 

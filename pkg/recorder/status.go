@@ -26,6 +26,9 @@ type Status struct {
 	// many bytes are free on the store's disk, 0 if that is not known.
 	NotReady string `json:"notReady,omitempty"`
 	DiskFree int64  `json:"diskFree"`
+	// Fleeting is why what is recorded may not be there after the next start, empty if
+	// nothing is known.
+	Fleeting string `json:"fleeting,omitempty"`
 	// Removed is what was deleted last because it was ahead of the clock.
 	Removed *Removed `json:"removed,omitempty"`
 }
@@ -44,6 +47,8 @@ type InputStatus struct {
 	Late     uint64  `json:"late"`
 	Repeated uint64  `json:"repeated"`
 	Refused  Refused `json:"refused"`
+	// RefusedFirst are the first samples that were, by the reason's name in Refused.
+	RefusedFirst map[string]string `json:"refusedFirst,omitempty"`
 	// Stored is when samples were stored last, in Unix milliseconds, 0 for never.
 	Stored int64 `json:"stored"`
 	// Rate is in samples per second, over the last ten seconds.
@@ -89,6 +94,9 @@ type Refused struct {
 	TooOld    uint64 `json:"tooOld"`
 	Duplicate uint64 `json:"duplicate"`
 }
+
+// refusedNames are the fields of Refused in JSON.
+var refusedNames = map[error]string{ErrFuture: "future", ErrTooOld: "tooOld", ErrDuplicate: "duplicate"}
 
 func (r *Refused) add(o Refused) {
 	r.Future += o.Future
@@ -162,7 +170,7 @@ func (in *InputStatus) add(r Report) {
 
 // Status returns how the store is.
 func (s *Store) Status() Status {
-	st := Status{Inputs: s.inputs.status(), Settled: s.Settled(), Removed: s.future.last()}
+	st := Status{Inputs: s.inputs.status(), Settled: s.Settled(), Removed: s.future.last(), Fleeting: s.fleeting}
 	st.Used, st.Stops = s.usage.times()
 	_, st.DiskFree, _ = s.ready.disk()
 	if err := s.ready.check(); err != nil {

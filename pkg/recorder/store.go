@@ -31,6 +31,7 @@ import (
 // Store itself looks after them: see maintain.
 type Store struct {
 	identity string
+	fleeting string // why what is recorded may not be there after the next start
 	logger   *slog.Logger
 	clock    *clock.Clock
 	reserve  *reserve
@@ -59,16 +60,22 @@ type Store struct {
 	memory      *memory
 }
 
-func open(r *Recorder, dir string, c Config, identity string, logger *slog.Logger) (*Store, error) {
+func open(r *Recorder, dir string, c Config, identity string, logger *slog.Logger) (s *Store, err error) {
 	db, err := newDatabase(dir, c, r.clock.Now, logger)
 	if err != nil {
 		return nil, err
 	}
+	isOpen := false
+	defer func() {
+		if !isOpen { // also after a panic
+			err = errors.Join(err, db.release())
+		}
+	}()
 	m, err := recall(dir, identity, r.clock.Now(), logger)
 	if err != nil {
-		return nil, errors.Join(err, db.release())
+		return nil, err
 	}
-	s := &Store{
+	s = &Store{
 		identity: m.Identity, memory: m, logger: logger, clock: r.clock, reserve: r.reserve, keepClock: r.keepClock, database: db,
 		ready:   newReadiness(r.clock, func() (int64, error) { return r.free(dir) }),
 		horizon: newHorizon(r.clock.Now), usage: newUsage(r.clock.Now, m.Used), ended: make(chan struct{}),
@@ -79,7 +86,11 @@ func open(r *Recorder, dir string, c Config, identity string, logger *slog.Logge
 	if full, _, err := s.ready.disk(); full == levelCritical {
 		db.retire(err, false) // to be opened once there is room
 	} else if err := db.open(); err != nil {
-		return nil, errors.Join(err, db.release())
+		return nil, err
+	}
+	isOpen = true
+	if s.fleeting = fleeting(dir); s.fleeting != "" {
+		logger.Warn("What is recorded may be gone after the next start", "reason", s.fleeting)
 	}
 	s.future.opened()
 	s.watchFuture()

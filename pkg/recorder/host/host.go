@@ -11,6 +11,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -21,6 +22,10 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 )
+
+// unused is how long a series is remembered that no collector gives any more, as of a
+// process that has ended.
+const unused = 5 * time.Minute
 
 // patience is how long after its time a sample may still be taken. What is
 // measured later is not the value at that time.
@@ -65,7 +70,7 @@ type value struct {
 // Run implements recorder.Input.
 func (in Input) Run(ctx context.Context, sink *recorder.Sink) {
 	sink.Describe(metrics)
-	r := run{sink: sink, collectors: in.collectors, series: make(map[string]*recorder.Series)}
+	r := run{sink: sink, collectors: in.collectors, series: make(map[string]*used)}
 	if r.collectors == nil {
 		r.collectors = machine
 	}
@@ -88,9 +93,16 @@ type run struct {
 	collectors []collector
 	busy       []bool
 	readings   chan reading
-	series     map[string]*recorder.Series
+	series     map[string]*used // by labels
+	pruned     int64            // when series was last looked through, Unix ms
 	samples    []recorder.Sample
 	said       string
+}
+
+// used is a series and when it was last given, in Unix ms.
+type used struct {
+	recorder.Series
+	at int64
 }
 
 // sample takes and commits the samples of one time.
@@ -165,13 +177,18 @@ func (r *run) take(got reading) {
 		key = l.Bytes(key)
 		s := r.series[string(key)]
 		if s == nil {
-			s = &recorder.Series{Labels: l}
+			s = &used{Series: recorder.Series{Labels: l}}
 			r.series[string(key)] = s
 		}
-		if !seen[s] {
-			seen[s] = true
-			r.samples = append(r.samples, recorder.Sample{Series: s, T: got.at, V: v.v})
+		s.at = got.at
+		if !seen[&s.Series] {
+			seen[&s.Series] = true
+			r.samples = append(r.samples, recorder.Sample{Series: &s.Series, T: got.at, V: v.v})
 		}
+	}
+	if got.at-r.pruned >= unused.Milliseconds() {
+		r.pruned = got.at
+		maps.DeleteFunc(r.series, func(_ string, s *used) bool { return got.at-s.at > unused.Milliseconds() })
 	}
 }
 

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"regexp"
@@ -66,6 +67,18 @@ func constant(name string) collector {
 		emit("test_"+name, 1)
 		return nil
 	}}
+}
+
+// What has ended is forgotten, as are processes that come and go.
+func TestSeriesAreForgotten(t *testing.T) {
+	r := run{series: make(map[string]*used)}
+	for n := range 3600 {
+		r.samples = r.samples[:0]
+		r.take(reading{at: int64(n) * 1000, values: []value{{"up", nil, 1}, {"process", []string{"pid", fmt.Sprint(n)}, 1}}})
+	}
+	if n := len(r.series); n > 1000 || len(r.samples) != 2 {
+		t.Errorf("%d series are remembered, and %d samples were taken", n, len(r.samples))
+	}
 }
 
 func TestStampedWithMultiples(t *testing.T) {

@@ -72,7 +72,7 @@ func readBlock(dir string, logger *slog.Logger, into Into) (err error) {
 		it = s.Iterator(it)
 		for kind := it.Next(); kind != chunkenc.ValNone; kind = it.Next() {
 			if kind != chunkenc.ValFloat {
-				into.Refuse(0, "native histogram", shown(series.Text(lbls)))
+				into.Refuse(0, "native histogram", shown(recorder.Text(lbls)))
 				continue
 			}
 			t, v := it.At()

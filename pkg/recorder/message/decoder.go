@@ -17,7 +17,7 @@ import (
 
 // Sink is what a decoder needs of a *recorder.Sink.
 type Sink interface {
-	Commit(ctx context.Context, samples []recorder.Sample, watermark int64) error
+	CommitEach(ctx context.Context, samples []recorder.Sample, watermark int64, refused func(i int, why error)) error
 	Report(r recorder.Report)
 	Now() time.Time
 	States(lbls labels.Labels, label string) (texts []string, number bool, err error)
@@ -38,6 +38,8 @@ const (
 	leastUsual = 125
 	// backlog is how many samples may wait for a store that cannot commit.
 	backlog = 50_000
+	// maxLast is how many samples the status shows of the last message.
+	maxLast = 10
 	// retry is how long a commit that failed is not tried again.
 	retry = time.Second
 	// grace is how long what is left may take to be committed at the end.
@@ -91,11 +93,16 @@ type pending struct {
 	last             bool
 	from             string
 	payload          []byte
-	lastBegin, lastN int // its samples
+	lastBegin, lastN int          // its samples
+	refused          map[int]bool // those of them that were not stored
 
 	watermark int64
 	report    recorder.Report
 	committed int // how many of samples are
+}
+
+func newPending() *pending {
+	return &pending{skipped: make(map[string]uint64), refused: make(map[int]bool)}
 }
 
 // New returns a decoder of messages whose topics have levels that are separated
@@ -104,7 +111,7 @@ func New(r Rules, separator string, sink Sink) *Decoder {
 	d := &Decoder{
 		sink: sink, separator: separator,
 		full: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
-		pending: &pending{skipped: make(map[string]uint64)},
+		pending: newPending(),
 		topics:  make(map[string]*topic), table: series.NewTable(cmp.Or(r.MaxSeries, DefaultMaxSeries)),
 		examples: make(map[string]string), seen: newSeen(),
 	}
@@ -189,7 +196,7 @@ func (d *Decoder) Run(ctx context.Context) {
 		d.room.Broadcast()
 		d.mu.Unlock()
 	}()
-	spare := &pending{skipped: make(map[string]uint64)}
+	spare := newPending()
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
@@ -243,6 +250,7 @@ func (d *Decoder) take(empty *pending) *pending {
 	empty.samples = emptied(empty.samples, empty.usual) // the series may be forgotten meanwhile
 	empty.done = emptied(empty.done, empty.usual)
 	clear(empty.skipped)
+	clear(empty.refused)
 	empty.messages, empty.last, empty.committed = 0, false, 0
 	if cap(empty.payload) > 64<<10 {
 		empty.payload = nil
@@ -285,7 +293,13 @@ func (d *Decoder) commit(ctx context.Context, p *pending) bool {
 		if p.committed+n == len(p.samples) {
 			watermark = p.watermark
 		}
-		if d.sink.Commit(ctx, p.samples[p.committed:p.committed+n], watermark) != nil {
+		err := d.sink.CommitEach(ctx, p.samples[p.committed:p.committed+n], watermark, func(i int, _ error) {
+			if i += p.committed; i >= p.lastBegin && i < p.lastBegin+p.lastN {
+				p.refused[i] = true
+			}
+		})
+		if err != nil {
+			clear(p.refused)
 			return false
 		}
 		if p.committed += n; p.committed == len(p.samples) {
@@ -310,11 +324,13 @@ func (p *pending) acknowledge() {
 	p.done = p.done[:0]
 }
 
-// message is the last message, for people.
+// message is the last message, for people, with what was stored of it.
 func (p *pending) message() *recorder.Message {
 	m := &recorder.Message{From: p.from, Payload: string(p.payload)}
-	for _, s := range p.samples[p.lastBegin : p.lastBegin+min(p.lastN, 10)] {
-		m.Samples = append(m.Samples, series.Sample(s))
+	for i := p.lastBegin; i < p.lastBegin+p.lastN && len(m.Samples) < maxLast; i++ {
+		if !p.refused[i] {
+			m.Samples = append(m.Samples, p.samples[i].String())
+		}
 	}
 	return m
 }

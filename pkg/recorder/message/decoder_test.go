@@ -16,7 +16,6 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
-	"github.com/continuum-live/continuum-datasource/pkg/recorder/series"
 )
 
 // keeper is a sink that keeps what it gets.
@@ -31,7 +30,7 @@ type keeper struct {
 	err       error
 }
 
-func (k *keeper) Commit(_ context.Context, samples []recorder.Sample, watermark int64) error {
+func (k *keeper) CommitEach(_ context.Context, samples []recorder.Sample, watermark int64, _ func(int, error)) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.commits++
@@ -39,7 +38,7 @@ func (k *keeper) Commit(_ context.Context, samples []recorder.Sample, watermark 
 		return k.err
 	}
 	for _, s := range samples {
-		k.samples = append(k.samples, fmt.Sprintf("%s %v @ %d", series.Text(s.Series.Labels), s.V, s.T))
+		k.samples = append(k.samples, fmt.Sprintf("%s %v @ %d", recorder.Text(s.Series.Labels), s.V, s.T))
 		if s.Arrived {
 			k.arrived++
 		}
@@ -291,11 +290,45 @@ func TestWhatCannotBeRecorded(t *testing.T) {
 	if got := k.skipped(); got != want {
 		t.Errorf("skipped %s\nwant    %s", got, want)
 	}
-	if got := k.report.Skipped[tooMany].Example; got != "plant/4/a (the input may write to 3)" {
+	if got := k.report.Skipped[tooMany].Example; got != `plant/4/a is a{line="4", topic="plant/4/a"} (the input may write to 3)` {
 		t.Errorf("the example is %q", got)
 	}
 	if len(k.samples) != 3 || k.report.Messages != 8 {
 		t.Errorf("%d messages, samples: %v", k.report.Messages, k.samples)
+	}
+}
+
+// refusing is a sink that refuses the value 2.
+type refusing struct{ *keeper }
+
+func (k refusing) CommitEach(_ context.Context, samples []recorder.Sample, _ int64, refused func(int, error)) error {
+	for i, s := range samples {
+		if s.V == 2 {
+			refused(i, recorder.ErrDuplicate)
+		}
+	}
+	return nil
+}
+
+// What is shown of the last message is what was stored.
+func TestLastMessageAsStored(t *testing.T) {
+	k := &keeper{}
+	synctest.Test(t, func(t *testing.T) {
+		d := New(Rules{}, "/", refusing{k})
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { d.Run(ctx) })
+		add(d, "a", `{"x":2,"y":2}`)
+		add(d, "a", `{"x":1,"y":2,"z":3}`)
+		cancel()
+		wg.Wait()
+	})
+	var got []string
+	for _, s := range k.report.Last.Samples {
+		got = append(got, strings.Fields(s)[1])
+	}
+	if !slices.Equal(got, []string{"1", "3"}) {
+		t.Errorf("it became %q", k.report.Last.Samples)
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 
 	"github.com/prometheus/common/model"
 
-	"github.com/continuum-live/continuum-datasource/pkg/recorder/series"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 )
 
 func TestSeriesNames(t *testing.T) {
@@ -69,7 +69,7 @@ func TestSeriesNames(t *testing.T) {
 			lbls, reason := topic.series(test.field, nil)
 			got := "none"
 			if reason == "" {
-				got = series.Text(lbls)
+				got = recorder.Text(lbls)
 				if !model.UTF8Validation.IsValidMetricName(lbls.Get(model.MetricNameLabel)) {
 					t.Errorf("%s is not a valid name", got)
 				}
@@ -80,8 +80,8 @@ func TestSeriesNames(t *testing.T) {
 		})
 	}
 	subject, _ := New(Rules{Rule: Rule{Pattern: "plant.*line.>"}}, ".", nil).newTopic("plant.7.a.b")
-	if lbls, _ := subject.series("", nil); series.Text(lbls) != `b{line="7", subject="plant.7.a.b"}` {
-		t.Errorf("a subject: %s", series.Text(lbls))
+	if lbls, _ := subject.series("", nil); recorder.Text(lbls) != `b{line="7", subject="plant.7.a.b"}` {
+		t.Errorf("a subject: %s", recorder.Text(lbls))
 	}
 }
 

@@ -15,7 +15,6 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
-	"github.com/continuum-live/continuum-datasource/pkg/recorder/series"
 )
 
 // Incoming is a message with its topic.
@@ -62,10 +61,12 @@ const (
 // previewing is a sink that stores nothing.
 type previewing struct{}
 
-func (previewing) Commit(context.Context, []recorder.Sample, int64) error { return nil }
-func (previewing) Report(recorder.Report)                                 {}
-func (previewing) Now() time.Time                                         { return time.Now() }
-func (previewing) States(labels.Labels, string) ([]string, bool, error)   { return nil, false, nil }
+func (previewing) CommitEach(context.Context, []recorder.Sample, int64, func(int, error)) error {
+	return nil
+}
+func (previewing) Report(recorder.Report)                               {}
+func (previewing) Now() time.Time                                       { return time.Now() }
+func (previewing) States(labels.Labels, string) ([]string, bool, error) { return nil, false, nil }
 
 // Preview returns what messages that arrive now would become. The rules must have
 // passed Check.
@@ -288,5 +289,5 @@ func tellsApart(all []shape, r *rule) (keys []string, several bool) {
 // Text writes a previewed sample as PromQL does, for tests and docs.
 func (p Previewed) Text() string {
 	b := labels.NewBuilder(labels.FromMap(p.Labels))
-	return fmt.Sprintf("%s %v", series.Text(b.Set(model.MetricNameLabel, p.Metric).Labels()), p.Value)
+	return fmt.Sprintf("%s %v", recorder.Text(b.Set(model.MetricNameLabel, p.Metric).Labels()), p.Value)
 }

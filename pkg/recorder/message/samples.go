@@ -86,7 +86,7 @@ func (d *Decoder) add(from string, payload []byte, received time.Time, own bool)
 		}
 		if s.Message == r.number {
 			if v.record == s.Record {
-				d.skip(sameName, 1, from, s.Labels.Get(model.MetricNameLabel), "")
+				d.sameName(from, v, s)
 			} else {
 				untold = append(untold, &s.Series)
 			}
@@ -116,6 +116,15 @@ func (d *Decoder) add(from string, payload []byte, received time.Time, own bool)
 			d.end(from[:last], t.of, c.records[0], received)
 		}
 	}
+}
+
+// sameName counts a value of a series that another field of the record has written to.
+func (d *Decoder) sameName(from string, v *value, s *series.Series) {
+	var field, text string
+	if _, ok := d.examples[sameName]; !ok { // there may be very many
+		field, text = string(fieldName(d.content.span(v.field))), "is "+recorder.Text(s.Labels)
+	}
+	d.skip(sameName, 1, from, field, text)
 }
 
 // write adds what a text or a number makes of the series of states.
@@ -162,7 +171,7 @@ func (d *Decoder) state(t *topic, from string, x *text, r *record, received time
 	d.write(values, r)
 	switch {
 	case errors.Is(err, series.ErrFull):
-		d.noRoom(from, c.span(x.field))
+		d.noRoom(from, c.span(x.field), "has another state")
 	case err != nil:
 		d.skip(tooManyTexts, 1, from, string(fieldName(c.span(x.field))), string(c.span(x.text))+" (within an hour: it is counted, and all others are 0)")
 	}
@@ -268,7 +277,7 @@ func (d *Decoder) untold(from string, begin int, shared []*recorder.Series) {
 		return is
 	})
 	p.samples = p.samples[:begin+len(kept)]
-	d.skip(notTold, uint64(len(shared)+also), from, "", series.Text(shared[0].Labels)+" (a label key or a time key can)")
+	d.skip(notTold, uint64(len(shared)+also), from, "", recorder.Text(shared[0].Labels)+" (a label key or a time key can)")
 }
 
 // end ends the series of a device, and of what belongs to it, but for those of one
@@ -369,7 +378,7 @@ func (d *Decoder) find(t *topic, from string, v *value, r *record, now time.Time
 	}
 	s := d.table.Find(t.of, lbls, now)
 	if s == nil {
-		d.noRoom(from, field)
+		d.noRoom(from, field, "is "+recorder.Text(lbls))
 		return nil
 	}
 	if t.rule.mayBeState(field) {
@@ -396,7 +405,7 @@ func (d *Decoder) findStates(t *topic, from string, x *text, r *record, now time
 	}
 	s, err := d.table.StateSet(lbls, d.sink.States)
 	if err != nil {
-		d.skip(twoLabels, 1, from, string(fieldName(field)), "the state would be the label "+lbls.Get(model.MetricNameLabel)+" of "+series.Text(lbls))
+		d.skip(twoLabels, 1, from, string(fieldName(field)), "the state would be the label "+lbls.Get(model.MetricNameLabel)+" of "+recorder.Text(lbls))
 		return nil
 	}
 	if number := s.Number(); !d.claim(t, from, field, &s.Use, lbls, now) || number != nil && !d.claim(t, from, field, &number.Use, lbls, now) {
@@ -433,9 +442,9 @@ func (d *Decoder) labelsOf(t *topic, from string, field, key []byte, r *record) 
 	return lbls, reason == ""
 }
 
-// noRoom counts a field that there is no room for.
-func (d *Decoder) noRoom(from string, field []byte) {
-	d.skip(tooMany, 1, from, string(fieldName(field)), fmt.Sprintf("(the input may write to %d)", d.table.Max()))
+// noRoom counts a field that there is no room for, and says what would be written.
+func (d *Decoder) noRoom(from string, field []byte, what string) {
+	d.skip(tooMany, 1, from, string(fieldName(field)), fmt.Sprintf("%s (the input may write to %d)", what, d.table.Max()))
 }
 
 // claim reports whether a field of a topic may write to what others have written to.
@@ -445,7 +454,7 @@ func (d *Decoder) claim(t *topic, from string, field []byte, use *series.Use, lb
 	}
 	other, ok := use.Claim(t.of, t.canonical(string(field)), now)
 	if !ok {
-		d.skip(twoFields, 1, from, string(fieldName(field)), "and "+string(fieldName([]byte(other)))+" are both "+series.Text(lbls))
+		d.skip(twoFields, 1, from, string(fieldName(field)), "and "+string(fieldName([]byte(other)))+" are both "+recorder.Text(lbls))
 	}
 	return ok
 }

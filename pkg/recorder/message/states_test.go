@@ -297,7 +297,7 @@ func TestStatesAfterARestart(t *testing.T) {
 				if promvalue.IsStaleNaN(v) {
 					text = "stale"
 				}
-				name := series.Text(set.At().Labels())
+				name := recorder.Text(set.At().Labels())
 				all[name] = append(all[name], text)
 			}
 		}

@@ -602,7 +602,9 @@ func TestLeave(t *testing.T) {
 
 type keeper struct{ report recorder.Report }
 
-func (k *keeper) Commit(context.Context, []recorder.Sample, int64) error { return nil }
-func (k *keeper) Now() time.Time                                         { return time.Now() }
-func (k *keeper) Report(r recorder.Report)                               { k.report = r }
-func (k *keeper) States(labels.Labels, string) ([]string, bool, error)   { return nil, false, nil }
+func (k *keeper) CommitEach(context.Context, []recorder.Sample, int64, func(int, error)) error {
+	return nil
+}
+func (k *keeper) Now() time.Time                                       { return time.Now() }
+func (k *keeper) Report(r recorder.Report)                             { k.report = r }
+func (k *keeper) States(labels.Labels, string) ([]string, bool, error) { return nil, false, nil }

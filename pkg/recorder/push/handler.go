@@ -173,7 +173,7 @@ type request struct {
 	samples []recorder.Sample
 	lines   []int
 	all     int      // samples so far
-	shown   []string // the first of them
+	shown   []string // of the first of them those that were stored
 	size    int      // bytes of all labels that were made
 	err     error    // why nothing more can be stored
 
@@ -233,7 +233,7 @@ var tooLongText = fmt.Sprintf("text of more than %d bytes", series.MaxText)
 // shown writes labels only if somebody is to read them.
 type shown labels.Labels
 
-func (s shown) String() string { return series.Text(labels.Labels(s)) }
+func (s shown) String() string { return recorder.Text(labels.Labels(s)) }
 
 // skip counts what is not recorded, and is no fault.
 func (q *request) skip(reason string, n int, example any) {
@@ -287,9 +287,6 @@ func (q *request) add(sample recorder.Sample, line int) {
 	if q.err != nil {
 		return
 	}
-	if len(q.shown) < maxShown {
-		q.shown = append(q.shown, series.Sample(sample))
-	}
 	q.newest.Add(sample.T, q.now)
 	q.all++
 	q.samples, q.lines = append(q.samples, sample), append(q.lines, line)
@@ -305,17 +302,27 @@ func (q *request) commit(watermark int64) {
 	}
 	// What is stored already when there is an error will come again, which does no
 	// harm.
+	show := max(0, min(len(q.samples), maxShown-(q.all-len(q.samples))))
+	var refused [maxShown]bool
 	q.err = q.sink.CommitEach(q.ctx, q.samples, watermark, func(i int, why error) {
 		s := q.samples[i]
+		if i < show {
+			refused[i] = true
+		}
 		if q.refused++; s.T < ancient {
 			q.ancient++
 		}
 		if len(q.faults) < maxFaults {
-			q.fault(q.lines[i], "%v: %.500s", why, series.Sample(s))
+			q.fault(q.lines[i], "%v: %.500s", why, s)
 		} else {
 			q.faulty++
 		}
 	})
+	for i := 0; i < show && q.err == nil; i++ {
+		if !refused[i] {
+			q.shown = append(q.shown, q.samples[i].String())
+		}
+	}
 	q.samples, q.lines = q.samples[:0], q.lines[:0]
 }
 

@@ -178,7 +178,7 @@ func (q *request) state(p *lineprotocol.Point, field []byte, text string, lbls l
 	case errors.Is(err, series.ErrFull):
 		q.full(lbls, p.Line)
 	case err != nil:
-		q.skip(err.Error(), 1, text+" of "+series.Text(lbls)+" within an hour")
+		q.skip(err.Error(), 1, text+" of "+recorder.Text(lbls)+" within an hour")
 	}
 }
 

@@ -86,7 +86,7 @@ func samples(t testing.TB, s *recorder.Store) map[string]float64 {
 		it := set.At().Iterator(nil)
 		for it.Next() == chunkenc.ValFloat {
 			at, v := it.At()
-			all[fmt.Sprintf("%s@%d", series.Text(set.At().Labels()), at)] = v
+			all[fmt.Sprintf("%s@%d", recorder.Text(set.At().Labels()), at)] = v
 		}
 	}
 	if set.Err() != nil {
@@ -218,7 +218,7 @@ good v=3 %[5]d
 		t.Errorf("%v", got)
 	}
 	in := status(t, store)
-	if in.Refused != (recorder.Refused{Future: 1, TooOld: 1, Duplicate: 1}) || in.Skipped[notLines].Count != 1 || in.Skipped[noName].Count != 1 || in.Skipped[tooManySeries].Count != 1 {
+	if in.Refused != (recorder.Refused{Future: 1, TooOld: 1, Duplicate: 1}) || len(in.Last.Samples) != 3 || in.Skipped[notLines].Count != 1 || in.Skipped[noName].Count != 1 || in.Skipped[tooManySeries].Count != 1 {
 		t.Errorf("%+v", in)
 	}
 }

@@ -10,13 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/model/value"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 )
@@ -267,31 +265,4 @@ func Check(lbls labels.Labels) error {
 		return ErrLabels
 	}
 	return nil
-}
-
-// Text writes labels as PromQL does: a name that needs quotes is within the braces.
-func Text(lbls labels.Labels) string {
-	name := lbls.Get(model.MetricNameLabel)
-	rest := lbls.DropReserved(func(label string) bool { return label == model.MetricNameLabel })
-	switch {
-	case name == "":
-		return rest.String()
-	case model.LegacyValidation.IsValidMetricName(name):
-		if rest.IsEmpty() {
-			return name
-		}
-		return name + rest.String()
-	case rest.IsEmpty():
-		return "{" + strconv.Quote(name) + "}"
-	}
-	return "{" + strconv.Quote(name) + ", " + rest.String()[1:]
-}
-
-// Sample writes a sample for people.
-func Sample(s recorder.Sample) string {
-	v := strconv.FormatFloat(s.V, 'g', -1, 64)
-	if value.IsStaleNaN(s.V) {
-		v = "stale"
-	}
-	return fmt.Sprintf("%s %s @ %s", Text(s.Series.Labels), v, time.UnixMilli(s.T).UTC().Format("2006-01-02T15:04:05.000Z07:00"))
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 )
 
 var begin = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -131,7 +133,7 @@ func TestText(t *testing.T) {
 		{[]string{"__name__", "a\"b.c", "x.y", "1"}, `{"a\"b.c", "x.y"="1"}`},
 	} {
 		lbls := labels.FromStrings(test.labels...)
-		got := Text(lbls)
+		got := recorder.Text(lbls)
 		if got != test.want {
 			t.Errorf("%s, not %s", got, test.want)
 		}
@@ -147,7 +149,7 @@ func TestText(t *testing.T) {
 			t.Errorf("%s means %v", got, found)
 		}
 	}
-	if got := Text(labels.EmptyLabels()); got != "{}" {
+	if got := recorder.Text(labels.EmptyLabels()); got != "{}" {
 		t.Errorf("no labels are %s", got)
 	}
 }

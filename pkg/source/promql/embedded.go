@@ -61,6 +61,9 @@ func (e Embedded) Check(ctx context.Context) (string, error) {
 	if broken {
 		lines[0] = "Nothing is recorded now. " + st.NotReady
 	}
+	if st.Fleeting != "" {
+		lines = append(lines, "What is recorded may be gone after the next start: "+st.Fleeting+".")
+	}
 	if r := st.Removed; r != nil {
 		lines = append(lines, fmt.Sprintf("%d samples from %s to %s were ahead of this machine's clock, and deleted.", r.Samples,
 			time.UnixMilli(r.From).UTC().Format(time.RFC3339), time.UnixMilli(r.To).UTC().Format(time.RFC3339)))

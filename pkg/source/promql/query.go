@@ -15,7 +15,7 @@ import (
 
 	"github.com/continuum-live/continuum-datasource/pkg/grid"
 	"github.com/continuum-live/continuum-datasource/pkg/limits"
-	"github.com/continuum-live/continuum-datasource/pkg/recorder/series"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
@@ -219,5 +219,5 @@ func (q query) display(l labels.Labels) string {
 	if l.IsEmpty() {
 		return q.Expr
 	}
-	return series.Text(l)
+	return recorder.Text(l)
 }
