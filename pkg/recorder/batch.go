@@ -290,7 +290,7 @@ func (b *batch) timeOf(j int) int64 {
 // without a word.
 func (b *batch) beyond(n *newest, i int, t, window int64) bool {
 	newest, known := n.times[b.samples[i].Series.ref]
-	return known && t < newest && (window == 0 || t < n.of.Head().MaxTime()-window)
+	return known && t < *newest && (window == 0 || t < n.of.Head().MaxTime()-window)
 }
 
 // add notes that sample i was given to the TSDB, which refers to its series as ref,
