@@ -348,7 +348,7 @@ func TestLiveWindowByTheServersClock(t *testing.T) {
 func TestSlowHistoryReachesItsStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, pc := newInstance(t, `{}`)
-		in.source = shifting{in.source, pace{takes: 20 * time.Second}}
+		in.source = shifting{in.source, pace{takes: 20 * time.Second}, newInput()}
 		frame := askOne(t, in, pc, queryFor("A", `{"live":true}`, time.Minute, time.Second)).Frames[0]
 		newest, _ := frame.Fields[0].ConcreteAt(frame.Rows() - 1)
 		if late := time.Since(newest.(time.Time)); late > time.Second || frame.Rows() != 61 {

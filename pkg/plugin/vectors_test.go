@@ -204,6 +204,8 @@ type input struct {
 	moved chan struct{}
 }
 
+func newInput() *input { return &input{moved: make(chan struct{})} }
+
 func (in *input) turn() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -280,7 +282,7 @@ func record(t *testing.T, name string, seed uint64, pace pace, do func(s *world,
 	t.Run(name, func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			factory := NewFactory(noStores())
-			in := &input{moved: make(chan struct{})}
+			in := newInput()
 			s := &world{
 				t: t, tick: 1000, rows: 24, input: in, query: `{"shape":"sawtooth","tickInterval":1000}`,
 				record: &recording{Name: name},
