@@ -205,7 +205,7 @@ func TestErrorSource(t *testing.T) {
 }
 
 // The answers of a request are in memory until all of it is sent: together they
-// must not take more than there is, and it is given back when the request ends.
+// must not take more than a request may, and it is given back when the request ends.
 func TestAnswersOfOneRequest(t *testing.T) {
 	in, pc := newInstance(t, `{}`)
 	in.source = large{in.source}
@@ -224,7 +224,7 @@ func TestAnswersOfOneRequest(t *testing.T) {
 			switch r.Status {
 			case backend.StatusOK:
 				answered++
-			case backend.StatusTooManyRequests:
+			case backend.StatusBadRequest:
 				refused++
 			}
 		}
@@ -234,7 +234,7 @@ func TestAnswersOfOneRequest(t *testing.T) {
 		cancel()
 		for { // by the goroutine that sees the end of the request
 			probe, end := limits.Begin(t.Context())
-			err := limits.Charge(probe, limits.Bytes.Most)
+			err := limits.Charge(probe, limits.Request.Most)
 			if end(); err == nil {
 				break
 			}
@@ -243,7 +243,7 @@ func TestAnswersOfOneRequest(t *testing.T) {
 	}
 }
 
-// large is a source whose answers take nearly half of what there is.
+// large is a source whose answers take nearly half of what a request may.
 type large struct{ source.Source }
 
 func (l large) Query(raw json.RawMessage) (source.Query, error) {
@@ -253,7 +253,7 @@ func (l large) Query(raw json.RawMessage) (source.Query, error) {
 type largeBound struct{ source.Bound }
 
 func (b largeBound) Rows(ctx context.Context, after, through int64) (grid.Rows, error) {
-	if err := limits.Charge(ctx, limits.Bytes.Most*2/5); err != nil {
+	if err := limits.Charge(ctx, limits.Request.Most*2/5); err != nil {
 		return grid.Rows{}, err
 	}
 	return b.Bound.Rows(ctx, after, through)

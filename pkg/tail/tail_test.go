@@ -730,7 +730,7 @@ func TestBeyondLimits(t *testing.T) {
 
 // The overlap of a viewer who joins is charged, and what it took given back.
 func TestOverlapIsCharged(t *testing.T) {
-	b := charged{newScripted(t, `{}`), limits.Bytes.Most}
+	b := charged{newScripted(t, `{}`), limits.Request.Most}
 	for range 2 {
 		if _, err := new(Pool).Overlap(t.Context(), b, signalFields); err != nil {
 			t.Error(err)

@@ -24,11 +24,10 @@ import (
 	"time"
 
 	packets5 "github.com/eclipse/paho.golang/packets"
+	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/broker"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/inputtest"
-	"github.com/prometheus/prometheus/model/labels"
-
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/endpoint"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/message"

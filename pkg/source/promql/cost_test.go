@@ -161,7 +161,7 @@ func TestRemoteCells(t *testing.T) {
 		"sparse":         {`,{"metric":{"i":"#"},"values":[[1,"1"]]}`, limits.Cells},
 		"metric at last": {`,{"values":[[1,"1"]],"metric":{"i":"#"}}`, limits.Cells},
 		"of no value":    {`,{"metric":{"i":"#"},"values":[]}`, limits.Series},
-		"large labels":   {`,{"metric":{"i":"#","x":"` + strings.Repeat("x", 60<<10) + `"},"values":[[1,"1"]]}`, limits.Cells},
+		"large labels":   {`,{"metric":{"i":"#","x":"` + strings.Repeat("x", 60<<10) + `"},"values":[[1,"1"]]}`, limits.Request},
 		"many labels":    {`,{"metric":{` + strings.Repeat(`"a":"",`, 60_000) + `"i":"#"},"values":[]}`, limits.Token},
 	} {
 		var b strings.Builder
