@@ -44,17 +44,17 @@ const (
 	pluginID   = "continuum-live-datasource"
 	executable = "gpx_continuum"
 
-	// Run by version instead of being a tool in go.mod, which its 200
-	// dependencies would swamp.
+	// Run by version. As a tool in go.mod it would add its 200 dependencies there.
 	golangci = "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0"
 
-	// Tests talk to real servers, whose own races show on a busy machine. A test
-	// that fails is run once more, and the report names it; more than three
-	// failures are not luck.
+	// Tests talk to real servers, and races in these show on a busy machine. So a
+	// test that fails is run once more, and the report names it. More than three
+	// failures are no accident: then nothing is run again.
 	goTest = "go run gotest.tools/gotestsum@v1.13.0 --format pkgname --rerun-fails=1 --rerun-fails-max-failures=3 --packages=./... -- -race"
 )
 
-// platform is what an executable is for, as its name ends.
+// platform is the system and processor of an executable, which its name ends
+// with.
 type platform struct{ os, arch string }
 
 func (p platform) String() string {
@@ -91,13 +91,13 @@ func Test(ctx context.Context) error {
 		return err
 	}
 	fmt.Print(absent)
-	// Linters and compilers of the front end use one core, and the race
-	// detector waits a lot: side by side they take little more than the longer.
+	// Linters and compilers of the front end use one core, and the race detector
+	// waits a lot. Side by side they take little longer than the slower one alone.
 	err = sideBySide(ctx,
 		func(ctx context.Context) error {
-			// Everything is compiled before the first test begins: none waits for
-			// a build, and no compiler takes the time of one that waits for an
-			// event. go list -export compiles, with -f it prints nothing.
+			// Everything is compiled before the first test begins. So no test waits for
+			// a build, and no compiler slows a test that waits for an event. go list
+			// -export compiles; with an empty -f it prints nothing.
 			return inTurn(ctx, "go run ./pkg/internal/programs/build", `go list -race -test -deps -export -f {{""}} ./...`,
 				"go run "+golangci+" run ./...", goTest)
 		},
@@ -184,10 +184,10 @@ func Demo() error {
 	return sh.RunWithV(map[string]string{"GF_PLUGIN_RECORDER_DIR": dir}, "go", "run", "./pkg/demo", executablePath())
 }
 
-// Torture records with the real binary while it is killed, its disk is filled, its
-// servers end and its clock is stepped, and checks that nothing was lost.
-// TORTURE_MINUTES is how long (1), TORTURE_SEED which faults come when (any). A
-// disk of its own, which can be filled, takes the right to mount one.
+// Torture records with the real binary while it is killed, its disk is filled,
+// its servers end and its clock is stepped, and checks that nothing was lost.
+// TORTURE_MINUTES is the length of the run (1), TORTURE_SEED decides which
+// faults come when (any). Filling a disk needs the right to mount one.
 func Torture(ctx context.Context) error {
 	command, err := buildTorture(ctx)
 	if err != nil {
@@ -348,7 +348,7 @@ func writeZip(name string) (err error) {
 	return errors.Join(err, w.Close())
 }
 
-// checkZip reads the zip as one who installs it, and says what it lacks.
+// checkZip reads the zip as its users will, and says what is missing.
 func checkZip(name, version string, platforms []platform) error {
 	z, err := zip.OpenReader(name)
 	if err != nil {
@@ -433,10 +433,10 @@ func Run(ctx context.Context) error {
 	})
 }
 
-// withGrafana starts what the provisioned data sources read and a Grafana that
-// listens on address, and ends both after use has returned. The context that use
-// gets ends earlier if Grafana does or when this process is told to stop; env has
-// the addresses of what was started.
+// withGrafana starts the servers that the provisioned data sources read and a
+// Grafana that listens on address, and ends all of them after use has returned.
+// The context of use ends earlier if Grafana ends or this process is told to
+// stop. env has the addresses of the servers.
 func withGrafana(ctx context.Context, address string, use func(ctx context.Context, env []string) error) error {
 	home, binary, err := findGrafana()
 	if err != nil {
@@ -469,7 +469,7 @@ func withGrafana(ctx context.Context, address string, use func(ctx context.Conte
 		return err
 	}
 	defer wait()
-	defer stop() // which is what wait waits for
+	defer stop() // ends what wait waits for
 	// A configuration file of our own: a custom.ini of this machine might name its
 	// real database.
 	config, err := filepath.Abs("provisioning/grafana.ini")
@@ -479,9 +479,9 @@ func withGrafana(ctx context.Context, address string, use func(ctx context.Conte
 	grafana := exec.CommandContext(ctx, binary, "server", "--homepath", home, "--config", config)
 	grafana.Env = slices.Concat(os.Environ(), settings, examples)
 	grafana.Stdout, grafana.Stderr = os.Stdout, os.Stderr
-	// Told to end, Grafana ends its plugins too; killed, it would leave them. It
-	// stays in our process group, so that Ctrl-C reaches it even if this target
-	// is no longer there to pass it on.
+	// When Grafana is told to end, it ends its plugins too; if it were killed,
+	// they would stay. It runs in our process group, so that Ctrl-C reaches it
+	// even if this target is no longer there to pass it on.
 	grafana.Cancel = func() error { return tellToEnd(grafana.Process) }
 	grafana.WaitDelay = 30 * time.Second
 	fmt.Println("Starting", binary)
@@ -609,8 +609,9 @@ func tellToEnd(p *os.Process) error {
 	return p.Signal(syscall.SIGTERM)
 }
 
-// startExamples starts what the provisioned data sources read until ctx ends. It
-// returns the environment that names the addresses, and what waits for the end.
+// startExamples starts the servers that the provisioned data sources read. They
+// run until ctx ends. It returns environment variables with their addresses,
+// and a function that waits until they have ended.
 func startExamples(ctx context.Context) (env []string, wait func(), err error) {
 	var running sync.WaitGroup
 	for _, example := range []struct {
@@ -636,7 +637,7 @@ func startExamples(ctx context.Context) (env []string, wait func(), err error) {
 	return env, running.Wait, nil
 }
 
-// startProcess starts a program that ends with ctx and that running waits for.
+// startProcess starts a program that ends with ctx. running waits for it.
 func startProcess(ctx context.Context, running *sync.WaitGroup, binary string, args ...string) error {
 	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Stderr = os.Stderr
@@ -772,8 +773,8 @@ func answers(ctx context.Context, url string) bool {
 			if status != http.StatusOK {
 				fmt.Println("  The data source is not well:", answer)
 			}
-			// A recorder begins with the first request: its dashboard is to have a
-			// history when it is opened.
+			// A recorder begins to record with its first request. This one makes sure
+			// that a dashboard has a history when it is opened.
 			for _, recorder := range []string{"continuum-machine", "continuum-plant"} {
 				go func() { _, _, _ = get(ctx, url+"/api/datasources/uid/"+recorder+"/health") }()
 			}
@@ -802,8 +803,8 @@ func get(ctx context.Context, url string) (status int, body string, err error) {
 }
 
 // untilToldToStop returns a context that also ends on SIGTERM and SIGHUP. Mage
-// itself does not pass these on but dies of them, and leaves this process behind:
-// a new parent means the same.
+// itself does not pass these on: it dies and leaves this process behind. So a
+// new parent process counts as such a signal.
 func untilToldToStop(ctx context.Context) (context.Context, func()) {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGHUP)
 	parent := os.Getppid()
@@ -836,8 +837,9 @@ func readJSON(root fs.FS, name string, into any) error {
 	return nil
 }
 
-// sideBySide runs all at once. After an error no further command begins; those
-// that run are let end, for a killed one would leave its children behind.
+// sideBySide runs all functions at once. After an error no further command
+// begins. Running commands may finish, because a killed one would leave its
+// children behind.
 func sideBySide(ctx context.Context, all ...func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

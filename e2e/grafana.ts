@@ -25,7 +25,7 @@ export class Grafana {
     const path = `/api/datasources/uid/${datasource.uid}`;
     this.made.push(path);
     if (settings.jsonData.source === 'recorder') {
-      this.made.push(`${path}/resources/store`); // which would outlive the data source
+      this.made.push(`${path}/resources/store`); // the store would outlive the data source
     }
     return datasource.uid;
   }
@@ -48,7 +48,7 @@ export class Grafana {
   }
 
   async clean() {
-    // What was made last goes first, for it needs the others.
+    // Delete in reverse order, because later things need earlier ones.
     for (const path of this.made.reverse()) {
       await this.request.delete(path);
     }
@@ -59,7 +59,7 @@ export class Grafana {
   }
 }
 
-/** Asks Grafana as whoever is no dashboard does, times in Unix ms. */
+/** Queries over the HTTP API of Grafana, as any client but a dashboard does. Times are Unix ms. */
 export const queryAll = (request: APIRequestContext, queries: object[], from: number, to: number): Promise<Answer> =>
   post(request, '/api/ds/query', { queries, from: `${from}`, to: `${to}` });
 
@@ -75,13 +75,13 @@ async function post(request: APIRequestContext, path: string, data: object) {
 
 interface Fixtures {
   grafana: Grafana;
-  /** What @grafana/plugin-e2e wants to know of the Grafana. */
+  /** What @grafana/plugin-e2e needs to know of the Grafana. */
   bootData: { version: string; namespace: string };
 }
 
 /**
- * Tests in a browser, with Grafana's API at hand. Loading Grafana is what takes most of a test's time, so none does it
- * beside the pages that it is about.
+ * Tests in a browser, with Grafana's API at hand. Loading Grafana takes most of a test's time, so a test loads only the
+ * pages that it is about.
  */
 export const test = base.extend<Fixtures>({
   bootData: async ({ request }, run) => {
@@ -92,7 +92,7 @@ export const test = base.extend<Fixtures>({
   page: async ({ context }, run) => {
     await run(await context.newPage());
   },
-  // With the session of the browser; the original logs in as an admin, whom a Grafana without a login does not have.
+  // Uses the session of the browser. The original fixture logs in as an admin, but a Grafana without a login has none.
   gotoDataSourceConfigPage: async ({ request, page, selectors, grafanaVersion }, run, testInfo) => {
     await run(async (uid) => {
       const settings = await (await request.get(`/api/datasources/uid/${uid}`)).json();

@@ -1,6 +1,6 @@
 import { expect, test } from '@playwright/test';
 
-/** For a Grafana that asks for a login; that of `go tool mage run` lets everyone in. */
+/** Logs in to a Grafana that asks for a login. The one of `go tool mage run` lets everyone in. */
 test('log in', async ({ request }, { project }) => {
   const { GRAFANA_ADMIN_USER: user, GRAFANA_ADMIN_PASSWORD: password } = process.env;
   const response = await request.post('/login', { data: { user, password } });

@@ -13,12 +13,12 @@ export class Panel {
 
 /** What a panel shows at this moment. */
 export interface Shown {
-  /** A data frame each. */
+  /** One entry per data frame. */
   rows: Rows[];
   state: string;
   errors: string[];
   notices: string[];
-  /** Where the axis begins and ends, in Unix ms, and as wide as this the range is. */
+  /** Where the axis begins and ends, in Unix ms, and the length between. */
   from: number;
   to: number;
   window: number;
@@ -26,11 +26,11 @@ export interface Shown {
   live: boolean;
   /** Queries that the panel sends, as the dashboard has them. */
   queries: Array<{ refId: string }>;
-  /** By the clock of the browser. */
+  /** The time by the clock of the browser. */
   now: number;
 }
 
-/** Reads what a panel draws out of Grafana's own state, the scene that it puts on `window` for this. */
+/** Reads what a panel draws from Grafana's own state: the scene that Grafana puts on `window`. */
 export async function shownBy(panel: Panel): Promise<Shown | undefined> {
   return panel.page.evaluate((id) => {
     interface SceneObject {
@@ -77,7 +77,7 @@ export async function shownBy(panel: Panel): Promise<Shown | undefined> {
   }, panel.id);
 }
 
-/** The rows of a panel that has some, a set for each of its queries. */
+/** Waits until a panel has rows, and returns them: one entry for each of its queries. */
 export async function rowsOf(panel: Panel): Promise<Rows[]> {
   return (await filled(panel)).rows;
 }
@@ -140,11 +140,11 @@ export async function expectExact(panel: Panel) {
   expect(found.slice(0, 10), `panel ${panel.id}: ${found.length} rows differ from a fresh query`).toEqual([]);
 }
 
-/** Expects that the axis of a panel with the range now-1m/m begins where that does, and that rows fill it. */
+/** Expects that the axis of a panel with the range now-1m/m begins where the range does, and that rows fill it. */
 export async function expectAxis(panel: Panel) {
   const { from, to, now, rows } = await filled(panel);
   const minute = 60_000;
-  // Rows are shown once a second, and the axis follows them: just after the minute it may still be that of before.
+  // A row comes once a second and moves the axis. Just after the minute, the axis may still begin at the minute before.
   const begins = [now, now - 3000].map((at) => (Math.floor(at / minute) - 1) * minute);
   expect(begins, 'begin of the axis').toContain(from);
   expect(now - to, 'age of the end of the axis').toBeLessThan(5000);

@@ -16,7 +16,7 @@ const session = path.join(__dirname, '../build/login.json');
 
 export default defineConfig({
   outputDir: path.join(__dirname, '../build/e2e'),
-  // Rows come live, and other programs may use the processors.
+  // Long timeouts, because rows come in real time and other programs may use the processors.
   timeout: 180_000,
   expect: { timeout: 60_000 },
   workers: 1,
@@ -30,7 +30,7 @@ export default defineConfig({
     timezoneId: 'UTC',
     launchOptions: {
       executablePath: CHROMIUM,
-      // Nothing but Grafana is talked to. Root has no sandbox.
+      // The browser must talk to nothing but Grafana. As root, Chromium only starts without its sandbox.
       args: [
         '--no-sandbox',
         '--disable-quic',

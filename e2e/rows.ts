@@ -25,7 +25,7 @@ interface Field {
   config?: { interval?: number };
 }
 
-/** The rows of a field whose values JSON has no words for. */
+/** The indexes of the rows of a field whose values JSON cannot express. */
 interface Entities {
   NaN?: number[];
   Inf?: number[];
@@ -35,7 +35,7 @@ interface Entities {
 /** What makes two fields the same series. */
 export const nameOf = ({ name, labels }: Field) => `${name} ${JSON.stringify(labels ?? {})}`;
 
-/** The rows that an answer has for a query: none are rows without times. */
+/** The rows that an answer has for a query. Without a frame there are no times. */
 export function answered(answer: Answer, refId: string): Rows {
   const { error, frames: [frame] = [] } = answer.results[refId] ?? {};
   if (error) {

@@ -13,16 +13,16 @@ for (const { name, label, fill } of SOURCES) {
     expect(health.status(), await health.text()).toBe(200);
     await expect(settings).toHaveAlert('success');
 
-    // Kept: they are there after a reload.
+    // The settings are still there after a reload.
     await page.reload();
     await expect(page.getByRole('radio', { name: label })).toBeChecked();
     const saved = await (await page.request.get(`/api/datasources/uid/${uid}`)).json();
     expect(saved).toMatchObject({ type: PLUGIN });
-    expect(saved.jsonData.source ?? 'recorder').toBe(name); // the default is not written down
+    expect(saved.jsonData.source ?? 'recorder').toBe(name); // the default source is not saved
   });
 }
 
-test('an address that nobody listens at is said', async ({ page, grafana, gotoDataSourceConfigPage }) => {
+test('an address at which nobody listens is reported', async ({ page, grafana, gotoDataSourceConfigPage }) => {
   const settings = await gotoDataSourceConfigPage(await grafana.createDataSource({ name: 'nobody', jsonData: {} }));
   await page.getByRole('radio', { name: 'Prometheus-compatible server' }).check();
   await page.getByLabel('URL').fill('http://127.0.0.1:1');

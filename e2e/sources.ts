@@ -8,7 +8,7 @@ export interface Source {
   label: string;
   /** Enters on the settings page what this source needs, after it was chosen there. */
   fill: (page: Page) => Promise<void>;
-  /** The same for Grafana's API. */
+  /** The same settings, for the API of Grafana. */
   settings: () => { url?: string; jsonData: Options };
   query: Partial<Query>;
 }

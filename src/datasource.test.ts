@@ -182,7 +182,7 @@ describe('a live request', () => {
     ]);
   });
 
-  /** What comes out when the targets A, B, … are answered so. */
+  /** The answers of a panel whose targets A, B, … are answered with these observables. */
   function answered(...answers: Array<Observable<DataQueryResponse>>) {
     answers.forEach((answer) => inner.mockReturnValueOnce(answer));
     const out: DataQueryResponse[] = [];
@@ -324,7 +324,7 @@ describe('a query that another data source answers', () => {
     return firstValueFrom(newDataSource().query(request({ range, targets })));
   };
 
-  it.each(['other', '$ds'])('is handed to it, under %s, and comes in its place', async (uid) => {
+  it.each(['other', '$ds'])('is handed to it, under %s, and its answer keeps its place', async (uid) => {
     const { data, error } = await answered(uid);
     expect(error).toBeUndefined();
     expect((data as DataFrame[]).map(({ refId }) => refId)).toEqual(['A', 'B']);
@@ -361,7 +361,7 @@ describe('streamOptionsProvider', () => {
     expect(options).toEqual({ action: 'append', maxLength: 10_240, maxDelta: 90_000 });
   });
 
-  it('survives what goes wrong in there', () => {
+  it('survives an error of Grafana Live', () => {
     const log = jest.spyOn(console, 'error').mockImplementation();
     live.getStream.mockImplementation(() => {
       throw new Error('no Live');
@@ -441,7 +441,7 @@ describe('a query', () => {
     expect(newDataSource().applyTemplateVariables({ refId: 'A', ...query }, {})).toMatchObject(wanted);
   });
 
-  it('of another source is an error, and no line that nobody asked for', () => {
+  it('of another source is an error, and does not show a line that nobody asked for', () => {
     const query = { refId: 'A', expr: 'up' };
     expect(newDataSource().filterQuery(query)).toBe(true);
     expect(() => newDataSource().applyTemplateVariables(query, {})).toThrow('made for another source');
@@ -463,7 +463,7 @@ describe('a query', () => {
 describe('a data source that is asked in PromQL', () => {
   const machine = () => newDataSource({}); // the recorder is the default
 
-  it('begins with what every machine has, where there is one, and else has no query until one is entered', () => {
+  it('begins with a query of this machine if only that is recorded, else with none', () => {
     const starter = { withStreaming: true, expr: expect.stringContaining('node_cpu_seconds_total') as string };
     expect(machine().getDefaultQuery()).toEqual(starter);
     for (const settings of [{ recorder: { noHost: true } }, { source: 'prometheus' } as const]) {
@@ -475,7 +475,7 @@ describe('a data source that is asked in PromQL', () => {
     expect(machine().getQueryDisplayText({ refId: 'A', expr: 'up' })).toBe('up');
   });
 
-  it('replaces variables, several values as a regular expression, and leaves to the back end what is its own', () => {
+  it('replaces variables, several values as a regular expression, and leaves macros to the back end', () => {
     const values: Record<string, string | string[]> = { one: 'a"b', many: ['x.y', 'z'] };
     setTemplateSrv({
       replace: (text: string, vars: ScopedVars, format: (value: unknown, variable: object) => string) =>
@@ -497,7 +497,7 @@ describe('a data source that is asked in PromQL', () => {
     inner.mockReturnValue(of({ data: [] }));
     const range = relative('now-5m', 'now-1m');
     await firstValueFrom(machine().query({ ...request({ range, targets: [query] }), filters }));
-    expect(sent()).toHaveLength(1); // once what adds them is loaded
+    expect(sent()).toHaveLength(1); // once the parser that adds them is loaded
     expect(machine().applyTemplateVariables(query, {}, filters)).toMatchObject({
       expr: 'rate(up{host="a"}[$__rate_interval])',
     });

@@ -32,14 +32,14 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
     const { jsonData } = settings;
     this.source = sourceOf(jsonData);
     this.sampleInterval = this.source.sampleInterval?.(jsonData) ?? 1000;
-    // A little more than the back end gives the source, so that its error is what the user reads. A query on a dead
-    // connection would otherwise hold a panel for ever.
+    // A little longer than the back end waits for the source, so that the user sees the back end's error. Without a
+    // limit, a query on a dead connection would block a panel for ever.
     this.patience = Math.max((jsonData.timeout || 30) * 1000, this.source.timeout?.(jsonData) ?? 0) + 5_000;
     Object.assign(this, this.source.offers?.(this));
   }
 
   override query(request: DataQueryRequest<Query>): Observable<DataQueryResponse> {
-    // Only the guard may say what it says on the wire, whatever a dashboard has saved.
+    // Only the guard may set these fields, so drop those that a dashboard has saved.
     const timezone = ianaName(request.timezone);
     const targets = request.targets.map(
       (target) => ({ timezone, ...omit(target, ['live', 'polled', 'nonce', 'resync']) }) as Query,
@@ -52,7 +52,7 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
     return loading ? from(loading).pipe(switchMap(() => this.answers(cleaned))) : this.answers(cleaned);
   }
 
-  /** The answer to one of several queries that different data sources have, each with its own guard. */
+  /** The answer to one of several queries that go to different data sources. Each data source guards its own. */
   private answer(request: DataQueryRequest<Query>, target: Query): Observable<DataQueryResponse> {
     const uid = target.from?.uid;
     const alone = {
@@ -88,12 +88,12 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
   }
 
   /**
-   * A live request becomes one inner query per target, so that one in doubt is asked again by itself, with one answer
-   * for all of them: answers of their own would change the order of the series. All other requests are Grafana's.
+   * A live request becomes one inner query per target, so that a target in doubt is asked again by itself. All targets
+   * have one answer: with an answer each, the order of the series would change. All other requests are left to Grafana.
    */
   private answers(request: DataQueryRequest<Query>): Observable<DataQueryResponse> {
     if (!isLive(request)) {
-      return defer(() => super.query(request)); // whose interpolation may throw
+      return defer(() => super.query(request)); // interpolation may throw
     }
     const range = new LiveRange(request, this.patience);
     const refIds = request.targets.map(({ refId }) => refId);
@@ -143,7 +143,7 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
     if (query.hide || query.from?.uid) {
       return !query.hide;
     }
-    // A query of another source is run, so that its panel says what is wrong.
+    // A query that was made for another source is run too, so that the panel shows what is wrong.
     return foreignTo(this.source, query) !== undefined || this.source.isComplete(query);
   }
 
@@ -168,7 +168,7 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
     };
   }
 
-  /** The same for queries that may have the same rows. */
+  /** Equal for queries that may have the same rows. */
   private keyOf(target: Query, { scopedVars, intervalMs, range }: DataQueryRequest<Query>): string {
     const repeated = Object.entries(scopedVars).flatMap(([name, v]) =>
       name.startsWith('__') ? [] : [[name, v?.value]],
@@ -181,5 +181,5 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
 /** What queries with the same rows may differ in. */
 const UNLIKE_ROWS = ['refId', 'key', 'datasource', 'format', 'timezone'] as const;
 
-/** An error that asking again does not mend. */
+/** An error that the guard does not retry. */
 const refusal = (message: string) => Object.assign(new Error(message), { status: 400 });

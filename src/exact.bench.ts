@@ -2,8 +2,8 @@ import type { DataFrame } from '@grafana/data';
 import { Rows } from './exact';
 
 /**
- * What the guard does with the first buffer of a stream, and with each packet of one row after it: for 2,000 rows of
- * five series, a packet must take less than half a millisecond.
+ * Measures what the guard does with the first buffer of a stream, and with each packet of one row after it. With 2,000
+ * rows of five series, a packet must take less than half a millisecond.
  */
 const ROWS = 2000;
 const STEP = 1000;
@@ -30,7 +30,7 @@ function buffer(times: number[]): Buffer {
   } as unknown as Buffer;
 }
 
-/** As Grafana does it: what is older than the window and 30 s goes. */
+/** Adds a row as Grafana does, and removes what is older than the window and 30 s. */
 function push(frame: Buffer) {
   const { fields, packetInfo } = frame;
   const time = BEGIN + (ROWS + packetInfo.number - 1) * STEP;

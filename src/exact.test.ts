@@ -4,7 +4,7 @@ import { Terms } from './types';
 
 const STEP = 10;
 
-/** A buffer with a row at each of the times, whose value tells the place it came from. */
+/** A buffer with a row at each of the times. The value of a row is its index. */
 function buffer(times: number[], terms: Partial<Terms> = {}, interval = STEP): DataFrame {
   return {
     refId: 'someone',
@@ -83,14 +83,14 @@ describe('exact', () => {
     expect(rows.fields[1]!.values[0]).toBe(0);
   });
 
-  it('leaves out what a panel has worked out of the fields', () => {
+  it('leaves out the state that a panel has added to the fields', () => {
     const frame = buffer([10, 20, 30, 40, 50], { first: 10 });
     frame.fields[1]!.state = { displayName: 'of before', calcs: { last: 9 } };
     exact(frame, 'A').rows!.fields.forEach(({ state }) => expect(state).toBeUndefined());
     expect(frame.fields[1]!.state).toBeDefined();
   });
 
-  it('keeps what has no value', () => {
+  it('keeps rows without a value', () => {
     const frame = buffer([10, 20, 30, 40, 50], { first: 10 });
     frame.fields[1]!.values = [1, null, 3, null, 5];
     expect(exact(frame, 'A').rows!.fields[1]!.values).toEqual([1, null, 3, null, 5]);

@@ -4,9 +4,9 @@ import type { Terms } from './types';
 /**
  * What a stream's buffer holds: exact rows, or a reason to doubt it.
  *
- * - `fields`: not the fields of an answer. The back end says in this way that it can no longer serve the path.
+ * - `fields`: the fields are not those of an answer. With these the back end says that it can no longer serve the path.
  * - `short`: the oldest rows are missing. They were dropped and will not come again.
- * - `hole`: a row between others is missing. It is mendable while the overlap that every join repeats reaches it.
+ * - `hole`: a row between others is missing. It is mendable while it is new enough for the overlap that joins repeat.
  */
 export interface Reading {
   rows?: DataFrame;
@@ -17,8 +17,8 @@ export interface Reading {
 }
 
 /**
- * The rows that a range has as of now: those from a time on, or else those of a length up to the newest. The time itself
- * and both ends of the length are part of the range. All in milliseconds.
+ * Which rows a range has now: those from a fixed time on, or else the newest ones within a length. The fixed time and
+ * both ends of the length belong to the range. All in milliseconds.
  */
 export interface Wanted {
   from?: number;
@@ -33,23 +33,23 @@ export interface Wanted {
 type Buffer = DataFrame & { packetInfo?: Pick<StreamingDataFrame['packetInfo'], 'number' | 'length'> };
 
 /**
- * The rows of a buffer in which rows repeat and go back: one per time, the last one wins, in order. A row's place
- * follows from its time, so nothing is sorted or searched. Of a packet only its own rows are read, however many the
- * buffer has.
+ * The rows of a buffer in which rows may be repeated or out of order: one row per time, in order. Of several rows with
+ * the same time the last one counts. The place of a row follows from its time, so nothing is sorted or searched. Of
+ * each packet only its own rows are read, however many rows the buffer has.
  */
 export class Rows {
   private fields: Field[] = [];
   private terms?: Terms;
   private packet?: number;
-  /** The time of the first place. */
+  /** The time of the first place in the columns. */
   private begin = 0;
   private newest = -Infinity;
   /** One for each field. */
   private columns: unknown[][] = [];
-  /** The times whose place has no row. */
+  /** The times without a row. */
   private readonly holes = new Set<number>();
 
-  /** Takes in what is new in the buffer: its last packet, or all of it when more than that has changed. */
+  /** Takes over what is new in the buffer: its last packet, or the whole buffer if more than that has changed. */
   take({ fields, meta, packetInfo }: Buffer) {
     const terms = meta?.custom as Terms | undefined;
     const same = fields === this.fields && terms === this.terms;
@@ -62,7 +62,7 @@ export class Rows {
     }
   }
 
-  /** The wanted rows, or else the newest window of them. They are a copy, for Grafana keeps what it is given. */
+  /** The wanted rows, by default the newest window. They are a copy, because Grafana keeps what it is given. */
   read(buffer: Buffer, refId: string, wanted?: Wanted): Reading {
     const { newest, begin } = this;
     const { step = 0, window = 0, first = -Infinity } = this.terms ?? {};
@@ -107,14 +107,14 @@ export class Rows {
       newest = time > newest && time % step === 0 ? time : newest;
     }
     this.newest = newest;
-    // What is older now will not be wanted later.
+    // Older rows will not be wanted any more.
     this.begin = Math.max(first, newest - window);
     this.columns = this.fields.map(() => []);
     this.holes.clear();
     this.add(0);
   }
 
-  /** Puts the buffer's rows from one on into their places. */
+  /** Puts the rows of the buffer from index `at` on into their places. */
   private add(at: number) {
     const { times, begin, holes } = this;
     const { step = 0, window = 0 } = this.terms ?? {};
@@ -128,7 +128,7 @@ export class Rows {
         continue;
       }
       if (time - newest > window) {
-        this.restart(); // nothing from before is wanted any more
+        this.restart(); // none of the rows so far is wanted any more
         return;
       }
       const place = (places[row - from] = (time - begin) / step);
@@ -147,7 +147,7 @@ export class Rows {
       for (let row = 0; row < places.length; row++) {
         const place = places[row]!;
         while (column.length < place) {
-          column.push(NaN); // a number, for an array of numbers is fast
+          column.push(NaN); // a number, because arrays that hold only numbers are fast
         }
         if (place >= 0) {
           column[place] = values[from + row];
@@ -157,7 +157,7 @@ export class Rows {
     this.trim();
   }
 
-  /** Gives up what is older than the window, a good deal at a time. */
+  /** Removes rows that are older than the window, many at a time, because each removal moves the rest. */
   private trim() {
     const { step = 0, window = 0 } = this.terms ?? {};
     const old = Math.floor((this.newest - window - this.begin) / step);

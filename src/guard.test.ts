@@ -7,7 +7,7 @@ import { Ask } from './types';
 
 const START = 1_700_000_000_003;
 
-/** All of a test, to close them after it. */
+/** All panels of a test, which are closed after it. */
 let opened: Array<{ close: () => void }> = [];
 
 /** A panel with one guarded query. */
@@ -158,7 +158,7 @@ describe.each([20, 1000])('a panel at a step of %d ms', (STEP) => {
     expect(panel.resyncs).toEqual(['hole']);
   });
 
-  it('polls where no stream is to be had, and says so', () => {
+  it('polls if there can be no stream, and says so', () => {
     server.refuses = true;
     const panel = live();
     wait(60_000);
@@ -190,7 +190,7 @@ describe('guard', () => {
     tab = new Tab(server);
     const panel = live();
     wait(DELAY.query + DELAY.answer + DELAY.subscribe + DELAY.hub + 100);
-    const { length } = panel.answers; // there is a hole: what was exact stays
+    const { length } = panel.answers; // there is a hole: the exact rows stay
     expect(length).toBe(1);
     wait(250);
     expectUpToDate(panel, 20, WINDOW);
@@ -242,7 +242,7 @@ describe('guard', () => {
     expect(panel.resyncs).toEqual(['hole']);
   });
 
-  it('is polled while its streams are no good, and says so', () => {
+  it('is polled after three doubtful streams, and says so', () => {
     const panel = new Panel(nonces, ({ polled, nonce }) =>
       polled ? tab.plain(WINDOW) : tab.query(WINDOW, nonce, { rows: 100 }),
     );
@@ -294,7 +294,7 @@ describe('guard', () => {
     });
   });
 
-  it('is not fooled by a buffer that was told of a change before', () => {
+  it('asks again when it gets a buffer in which a change was announced before', () => {
     const stale = live();
     wait(3000);
     stale.close();
@@ -315,7 +315,7 @@ describe('guard', () => {
     expect(panel.asked[1]).toEqual({ at: heard + 15_000 + took + 125, nonce: 1, resync: 'silence' });
   });
 
-  it('takes slow for alive: the newest rows are repeated while there are no others', () => {
+  it('counts a slow stream as alive, because its newest rows are repeated', () => {
     server = new Server(60_000);
     tab = new Tab(server);
     const panel = new Panel(nonces, ({ nonce }) => tab.query(600_000, nonce));
@@ -373,7 +373,7 @@ describe('guard', () => {
     wait(10_000);
     expectUpToDate(panel, STEP, WINDOW);
     expect(new Set(panel.resyncs)).toEqual(new Set(['fields', 'failure']));
-    expect(nonces.of('query')).toBe(1); // failures have used none
+    expect(nonces.of('query')).toBe(1); // failures do not renew it
   });
 
   it('shows the error of a first answer, and tries again', () => {
@@ -441,7 +441,7 @@ describe('guard', () => {
     expect(panel.last).toMatchObject({ state: LoadingState.Error, error });
   });
 
-  it('keeps to what Grafana itself says when it has too many requests', () => {
+  it('waits as long as Grafana itself says when it has too many requests', () => {
     const data = { message: 'too many requests', details: { retryAfterSeconds: 90 } };
     const panel = new Panel(nonces, () => throwError(() => ({ status: 429, data })));
     wait(300_000);
@@ -450,7 +450,7 @@ describe('guard', () => {
     expect(panel.last).toMatchObject({ state: LoadingState.Error, error: { message: 'too many requests' } });
   });
 
-  it('leaves a server alone that has too many requests and does not say for how long', () => {
+  it('waits longer for a server that has too many requests and does not say how long to wait', () => {
     const panel = new Panel(nonces, () => of({ data: [], state: LoadingState.Error, error: { status: 429 } }));
     wait(120_000);
     const waits = panel.asked.slice(1).map(({ at }, i) => at - panel.asked[i]!.at);
@@ -841,7 +841,7 @@ describe('guard', () => {
     describe('and has outgrown its window', () => {
       const answersAfter = (ms: number, answer: (ask: Ask) => Observable<DataQueryResponse>) => (asked: Ask) =>
         timer(ms).pipe(switchMap(() => answer(asked)));
-      /** Opens a panel, and answers in another way from then on. */
+      /** Opens a panel, and changes how queries are answered from then on. */
       const open = (later: (ask: Ask) => Observable<DataQueryResponse>) => {
         server = new Server(1000);
         tab = new Tab(server);

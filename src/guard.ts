@@ -13,42 +13,51 @@ import { exact, identity, Rows, Wanted } from './exact';
 import { Nonces } from './nonces';
 import { Ask, Resync } from './types';
 
-/** The overlap is repeated 0.25 s and 1 s after a join, so that a hole which this does not fill stays. */
+/**
+ * How long a hole may stay. The overlap is repeated 0.25 s and 1 s after a join; a hole that is still there after this
+ * time will not be filled.
+ */
 const GRACE = 1_500;
-/** How long a stream may be without a packet: it repeats its newest rows while it has no new ones. */
+/**
+ * How long a stream may go without a packet. The back end repeats the newest rows while there are no new ones, so a
+ * longer silence means that the stream is dead.
+ */
 const SILENCE = 15_000;
 /** How often a panel asks that is shown without a stream, */
 const POLL = 15_000;
 /** and how often in a step, if that is long. */
 const POLLS_PER_STEP = 240;
-/** A panel whose streams were in doubt so often in a row is polled, */
+/** After so many doubtful streams in a row, a panel is polled instead. */
 const DOUBTS = 3;
-/** and after this long it may have a stream again. */
+/** How long such a panel is polled before it may have a stream again. */
 const RETRY = 600_000;
-/** A deadline that was missed by so much was missed because the tab was hidden or the machine asleep. */
+/** A deadline that was missed by more than this was missed because the panel was hidden or the machine was asleep. */
 const OVERSLEPT = 5_000;
 const FIRST_WAIT = 250;
-/** setTimeout fires at once when it is given more. */
+/** setTimeout fires at once if it is given more than this. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
-/** Why a panel asks again, or ceases to. */
+/** Why a panel asks again or, for `refusal`, stops asking. */
 type Reason = Resync | 'asleep' | 'busy' | 'refusal';
 
 interface Policy {
-  /** What the back end counts. */
+  /** The reason that is sent to the back end, which counts it. */
   resync: Resync;
   notice: string;
-  /** The user is told when it happens so often in a row. */
+  /** After so many times in a row the user is told. */
   tellAfter: number;
-  /** A stream that comes after so many in a row is trusted when it brings more than its beginning. */
+  /**
+   * After so many times in a row, the notice stays until a new stream has brought a second packet: the first one may be
+   * only its beginning.
+   */
   proveAfter?: number;
-  /** A stream that lasted longer was not part of the same trouble. In milliseconds, like `longest`. */
+  /** A stream that lasted longer than this makes the counts begin anew. In milliseconds, like `longest`. */
   calm: number;
-  /** The longest wait. Only a refresh asks again where there is none. */
+  /** The longest wait before asking again. Without it, only a refresh asks again. */
   longest?: number;
-  /** The first wait, where the answer does not say how long it is to be. */
+  /** The first wait if the answer does not say how long to wait. In milliseconds. */
   first?: number;
-  /** The rows are in doubt, and `DOUBTS` in a row make the panel poll. */
+  /** The rows are in doubt. After `DOUBTS` times in a row the panel is polled. */
   doubt?: boolean;
   /** The next stream needs a buffer of its own. */
   renew?: boolean;
@@ -62,21 +71,22 @@ const failed = { tellAfter: 1, calm: 10_000, longest: 60_000, resync: 'failure' 
 const POLICY: Record<Reason, Policy> = {
   hole: { ...doubt, resync: 'hole', notice: 'Rows are missing.' },
   short: { ...doubt, resync: 'short', notice: 'The history is incomplete.' },
-  // There are queries whose series come and go all the time, and sources whose samples are always late.
+  // `calm` is longer here, because the series of some queries come and go all the time, and the samples of some sources
+  // are always late.
   fields: { ...doubt, resync: 'fields', calm: 60_000, notice: 'The series have changed.' },
   silence: { ...dead, resync: 'silence', proveAfter: 1, notice: 'No live rows arrive.' },
   refused: { ...dead, resync: 'refused', proveAfter: 3, notice: 'Grafana does not let this panel stream.' },
   asleep: { ...quiet, resync: 'silence', renew: true },
   range: { ...quiet, resync: 'range' },
-  // An input went down or is back: the answer says so, and its rows are not in doubt.
+  // An input went down or came back. The next answer says so; the rows themselves are not in doubt.
   health: { ...quiet, resync: 'health', renew: true },
   failure: { ...failed, notice: 'No answer from the data source.' },
-  // Too many requests are no reason for another one at once.
+  // Wait longer, so that a server with too many requests does not get another one at once.
   busy: { ...failed, notice: 'The data source is busy.', first: 5_000 },
   refusal: { ...failed, notice: 'The query was refused.', longest: undefined },
 };
 
-/** What kind of failure an error is. There is none when a request failed on its way. */
+/** Classifies a failure. A request that failed on its way has no error. */
 function reasonOf(error?: DataQueryError): Reason {
   const { messageId = '' } = (error?.data ?? {}) as { messageId?: string };
   const { status = 0 } = error ?? {};
@@ -87,27 +97,28 @@ function reasonOf(error?: DataQueryError): Reason {
   return status >= 400 && status <= 500 && !passes ? 'refusal' : 'failure';
 }
 
-/** How long a busy server wants to be left alone, in milliseconds, where it says so. */
+/** How long a busy server asks to be left alone, in milliseconds. 0 if it does not say. */
 function retryAfterOf(frame?: DataFrame, error?: DataQueryError): number {
   const { retryAfter } = (frame?.meta?.custom ?? {}) as { retryAfter?: number };
-  // Grafana's front end passes no headers on. Its own API has the seconds in what it answers, as Kubernetes does.
+  // Grafana's front end passes no headers on. Its own API has the seconds in the body of the answer, as Kubernetes
+  // does.
   const { details } = (error?.data ?? {}) as { details?: { retryAfterSeconds?: number } };
   return (retryAfter ?? details?.retryAfterSeconds ?? 0) * 1000;
 }
 
-/** What a guard is told of its panel. */
+/** What a guard needs to know of its panel. */
 export interface Panel {
   refId: string;
   nonces: Nonces;
-  /** The same for queries that may have the same channel. */
+  /** Equal for queries that may lead to the same channel. */
   key: string;
-  /** The rows that the panel's range has now; by default the newest window of them. */
+  /** Which rows the panel's range has now. Without it, the newest window of the stream. */
   wanted?: () => Wanted;
-  /** Whether a range that is too short for a stream will become longer. */
+  /** Whether the range grows with time, so that a range that is too short for a stream may get one later. */
   grows?: boolean;
   /** How long an answer may take, in milliseconds. */
   patience: number;
-  /** Whether the panel is out of sight, so that nobody would see what it shows. */
+  /** Whether the panel is out of sight. */
   isOutOfSight?: () => boolean;
 }
 
@@ -121,13 +132,16 @@ interface Streaming {
   buffer: StreamingDataFrame;
   rows: Rows;
   error?: DataQueryError;
-  /** Of the buffer, as they were first and as they were found to be the same. */
+  /**
+   * `identities` are those of the fields in the first packet. `fields` are the fields that were last found to match
+   * them.
+   */
   identities: Array<ReturnType<typeof identity>>;
   fields: Field[];
   packets: number;
-  /** It is dead without a packet until then. */
+  /** When the stream counts as dead unless a packet comes before. */
   alive: number;
-  /** A hole has until then to be filled. */
+  /** When a hole must have been filled. */
   mended?: number;
 }
 
@@ -141,7 +155,7 @@ type State =
 /** What the state machine can do. */
 interface Actions {
   ask: (ask: Ask) => void;
-  /** Leaves what was asked for. */
+  /** Unsubscribes from the running query. */
   leave: () => void;
   show: (answer: DataQueryResponse) => void;
   complete: () => void;
@@ -161,14 +175,15 @@ interface Actions {
  *    |   ------------------------------- | ----> waiting         |
  *     -----------------------------------+-----------------------
  *
- * When a range outgrows the window of its stream, another machine follows: the stream goes on until that one has rows.
+ * When a range outgrows the window of its stream, a second machine asks for a longer one. The stream of the first
+ * goes on until the second has rows.
  */
 class Machine {
   private state: State = { name: 'done' };
   private reason?: Reason;
   private tries = 0;
   private doubts = 0;
-  /** No streams before. */
+  /** No stream is asked for before this time. */
   private streamsFrom = 0;
   private shown?: DataFrame;
   private hidden: boolean;
@@ -189,12 +204,15 @@ class Machine {
     return state.name === 'streaming' ? Math.min(state.alive, state.mended ?? Infinity) : state.until;
   }
 
-  /** Whether it has nothing new to show, and will ask again. */
+  /** Whether the machine has nothing new to show and will ask again. */
   get waits(): boolean {
     return this.state.name === 'waiting';
   }
 
-  /** Asks for what the stream of another one has no window for. */
+  /**
+   * Asks for a longer window than the stream of another machine has, and takes over what the other one has shown and
+   * counted.
+   */
   follow(other: Machine) {
     this.tries = other.isCalm('range') ? 0 : other.tries;
     this.doubts = other.doubts;
@@ -213,7 +231,10 @@ class Machine {
     this.actions.ask({ nonce, ...(polled ? { polled } : { resync }) });
   }
 
-  /** The time is due, the panel was hidden or is seen again, or the machine may have slept. */
+  /**
+   * Called when `due` is reached, when the tab is hidden or shown, and once a second, because the machine may have
+   * slept or the panel may have come into sight.
+   */
   wake() {
     const wasHidden = this.hidden;
     this.hidden = isHidden(this.panel);
@@ -304,7 +325,10 @@ class Machine {
     }
   }
 
-  /** Shows what the buffer has, if it is exact. A hole is in doubt at once where nobody has watched it. */
+  /**
+   * Shows the rows of the buffer if they are exact. A hole gets no grace if the panel was hidden until now, because
+   * then nobody watched the buffer.
+   */
   private read(state: Streaming, unwatched = false) {
     const { buffer, error, packets } = state;
     if (buffer.fields !== state.fields) {
@@ -332,8 +356,8 @@ class Machine {
   }
 
   /**
-   * Shows an answer without a stream. Where the user should know, a notice says why, and that may pass. Grafana's axis
-   * goes on with answers that stream, and these come again.
+   * Shows an answer without a stream. If a notice says why there is no stream, the reason may pass, so the panel is
+   * polled. Polled answers get the state Streaming, because only with that state Grafana moves the time axis.
    */
   private plain(answer: DataQueryResponse, frame: DataFrame, polled: boolean) {
     const { refId: key, grows, wanted } = this.panel;
@@ -347,7 +371,8 @@ class Machine {
     this.actions.leave();
     const step = frame.fields[0]?.config.interval ?? 0;
     this.state = { name: 'polling', until: Date.now() + Math.max(POLL, step / POLLS_PER_STEP) };
-    // The newest window of a stream is more than the range, and only its rows can be read like a stream's.
+    // An answer with the newest window has more rows than the range, so it is cut to the range. Other answers have no
+    // window and are shown as they are.
     const rows = exact(frame, key, wanted?.()).rows ?? frame;
     if (polled) {
       this.show(rows, this.reason && `${POLICY[this.reason].notice} Shown without a live stream for some minutes.`);
@@ -357,7 +382,7 @@ class Machine {
     }
   }
 
-  /** Leaves what was asked for, and decides what is shown meanwhile and when to ask again. */
+  /** Unsubscribes from the running query, and decides what is shown meanwhile and when to ask again. */
   private trouble(reason: Reason, error?: DataQueryError, retryAfter = 0) {
     const { state } = this;
     const now = Date.now();
@@ -386,14 +411,14 @@ class Machine {
     }
   }
 
-  /** Whether the stream lasted too long to be part of the same trouble. */
+  /** Whether the stream lasted so long that trouble now is new and not part of the trouble before. */
   private isCalm(reason: Reason): boolean {
     const { state } = this;
     return state.name === 'streaming' && Date.now() - state.since > POLICY[reason].calm;
   }
 
-  // While rows are shown trouble is said in a notice: an error would throw the panel's time axis back to the range of
-  // the first request.
+  // While rows are shown, trouble is reported in a notice: an error would reset the time axis of the panel to the range
+  // of the first request.
   private complain(message: string, error?: DataQueryError) {
     const { refId } = this.panel;
     if (this.shown) {
@@ -413,17 +438,18 @@ class Machine {
 
 const isHidden = ({ isOutOfSight }: Panel) => document.visibilityState === 'hidden' || Boolean(isOutOfSight?.());
 
-/** When guards look at the time beside their own timers: these run late after a sleep, and in a hidden tab. */
+/** When guards check the time in addition to their own timers, which fire late after a sleep and in a hidden tab. */
 const glances = merge(fromEvent(document, 'visibilitychange'), interval(1000)).pipe(share());
 
 /**
- * Runs one live query and passes on only what is exact: what a fresh query of the same range would return. On any doubt
- * it keeps what it has shown and asks again, under a nonce that gives it a new buffer. Where no stream is to be had this
- * amounts to polling. Nothing is shown or asked for in a hidden tab or out of sight; the streams stay.
+ * Runs one live query and passes on only exact rows: those that a fresh query of the same range would return. When rows
+ * are in doubt, it keeps showing the last exact ones and asks again with a new nonce, which gives the stream a new
+ * buffer. If there can be no stream, it polls. While the tab is hidden or the panel is out of sight, it keeps its
+ * stream but shows nothing and asks for nothing.
  */
 export function guard(query: (ask: Ask) => Observable<DataQueryResponse>, panel: Panel): Observable<DataQueryResponse> {
   return new Observable((out) => {
-    /** Runs a machine. One that follows another takes its place as soon as it has something to show. */
+    /** Runs a machine. A machine that follows another one replaces it as soon as it has something to show. */
     const run = (before?: { machine: Machine; leave: Subscription }) => {
       let inner = new Subscription();
       let timer: ReturnType<typeof setTimeout> | undefined;
@@ -438,7 +464,7 @@ export function guard(query: (ask: Ask) => Observable<DataQueryResponse>, panel:
       const machine = new Machine(panel, {
         ask: (ask) => {
           const mine = (inner = new Subscription());
-          // What is emitted while it is being left is dropped.
+          // Answers that come while the query is being unsubscribed from are dropped.
           const unlessLeft = (does: () => void) => mine.closed || then(does);
           mine.add(
             defer(() => query(ask)).subscribe({
@@ -451,7 +477,7 @@ export function guard(query: (ask: Ask) => Observable<DataQueryResponse>, panel:
         leave: () => inner.unsubscribe(),
         show: (answer) => {
           if (before && machine.waits) {
-            return; // what is shown is better than what failed
+            return; // keep the rows of the other machine rather than show a failure
           }
           before?.leave.unsubscribe();
           before = undefined;
@@ -468,7 +494,7 @@ export function guard(query: (ask: Ask) => Observable<DataQueryResponse>, panel:
 
       const then = (does: () => void) => {
         does();
-        // A timer that fires early does nothing but set the next one, so that packets need not touch it.
+        // A timer is never postponed: one that fires early only sets the next one. So packets need not touch the timer.
         if (machine.due < planned && !leave.closed) {
           clearTimeout(timer);
           planned = machine.due;
@@ -493,7 +519,7 @@ function messageOf(error?: DataQueryError): string | undefined {
   return error?.message || error?.data?.message || error?.statusText;
 }
 
-/** The frame with a warning beside those that it has. */
+/** The frame with a warning added to its notices. */
 export function noted(frame: DataFrame, text: string): DataFrame {
   const notice: QueryResultMetaNotice = { severity: 'warning', text };
   return { ...frame, meta: { ...frame.meta, notices: [...(frame.meta?.notices ?? []), notice] } };

@@ -18,11 +18,11 @@ import { Query, Terms } from './types';
 
 export const wantsStream = (target: Query) => target.withStreaming !== false;
 
-/** Whether a stream is wanted and whoever asks can live with an answer that never ends. */
+/** Whether a stream is wanted, and the caller can handle an answer that never completes. */
 export function isLive(request: DataQueryRequest<Query>): boolean {
   return (
     request.targets.some(wantsStream) &&
-    // The range that Grafana's own axis slides by. In a time comparison it differs from rangeRaw, which stays relative.
+    // Grafana moves the time axis by `range.raw`. `rangeRaw` is of no use here: it stays relative in a time comparison.
     request.range.raw.to === 'now' &&
     config.liveEnabled &&
     !config.publicDashboardAccessToken &&
@@ -33,7 +33,9 @@ export function isLive(request: DataQueryRequest<Query>): boolean {
   );
 }
 
-/** Opens the channel of an answer with its data, and returns how Grafana is to keep the rows that come. */
+/**
+ * Opens the channel of an answer with its subscription data, and returns how Grafana should buffer the rows that come.
+ */
 export function openStream(frame: DataFrame): Partial<StreamingFrameOptions> {
   const { data, step = 1000, window = 0 }: Partial<Terms> = frame.meta?.custom ?? {};
   try {
@@ -43,16 +45,16 @@ export function openStream(frame: DataFrame): Partial<StreamingFrameOptions> {
   }
   return {
     action: StreamingFrameAction.Append,
-    // Every viewer's join repeats the overlap to all, so that far more rows come in than are shown.
+    // Each join repeats the overlap for all viewers, so far more rows come in than are shown.
     maxLength: (4 * window) / step + 10_000,
-    // A little more than is shown, for repeats make the buffer's cut by age inexact.
+    // A little more than is shown, because repeated rows make it inexact how Grafana cuts the buffer by age.
     maxDelta: window + 30_000,
   };
 }
 
 /**
- * Opens a channel together with its subscription data. Grafana's own subscription, which follows at once, has no way to
- * pass them and finds the channel open instead: it lives for another 250 ms without a subscriber.
+ * Opens a channel together with its subscription data. Grafana's own subscription follows at once but cannot pass the
+ * data. It finds the channel open, because a channel without a subscriber stays open for 250 ms.
  */
 function openChannel(channel: string, data?: string) {
   getGrafanaLiveSrv().getStream(addressOf(channel, data)).subscribe().unsubscribe();
@@ -61,15 +63,15 @@ function openChannel(channel: string, data?: string) {
 function addressOf(channel: string, data?: string): LiveChannelAddress {
   const [, stream = '', ...path] = channel.split('/');
   const address = { scope: LiveChannelScope.DataSource, stream, path: path.join('/'), data };
-  return Object.assign(address, { namespace: stream }); // what versions before 12.4 call it
+  return Object.assign(address, { namespace: stream }); // the name of `stream` before Grafana 12.4
 }
 
 /**
- * Ends the answers when Grafana's server refuses the subscription, as it does with one that comes over a connection of
- * more than ten minutes: then nothing will come, Grafana does not try again, and its data stream does not say so.
+ * Ends the answers when Grafana's server refuses the subscription, as it does on a connection that is older than ten
+ * minutes. Then no rows will come, Grafana does not try again, and its data stream does not report the refusal.
  */
 export const untilRefused = connect((answers: Observable<DataQueryResponse>) =>
-  // The answer itself goes first: who gets it has to know that there was a channel.
+  // The answer itself goes first, because the guard has to know that there was a channel.
   merge(answers, answers.pipe(take(1), switchMap(refusal))).pipe(takeWhile((answer) => answer !== undefined)),
 );
 
@@ -90,7 +92,7 @@ function refusal({ data }: DataQueryResponse): Observable<undefined> {
 export const combined = (answers: Array<Observable<DataQueryResponse>>): Observable<DataQueryResponse> =>
   combineLatest(answers).pipe(inTurns, map(combine));
 
-/** The latest of what comes, when it is time; the last one at once. */
+/** Passes on the latest value when it is the turn of the panels, and the last value at once. */
 function inTurns<T>(source: Observable<T>): Observable<T> {
   return new Observable((out) => {
     let latest: T | undefined;

@@ -1,12 +1,13 @@
 /**
- * The nonces of the channels of this browser tab. Grafana keeps a buffer as long as a panel of the tab uses its path, so
- * a nonce that was in doubt must not come back when a panel is refreshed or its data source is made anew. Panels with
- * the same rows share theirs, so that the first in doubt renews it for all of them and for no others.
+ * The nonces of this browser tab's channels. Grafana keeps the buffer of a path while any panel of the tab uses the
+ * path. So a nonce whose buffer was in doubt must not be used again when a panel is refreshed, or when Grafana makes
+ * the data source anew. Panels with the same rows share a nonce: the first panel in doubt renews it for all of them,
+ * and for no others.
  */
 export class Nonces {
-  /** The nonces that were renewed, by the channel without them. */
+  /** The renewed nonces, by channel without nonce. */
   private readonly nonces = new Map<string, number>();
-  /** The channels that queries led to, as far as these have a nonce here. */
+  /** The channel of each query by its key, if `nonces` has a nonce for the channel. */
   private readonly channels = new Map<string, string>();
 
   /** The nonce that a query is to be sent with. */

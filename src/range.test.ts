@@ -5,7 +5,7 @@ const PATIENCE = 30_000;
 const at = (text: string) => Date.parse(text);
 const iso = (ms: number) => new Date(ms).toISOString();
 
-/** The scoped variables of a panel whose ancestors have these time ranges, from the inside out. */
+/** The scoped variables of a panel whose ancestors have these time ranges, the innermost first. */
 function panelUnder(...ranges: object[]): ScopedVars {
   const runner = ranges.reduceRight<object | undefined>(
     (parent, state) => ({ parent, state: { $timeRange: { state } } }),
@@ -59,7 +59,7 @@ describe('the start of a range', () => {
     expect(iso(range.streamed().from.valueOf())).toBe('2026-03-05T09:56:02.000Z');
   });
 
-  it('stays when it is a time, which is not written to', () => {
+  it('stays when it is a time, and does not change that time', () => {
     jest.setSystemTime(at('2026-03-05T10:00:00.000Z'));
     const from = dateTime(at('2026-03-05T09:00:00.000Z'));
     const range = rangeOf({ from, to: 'now' });
@@ -88,7 +88,7 @@ describe("a dashboard's Now delay", () => {
     expect(range.wanted()).toEqual({ length: 240_000, reach: 300_000, to: at('2026-03-05T09:59:00.000Z') });
   });
 
-  it('is nothing to a panel with a range of its own', () => {
+  it('is ignored by a panel with a range of its own', () => {
     expect(wanted({ timeFrom: '5m' }, delayed)).toEqual({ length: 300_000, reach: 300_000 });
     expect(wanted({ compareWith: '' }, delayed)).toMatchObject({ length: 240_000 });
   });

@@ -3,11 +3,11 @@ import { Wanted } from './exact';
 import { TimeSettings, timeSettingsOf } from './scenes';
 
 /**
- * The range of a request as a function of time. What Grafana hands over is the range at the time of loading (in the
- * panel editor an even older one), and only `raw` says what is meant.
+ * The range of a request as a function of time. Grafana's request has the range as it was when the panel was loaded (in
+ * the panel editor an even older one). Only `raw` says which range is meant.
  */
 export class LiveRange {
-  /** Whether the start stays where it is for a while, as that of "today so far" does, so that the range grows. */
+  /** Whether the start stays fixed for a while, as in "today so far", so that the range grows. */
   readonly grows: boolean;
   private readonly settings: TimeSettings;
 
@@ -28,24 +28,25 @@ export class LiveRange {
   }
 
   /**
-   * The range that a stream is asked for. It ends at now, for the back end answers with the newest rows. One that grows
-   * has room until a longer one is asked for, and until that is answered.
+   * The range that a stream is asked for. It ends at now, because the back end answers with the newest rows. A range
+   * that grows is asked for with room: `patience` until a longer range is asked for, and another `patience` until that
+   * is answered.
    */
   streamed(): TimeRange {
     const range = this.until('now');
     return this.grows ? { ...range, from: dateTime(range.from.valueOf() - 2 * this.patience) } : range;
   }
 
-  /** What the range has now of a stream's rows. */
+  /** Which rows of a stream belong to the range now. */
   wanted(): Wanted {
-    // Before the range is: a millisecond between two readings of the clock would make a range that does not grow one
-    // millisecond longer than its window.
+    // Read the clock before `this.now()` does. If it were read a millisecond later, `reach` would be a millisecond
+    // longer than the window of a range that does not grow.
     const now = Date.now();
     const range = this.now();
     const [from, to] = [range.from.valueOf(), range.to.valueOf()];
     return {
-      length: to - from, // whatever the browser's clock says, which may be wrong
-      // By the time that a longer window could be there.
+      length: to - from, // does not depend on the browser's clock, which may be wrong
+      // A range that grows asks for a longer window early: this is its length when the answer has come.
       reach: now - from + (this.grows ? this.patience : 0),
       ...(this.grows && { from }),
       ...(this.settings.nowDelay && { to }),

@@ -16,17 +16,17 @@ import { Nonces } from './nonces';
 import { LiveRange } from './range';
 import { Ask, Terms } from './types';
 
-/** What a guard gets or does, at a time in ms since the beginning. */
+/** What a guard gets or does, at a time in ms since the recording began. */
 interface Event {
   at: number;
   guard: number;
   open?: { key: string; range?: string; length: number; patience: number };
   close?: true;
-  /** The answer: what the buffer holds that it leads to. */
+  /** An answer with a stream: the content of its buffer. */
   buffer?: DataFrameJSON;
   /** What is appended to that buffer. */
   packet?: DataFrameJSON;
-  /** For how many queries since: those come of an older one. */
+  /** How many queries were sent since: the event belongs to an older query. */
   ago?: number;
   /** Grafana refuses the subscription. */
   ends?: true;
@@ -34,11 +34,11 @@ interface Event {
   plain?: { values: unknown[][]; terms?: Terms; notices: number };
   /** There is no answer. */
   fails?: { status: number; retryAfter?: number };
-  /** The tab is hidden or shown, and with it all guards. */
+  /** The tab is hidden or shown, which concerns all guards. */
   hidden?: boolean;
   /** The guard asks. */
   ask?: Ask;
-  /** The guard shows something: the state, the number of notices, that of rows, and a digest of the rows. */
+  /** The guard shows something: the state, the number of notices, the number of rows, and a digest of the rows. */
   show?: string;
 }
 
@@ -61,11 +61,11 @@ function inShort({ state, data }: DataQueryResponse): string {
   return `${state} ${frame.meta?.notices?.length ?? 0} ${frame.length} ${digest}`;
 }
 
-/** One guard, and what it is given. */
+/** One guard with its inputs and outputs. */
 class Replayed {
   readonly did: Event[] = [];
   private readonly panel: Subscription;
-  /** One for each query, with the buffer that it led to. */
+  /** One entry per query, with the buffer of its stream. */
   private readonly streams: Array<{ out: Subscriber<DataQueryResponse>; buffer?: StreamingDataFrame }> = [];
 
   constructor(

@@ -1,26 +1,28 @@
 import { DataQueryRequest } from '@grafana/data';
 
-/** The little that is used of a scene object of Grafana's dashboards. */
+/** The parts of a scene object of Grafana's dashboards that are used here. */
 interface SceneNode {
   parent?: SceneNode;
   state?: { $timeRange?: { state: TimeRangeState; getTimeZone?(): string } };
   forEachChild?(visit: (child: SceneNode) => void): void;
-  /** Of a query runner: whether its panel is within sight, and whether another panel shows its rows, too. */
+  /**
+   * Only query runners have these: whether the panel is within sight, and whether another panel shows its rows, too.
+   */
   _isInView?: boolean;
   _bypassIsInView?: boolean;
-  /** Of a time range, or a control, that compares with another time. */
+  /** Only time ranges and controls that can compare with another time have this. */
   getExtraQueries?(request: DataQueryRequest): unknown[];
 }
 
 interface TimeRangeState extends TimeSettings {
-  /** Of a panel with a range of its own. */
+  /** Set if a panel has a time range of its own. */
   timeFrom?: string;
   UNSAFE_nowDelay?: string;
 }
 
-/** What a dashboard's time range depends on beside its raw form. */
+/** The settings that a dashboard's time range depends on besides its raw form. */
 export interface TimeSettings {
-  /** How far before now a range ends that says `now`, such as `1m`. */
+  /** How far before now a range that says `now` ends, such as `1m`. */
   nowDelay?: string;
   fiscalYearStartMonth?: number;
 }
@@ -30,9 +32,9 @@ type Request = Pick<DataQueryRequest, 'scopedVars'>;
 const runnerOf = ({ scopedVars }: Request) => scopedVars.__sceneObject?.value?.valueOf() as SceneNode | undefined;
 
 /**
- * Whether the panel compares with another time. The request itself does not tell, so this asks what Grafana's query
- * runner asks: the panel and what it is part of, for further queries. It gets the answers of all of them together, and
- * only when each has completed.
+ * Whether the panel compares with another time. The request does not say so. Grafana's query runner asks the panel, its
+ * ancestors and their children for extra queries, so this asks them too. If there are any, the runner passes on the
+ * answers of all queries together, and only when each has completed.
  */
 export function isCompared(request: DataQueryRequest): boolean {
   const addsQueries = (object: SceneNode) => Boolean(object.getExtraQueries?.(request).length);
@@ -58,8 +60,8 @@ export function timeZoneOf(request: Request): string | undefined {
 }
 
 /**
- * Whether the panel is so far away on the page that nobody sees it. Its query runner knows, and asks nothing meanwhile;
- * this is not part of what scenes promise, and without it a panel counts as seen.
+ * Whether the panel is so far away on the page that nobody sees it. Its query runner knows this, and sends no queries
+ * meanwhile. The fields are not part of the API of scenes; without them a panel counts as seen.
  */
 export function isOutOfSight(request: Request): boolean {
   const runner = runnerOf(request);
@@ -67,8 +69,8 @@ export function isOutOfSight(request: Request): boolean {
 }
 
 /**
- * The time settings of the dashboard that a request comes from. They are nowhere in the request. A panel with a range of
- * its own goes by none of them.
+ * The time settings of the dashboard that a request comes from. The request itself does not have them. A panel with a
+ * time range of its own ignores them.
  */
 export function timeSettingsOf(request: Request): TimeSettings {
   for (let node = runnerOf(request); node; node = node.parent) {

@@ -1,11 +1,14 @@
-/** Drawing is what costs: a panel gets no more than ten answers a second, */
+/** A panel gets at most ten answers a second, because drawing them takes the most time. In milliseconds. */
 const PACE = 100;
-/** and none before what others may get at the same time had so long to come. In milliseconds. */
+/**
+ * How long answers are collected before they are shown, so that other panels get theirs at the same time. In
+ * milliseconds.
+ */
 const GATHER = 30;
 
 /**
- * When the panels of this tab show what has come: all together, because Grafana's work on one panel is mostly done for
- * several at once. The rows of one grid time come within a few milliseconds, whatever stream they are of.
+ * Lets all panels of this tab show new rows at the same moment, because Grafana then does most of its work once for all
+ * of them, instead of once per panel. The rows of one grid time come within a few milliseconds, whatever their stream.
  */
 export class Turns {
   private readonly waiting = new Set<() => void>();

@@ -5,7 +5,10 @@ import type { Source } from './sources/source';
 
 export type Format = 'newest' | 'states';
 
-/** What the queries of all sources have. Fields may be missing, if only because they are newer than the dashboard. */
+/**
+ * The fields that queries of all sources have. Any of them may be missing, if only because the dashboard is older than
+ * the field.
+ */
 export interface BaseQuery extends DataQuery {
   withStreaming?: boolean;
   legend?: string;
@@ -20,8 +23,8 @@ export interface BaseQuery extends DataQuery {
    */
   timezone?: string;
   /**
-   * Another Continuum data source that answers the query, by its uid or a variable for one. Grafana itself would have a
-   * panel with several data sources wait until each has answered for good, so that nothing could stream.
+   * Another Continuum data source that answers the query, by its uid or a variable for one. With Grafana's own Mixed
+   * data source, a panel waits until every query has completed, so nothing could stream.
    */
   from?: { uid: string };
 }
@@ -29,7 +32,7 @@ export interface BaseQuery extends DataQuery {
 type AnySource = (typeof sources)[keyof typeof sources];
 type TypesOf<S> = S extends Source<infer Q, infer O> ? { query: Q; options: O } : never;
 
-/** All of a union at once. */
+/** The intersection of all members of a union. */
 type Every<U> = (U extends unknown ? (part: U) => void : never) extends (part: infer E) => void ? E : never;
 
 /** A query of one of the sources. */
@@ -47,7 +50,7 @@ export interface CommonOptions extends DataSourceJsonData {
   maxStreamsPerUser?: number;
   maxRows?: number;
 
-  // Of HTTP, under the names that Grafana's plugin SDK reads.
+  // Settings of HTTP, under the names that Grafana's plugin SDK reads.
   /** In seconds. */
   timeout?: number;
   tlsAuth?: boolean;
@@ -61,12 +64,12 @@ export interface CommonOptions extends DataSourceJsonData {
 /** What Grafana keeps encrypted and never gives back. */
 export type Secrets = Record<string, string>;
 
-/** Why the guard asks again. The back end counts them by these names. */
+/** Why the guard asks again. The back end counts the reasons by these names. */
 export type Resync = 'hole' | 'short' | 'fields' | 'silence' | 'refused' | 'range' | 'failure' | 'health';
 
 /** What the guard adds to a query on the wire. It is never saved. */
 export interface Ask {
-  /** The rows of a stream are wanted without one. */
+  /** Asks for the rows that a stream would have, but without a stream. */
   polled?: true;
   nonce: number;
   resync?: Resync;
@@ -74,7 +77,7 @@ export interface Ask {
 
 /** `meta.custom` of an answer with the newest window of rows. All but `data` are in milliseconds. */
 export interface Terms {
-  /** What SubscribeStream and RunStream are to be given, as it is, if there is a channel. */
+  /** The subscription data, passed unchanged to SubscribeStream and RunStream. Absent if there is no channel. */
   data?: string;
   step: number;
   window: number;

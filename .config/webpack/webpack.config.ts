@@ -43,7 +43,7 @@ const absolute = (text: Buffer, file: string) =>
         .replaceAll(/(?<!!)\[([^\]]*)\]\((?!https?:)/g, `[$1](${repository}/blob/main/`)
     : text;
 
-/** What a dashboard loads, in bytes after gzip: all else is loaded when it is shown. */
+/** How many bytes a dashboard may load, after gzip. All other parts are loaded when they are shown. */
 const MOST = 30 * 1024;
 
 /** Prints the size of every script, and fails the build when a dashboard would load too much. */
@@ -74,7 +74,7 @@ const config = (env: { production?: boolean }): Configuration => ({
   entry: { module: './module.ts' },
   resolve: {
     extensions: ['.ts', '.tsx', '.js'],
-    // Grafana brings its own; monaco-promql names it for what is not used here.
+    // Grafana brings its own Monaco. monaco-promql imports it for parts that are not used here.
     alias: { 'monaco-editor': false },
   },
   module: {
@@ -101,7 +101,8 @@ const config = (env: { production?: boolean }): Configuration => ({
   output: {
     path: path.join(root, 'dist'),
     filename: '[name].js',
-    // Grafana goes on with a module of an older version in its cache: its parts must be those of that version.
+    // A browser may go on with a module.js of an older version in its cache. The hash keeps it from loading chunks of
+    // another version.
     chunkFilename: '[name].[contenthash].js',
     publicPath: `public/plugins/${id}/`,
     uniqueName: id,
@@ -116,7 +117,7 @@ const config = (env: { production?: boolean }): Configuration => ({
       patterns: [
         { from: 'plugin.json', transform: stamp },
         { from: 'img', to: 'img' },
-        // Those of the documentation.
+        // The pictures of the documentation.
         ...info.screenshots.map(({ path: to }) => ({ from: path.join(root, 'docs', to), to })),
         ...includes.map(({ path: to }) => ({ from: path.join(root, 'provisioning', to), to, transform: importable })),
         // Shown by Grafana on the plugin's page, and part of the package.

@@ -13,12 +13,12 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/internal/programs"
 )
 
-// channels measures many streams that have nothing in common, beside as many of a
+// channels measures many streams of different queries, and as many streams of a
 // plugin that does nothing else.
 func channels(ctx context.Context, dir string) (table, error) {
 	t := table{
 		Title: "Distinct channels",
-		Text: "So many streams at once, each of another query of the signal and with one row a second, beside as many streams of a plugin that sends a constant " +
+		Text: "Many streams at once, each of another query of the signal and with one row a second, compared with as many streams of a plugin that sends a constant " +
 			"row every second. Lag is from a row's time to its arrival; all rows are due at the same moment.",
 		Columns: []string{"channels", "plugin", "CPU cores", "memory", "lag p50", "lag p99", "rows that came", "CPU ratio"},
 	}
@@ -54,7 +54,7 @@ func channels(ctx context.Context, dir string) (table, error) {
 			t.add(cells...)
 		}
 		if min(came[0], came[1]) < 0.95 {
-			continue // a plugin that is starved of processor time cannot be compared
+			continue // without enough CPU time the two cannot be compared
 		}
 		ours := t.Rows[len(t.Rows)-2]
 		ours[len(ours)-1] = ratio(cpu[0] / cpu[1])
@@ -69,7 +69,7 @@ type streamed struct {
 	lags   []time.Duration
 }
 
-// many opens so many streams and measures the plugin while they run.
+// many opens n streams and measures the plugin while they run.
 func (p *plugin) many(ctx context.Context, n int, stream func(*plugin, int) (string, json.RawMessage, error)) (l streamed, err error) {
 	ctx, stop := context.WithCancel(ctx)
 	var wait sync.WaitGroup
@@ -79,7 +79,7 @@ func (p *plugin) many(ctx context.Context, n int, stream func(*plugin, int) (str
 	var ended error
 	measured := false
 	all := make([]*backend.RunStreamRequest, n)
-	for i := range all { // all queries first: streams that run would slow them down
+	for i := range all { // all queries first, because running streams slow them down
 		path, raw, err := stream(p, i)
 		if err != nil {
 			return l, err
@@ -109,7 +109,7 @@ func (p *plugin) many(ctx context.Context, n int, stream func(*plugin, int) (str
 			}
 		})
 	}
-	if err := sleep(ctx, 5*time.Second); err != nil { // until the repeats after a join are over
+	if err := sleep(ctx, 5*time.Second); err != nil { // let the repeats after a join pass
 		return l, err
 	}
 	mu.Lock()

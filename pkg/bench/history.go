@@ -30,8 +30,8 @@ const (
 	rows = 1000
 )
 
-// history measures how long a panel of a day of 1 Hz data takes, from the plugin
-// and from Prometheus on a copy of the same store.
+// history measures how long a panel with a day of 1 Hz data takes, with the plugin
+// and with Prometheus on a copy of the same store.
 func history(ctx context.Context, dir string) (table, error) {
 	t := table{
 		Title: "A day of history",
@@ -96,7 +96,7 @@ func history(ctx context.Context, dir string) (table, error) {
 				now[i] = time.Since(began).Seconds() * 1000
 			}
 			if turn == 0 {
-				continue // the files are read from the disk
+				continue // the first turn reads the files from the disk
 			}
 			took[0], took[1] = append(took[0], now[0]), append(took[1], now[1])
 			ratios = append(ratios, now[0]/now[1])
@@ -104,7 +104,7 @@ func history(ctx context.Context, dir string) (table, error) {
 		if ctx.Err() != nil {
 			return t, ctx.Err()
 		}
-		if failed != nil { // such as a query that takes too long, because this machine is busy
+		if failed != nil { // such as a timeout on a busy machine
 			t.add(strconv.Itoa(c.series), failed.Error(), "", "")
 			continue
 		}
@@ -114,7 +114,7 @@ func history(ctx context.Context, dir string) (table, error) {
 	return t, nil
 }
 
-// writeDay writes a block with a day of samples, one a second and series.
+// writeDay writes a block with one sample per second and series for a day.
 func writeDay(ctx context.Context, dir string, series int, through time.Time) (err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -145,7 +145,7 @@ func writeDay(ctx context.Context, dir string, series int, through time.Time) (e
 		app := w.Appender(ctx)
 		for range 60 {
 			for i := range refs {
-				// A slow wave with a little noise, of one decimal as sensors have.
+				// A slow wave with a little noise and one decimal, as from a sensor.
 				value := 20 + float64((at/1000*int64(i+7)*2654435761>>20)%50+at/60_000%200)/10
 				if refs[i], err = app.Append(refs[i], all[i], at, value); err != nil {
 					return err
@@ -161,7 +161,7 @@ func writeDay(ctx context.Context, dir string, series int, through time.Time) (e
 	return err
 }
 
-// startPrometheus starts a server on the given store.
+// startPrometheus starts a server on the store in dir.
 func startPrometheus(ctx context.Context, dir string) (_ apiv1.API, stop func(), err error) {
 	binary, err := programs.Prometheus.Build()
 	if err != nil {

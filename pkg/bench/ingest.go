@@ -40,32 +40,32 @@ const (
 	messages = 250_000 // in a run
 	sensors  = 1000    // topics, and series
 	turns    = 3
-	// ahead is how many messages may be under way: brokers drop what waits for
-	// longer. Messages that nobody acknowledges are committed as soon as there are
+	// ahead is how many messages may be published but not received: brokers drop
+	// more. Messages that nobody acknowledges are committed as soon as there are
 	// 5000, or after 100 ms: with fewer under way the rate would be that of waiting.
 	ahead = 20_000
 	batch = 1000 // samples in a pushed request, and in a commit of the bare TSDB
 )
 
-// counter returns how many messages have come.
+// counter returns how many messages have been received.
 type counter func() (uint64, error)
 
-// broker is a broker with what is needed to measure what it delivers.
+// broker is a broker with what a measurement needs.
 type broker struct {
-	// input is the plugin's input for it, in JSON.
+	// input is the plugin's input for this broker, in JSON.
 	input string
-	// bare receives with a client that only counts, until stop is called.
+	// bare starts a client that only counts messages, until stop is called.
 	bare func() (come counter, stop func(), err error)
-	// stored: all messages are there before somebody receives.
+	// stored says that all messages are published before a client receives them.
 	stored bool
 	// publish sends message i.
 	publish func(i int) error
-	// flush waits until what was published is with the broker.
+	// flush waits until the broker has all published messages.
 	flush func() error
 	close func()
 }
 
-// ingest measures how fast each input records.
+// ingest measures how many messages per second each input records.
 func ingest(ctx context.Context, dir string) (table, error) {
 	t := table{
 		Title: "Ingest",
@@ -118,7 +118,7 @@ func ingest(ctx context.Context, dir string) (table, error) {
 	return t, nil
 }
 
-// appended returns how many samples a second a TSDB takes.
+// appended returns how many samples per second a bare TSDB takes.
 func appended(ctx context.Context, dir string) (rate float64, err error) {
 	db, err := tsdb.Open(dir, slog.New(slog.DiscardHandler), nil, tsdb.DefaultOptions(), nil)
 	if err != nil {
@@ -149,7 +149,7 @@ func appended(ctx context.Context, dir string) (rate float64, err error) {
 
 func value(i int) float64 { return float64(i%1000) / 10 }
 
-// delivered returns how many messages a second the broker delivers.
+// delivered returns how many messages per second the broker delivers.
 func delivered(ctx context.Context, dir string, open func(context.Context, string) (*broker, error)) (float64, error) {
 	b, err := open(ctx, dir)
 	if err != nil {
@@ -167,8 +167,8 @@ func delivered(ctx context.Context, dir string, open func(context.Context, strin
 	return rate, err
 }
 
-// recorded returns how many messages a second the plugin records, and the share
-// of them that is stored: of two of one topic in a millisecond it stores one.
+// recorded returns how many messages per second the plugin records, and the share of
+// them whose sample is stored.
 func recorded(ctx context.Context, dir string, open func(context.Context, string) (*broker, error)) (rate, stored float64, err error) {
 	b, err := open(ctx, filepath.Join(dir, "broker"))
 	if err != nil {
@@ -210,7 +210,7 @@ func recorded(ctx context.Context, dir string, open func(context.Context, string
 	return rate, stored, err
 }
 
-// run publishes all messages and returns how many came in a second.
+// run publishes all messages and returns how many were received per second.
 func (b *broker) run(ctx context.Context, receive func() (counter, error)) (rate float64, err error) {
 	publish := func(room func(sent uint64) error) error {
 		for i := range messages {
@@ -234,7 +234,7 @@ func (b *broker) run(ctx context.Context, receive func() (counter, error)) (rate
 		return 0, err
 	}
 	var got uint64
-	wait := func(sent uint64) error { // until no more are under way than may be
+	wait := func(sent uint64) error { // until at most ahead messages are under way
 		for sent > got+ahead || sent == messages && got < messages {
 			if got, err = come(); err != nil {
 				return err
@@ -258,7 +258,7 @@ func (b *broker) run(ctx context.Context, receive func() (counter, error)) (rate
 	return messages / time.Since(began).Seconds(), err
 }
 
-// inputStatus is what the plugin tells of its only input.
+// inputStatus is the part of an input's status that is used here.
 type inputStatus struct {
 	State    recorder.State
 	Trouble  string
@@ -279,7 +279,8 @@ func (p *plugin) status(ctx context.Context) (inputStatus, error) {
 	return s.Inputs[0], nil
 }
 
-// stored returns the share of the messages that is stored, once no more are.
+// stored returns the share of the messages that is stored, once it does not grow any
+// more.
 func (p *plugin) stored(ctx context.Context) (float64, error) {
 	for last := uint64(0); ; {
 		s, err := p.status(ctx)
@@ -293,8 +294,8 @@ func (p *plugin) stored(ctx context.Context) (float64, error) {
 	}
 }
 
-// pushed returns how many samples a second the plugin takes in requests, and the
-// share that is stored.
+// pushed returns how many samples per second the plugin accepts in push requests,
+// and the share of them that is stored.
 func pushed(ctx context.Context, dir, name string) (rate, stored float64, err error) {
 	p, err := start(programs.Plugin, dir, `{"source":"recorder","recorder":{"noHost":true,"inputs":[{"type":"push","name":"pushed","samplesPerSecond":10000000}]}}`)
 	if err != nil {
@@ -384,7 +385,7 @@ func openMQTT(context.Context, string) (*broker, error) {
 		},
 		publish: func(i int) error { return s.Publish(fmt.Sprint("plant/", i%sensors), payload(i), false, 0) },
 		flush:   func() error { return nil },
-		close:   func() { _ = s.Close() }, // nothing of it is needed any more
+		close:   func() { _ = s.Close() }, // errors do not matter any more
 	}, nil
 }
 
@@ -445,7 +446,7 @@ func openJetStream(ctx context.Context, dir string) (*broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(messages)) // else it fails when the server is slow
+	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(messages)) // otherwise publishing fails when the server is slow
 	if err == nil {
 		_, err = js.CreateStream(ctx, jetstream.StreamConfig{Name: "PLANT", Subjects: []string{"plant.>"}})
 	}
@@ -462,7 +463,7 @@ func openJetStream(ctx context.Context, dir string) (*broker, error) {
 			}
 			var n atomic.Uint64
 			c, err := consumer.Consume(func(m jetstream.Msg) {
-				_ = m.Ack() // one that is lost comes again, and counts again
+				_ = m.Ack() // a lost acknowledgement makes the message count twice
 				n.Add(1)
 			})
 			if err != nil {
@@ -496,7 +497,7 @@ func openWebSocket(ctx context.Context, _ string) (*broker, error) {
 			return
 		}
 		clients <- c
-		_, _, _ = c.Reader(ctx) // it sends nothing, and ends some time
+		_, _, _ = c.Reader(ctx) // the client sends nothing; wait for its end
 	}))
 	url := "ws" + strings.TrimPrefix(s.URL, "http")
 	var client *websocket.Conn

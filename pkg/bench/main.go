@@ -1,11 +1,11 @@
-// Command bench measures the built plugin beside its peers and writes
-// docs/performance.md and its picture: `go tool mage bench`.
+// Command bench measures the built plugin and its peers, and writes
+// docs/performance.md with its picture: `go tool mage bench`.
 //
-// It calls the plugin over gRPC as Grafana does. Runs of plugin and peer take
-// turns, so that whatever else a machine does is shared fairly between them, and
-// what counts are medians and their ratios. With the names of sections as
-// arguments (history, viewers, ingest, channels) it measures these alone; the page
-// keeps what build/bench has of the others.
+// It calls the plugin over gRPC as Grafana does. Runs of plugin and peer take turns,
+// so that other load of the machine affects both, and the results are medians and
+// their ratios. With names of sections as arguments (history, viewers, ingest,
+// channels) it only measures these; the page then has the last results of the
+// others, from build/bench.
 package main
 
 import (
@@ -37,7 +37,7 @@ func main() {
 // section is one table of the report.
 type section struct {
 	name    string
-	measure func(context.Context, string) (table, error) // in a folder of its own
+	measure func(context.Context, string) (table, error) // gets a folder of its own
 }
 
 var sections = []section{
@@ -93,7 +93,8 @@ type plugin struct {
 
 const uid = "bench"
 
-// start starts a plugin whose stores are in dir.
+// start starts a plugin that keeps its stores in dir. settings are the data
+// source's, in JSON.
 func start(program *programs.Program, dir, settings string) (*plugin, error) {
 	binary, err := program.Build()
 	if err != nil {
@@ -128,7 +129,7 @@ func (p *plugin) cpu() (float64, error) {
 	return t.User + t.System, nil
 }
 
-// query asks for one frame of the given length up to a time.
+// query sends a query for a range of this length that ends at to.
 func (p *plugin) query(ctx context.Context, query string, step, length time.Duration, to time.Time) (*backend.DataResponse, error) {
 	rsp, err := p.QueryData(ctx, &backend.QueryDataRequest{PluginContext: p.context, Queries: []backend.DataQuery{{
 		RefID: "A", JSON: []byte(query), Interval: step, MaxDataPoints: int64(length / step),
@@ -146,7 +147,8 @@ func (p *plugin) query(ctx context.Context, query string, step, length time.Dura
 
 func median[T cmp.Ordered](all []T) T { return percentile(all, 50) }
 
-// percentile returns the smallest value that so many percent of all do not exceed.
+// percentile returns the smallest value that at least this percentage of all values
+// do not exceed.
 func percentile[T cmp.Ordered](all []T, percent int) T {
 	var none T
 	if len(all) == 0 {
@@ -157,7 +159,7 @@ func percentile[T cmp.Ordered](all []T, percent int) T {
 	return all[(len(all)-1)*percent/100]
 }
 
-// sleep waits, unless ctx ends.
+// sleep waits for d, or returns the error of ctx if that ends first.
 func sleep(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():

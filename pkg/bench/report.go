@@ -20,13 +20,13 @@ import (
 	"github.com/shirou/gopsutil/v4/load"
 )
 
-// table is what a section found.
+// table is the result of a section.
 type table struct {
 	Title, Text string
 	Columns     []string
 	Rows        [][]string
 	Bars        []bar
-	Conditions  string // under which it was measured
+	Conditions  string // date, machine and load during the measurement
 }
 
 // bar is a ratio for the picture.
@@ -35,7 +35,7 @@ type bar struct {
 	Ratio float64
 }
 
-// folder keeps the tables of all sections, as JSON.
+// folder has the last table of each section, as JSON.
 const folder = "build/bench"
 
 func (t table) keep(section string) error {
@@ -57,7 +57,7 @@ func kept(section string) (t table, err error) {
 	return t, json.Unmarshal(b, &t)
 }
 
-// conditions says when and on what machine something is measured.
+// conditions returns the date, the machine and its load.
 func conditions() string {
 	model := "unknown CPU"
 	if all, err := cpu.Info(); err == nil && len(all) > 0 {
@@ -73,13 +73,13 @@ func conditions() string {
 
 func (t *table) add(cells ...string) { t.Rows = append(t.Rows, cells) }
 
-// row adds a row that ends with a ratio, which the picture has too.
+// row adds a row that ends with a ratio, and the ratio to the picture.
 func (t *table) row(name string, r float64, cells ...string) {
 	t.add(append(cells, ratio(r))...)
 	t.Bars = append(t.Bars, bar{name, r})
 }
 
-// Markdown is the table in Markdown.
+// Markdown returns the table in Markdown.
 func (t table) Markdown() string {
 	var b strings.Builder
 	line := func(cells []string) { fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | ")) }
@@ -91,7 +91,7 @@ func (t table) Markdown() string {
 	return b.String()
 }
 
-// ratio writes a ratio with two digits that mean something.
+// ratio returns a ratio as text with two significant digits.
 func ratio(r float64) string {
 	if r >= 10 {
 		return strconv.FormatFloat(r, 'f', 0, 64)
@@ -106,7 +106,7 @@ func decimals(r float64) (n int) {
 	return n - 1
 }
 
-// thousands writes a rate with a comma between thousands.
+// thousands returns a rate as text with commas between thousands.
 func thousands(rate float64) string {
 	s := strconv.FormatFloat(rate, 'f', 0, 64)
 	for i := len(s) - 3; i > 0; i -= 3 {
@@ -118,8 +118,8 @@ func thousands(rate float64) string {
 //go:embed performance.md.tmpl
 var text string
 
-// report writes docs/performance.md and its picture, of all sections that were
-// measured.
+// report writes docs/performance.md and its picture from the last results of all
+// sections.
 func report() error {
 	var tables []table
 	var bars []bar
@@ -152,8 +152,8 @@ func report() error {
 	return os.WriteFile("docs/performance.md", b.Bytes(), 0o644)
 }
 
-// draw draws the ratios as bars in an SVG. It has no background and colours of
-// middle brightness, so that it can be read on light and on dark pages.
+// draw draws the ratios as bars in an SVG. It has no background, and colours of
+// medium brightness, so that it is readable on light and dark pages.
 func draw(bars []bar) ([]byte, error) {
 	names := make([]string, len(bars))
 	ratios := make([]float64, len(bars))

@@ -22,28 +22,28 @@ import (
 const (
 	// watched is how long viewers watch.
 	watched = 10 * time.Second
-	// panel is the length of time that they see, at one row a second.
+	// panel is the length of the range that viewers see, at one row a second.
 	panel = 15 * time.Minute
-	// fields are the series of the panel.
+	// fields is the number of series of the panel.
 	fields = 8
 )
 
-// watch is what it took to keep viewers fresh.
+// watch is what it took to update viewers for the time watched.
 type watch struct {
 	bytes uint64
 	cpu   float64 // seconds
 	lags  []time.Duration
 }
 
-// viewers measures what keeping a panel fresh takes, by plain queries every second
-// and by the stream.
+// viewers measures what it takes to update a panel every second, with plain queries
+// and with the stream.
 func viewers(ctx context.Context, dir string) (table, error) {
 	t := table{
 		Title: "Viewers kept fresh every second",
 		Text: fmt.Sprintf("A panel of %d series over the last %d minutes, one row a second. *Polled*: each viewer asks for the whole panel every second. "+
-			"*Streamed*: all viewers share the panel's stream, as Grafana has it; the query with which each of them begins is left out, for it is the same in both. "+
-			"Bytes are those between Grafana and the plugin, CPU is the plugin's beyond what it takes without viewers (at least 20 ms in all, below which nothing can be told apart), "+
-			"lag is how long after its time a row is with the viewer.", fields, int(panel.Minutes())),
+			"*Streamed*: all viewers share the panel's stream, as Grafana does it; the query with which each of them begins is left out, because it is the same in both. "+
+			"Bytes are those between Grafana and the plugin. CPU is what the plugin takes beyond its CPU time without viewers (at least 20 ms in all, because less cannot be measured). "+
+			"Lag is how long after its time a row reaches the viewer.", fields, int(panel.Minutes())),
 		Columns: []string{"viewers", "", "KB per viewer-minute", "CPU ms per viewer-minute", "lag p50", "lag p99", "CPU ratio"},
 	}
 	p, err := start(programs.Plugin, dir, `{"source":"recorder","recorder":{"noHost":true,"inputs":[{"type":"push","name":"pushed"}]}}`)
@@ -51,7 +51,7 @@ func viewers(ctx context.Context, dir string) (table, error) {
 		return t, err
 	}
 	defer p.Stop()
-	// The panel's past, then a row every second.
+	// Push the panel's past, then a row every second.
 	now := time.Now().Truncate(time.Second)
 	for at := now.Add(-panel - time.Minute); at.Before(now); at = at.Add(time.Minute) {
 		if err := p.push(ctx, "influx", lines(at, time.Second, 60)); err != nil {
@@ -88,8 +88,8 @@ func viewers(ctx context.Context, dir string) (table, error) {
 			return t, err
 		}
 		perViewer := 1 / watched.Minutes() / float64(n)
-		// What viewers add, and at least what can be told apart from nothing: a
-		// process' CPU time is counted in steps of 10 ms.
+		// The CPU time that viewers add, but at least 20 ms: the CPU time of a
+		// process is counted in steps of 10 ms, so less cannot be measured.
 		cpu := func(w watch) float64 { return max(w.cpu-idle.cpu, 0.02) * 1000 * perViewer }
 		for _, r := range []struct {
 			name string
@@ -110,14 +110,14 @@ func viewers(ctx context.Context, dir string) (table, error) {
 
 func milliseconds(d time.Duration) string { return fmt.Sprintf("%d ms", d.Milliseconds()) }
 
-// watch measures the plugin while run runs, which it ends.
+// watch measures the plugin while run runs, and ends run's context after watched.
 func (p *plugin) watch(ctx context.Context, run func(context.Context, *watch, *sync.Mutex) error) (w watch, err error) {
 	bytes := p.Received()
 	cpu, err := p.cpu()
 	if err != nil {
 		return w, err
 	}
-	// Not a deadline: gRPC would tell the plugin of it, which then could end a
+	// Not a deadline: gRPC would pass it on to the plugin, which could then end a
 	// stream a moment earlier.
 	timed, stop := context.WithCancel(ctx)
 	defer stop()
@@ -133,8 +133,8 @@ func (p *plugin) watch(ctx context.Context, run func(context.Context, *watch, *s
 	return w, err
 }
 
-// poll has so many viewers ask for the whole panel every second, one after the
-// other within the second.
+// poll returns a function in which n viewers query the whole panel every second,
+// evenly spread over the second.
 func (p *plugin) poll(n int) func(context.Context, *watch, *sync.Mutex) error {
 	return func(ctx context.Context, w *watch, mu *sync.Mutex) error {
 		var wait sync.WaitGroup
@@ -167,8 +167,8 @@ func (p *plugin) poll(n int) func(context.Context, *watch, *sync.Mutex) error {
 	}
 }
 
-// follow asks for the panel and returns what follows its stream, of which there
-// is one however many viewers there are.
+// follow queries the panel and returns a function that follows its stream. There is
+// one stream for any number of viewers.
 func (p *plugin) follow(ctx context.Context) (func(context.Context, *watch, *sync.Mutex) error, error) {
 	rsp, err := p.query(ctx, `{"expr":"live","live":true}`, time.Second, panel, time.Now())
 	if err != nil {
@@ -190,7 +190,8 @@ func (p *plugin) follow(ctx context.Context) (func(context.Context, *watch, *syn
 	}, err
 }
 
-// subscription returns what Grafana's front end subscribes to after an answer.
+// subscription returns the path and the data with which Grafana's front end
+// subscribes after an answer.
 func subscription(frame *data.Frame) (path string, raw json.RawMessage, err error) {
 	path, ok := strings.CutPrefix(frame.Meta.Channel, "ds/"+uid+"/")
 	if !ok {
@@ -205,8 +206,7 @@ func subscription(frame *data.Frame) (path string, raw json.RawMessage, err erro
 	return path, s.Data, err
 }
 
-// newestTime returns the last time of a packet in Unix milliseconds, 0 if it has
-// none.
+// newestTime returns the last time of a packet (Unix ms), 0 if there is none.
 func newestTime(packet []byte) int64 {
 	_, values, _ := bytes.Cut(packet, []byte(`"values":[[`))
 	times, _, _ := bytes.Cut(values, []byte("]"))
@@ -217,7 +217,7 @@ func newestTime(packet []byte) int64 {
 	return t
 }
 
-// lines are rows of the metric live in line protocol.
+// lines returns n rows of the metric live in line protocol.
 func lines(from time.Time, step time.Duration, n int) []byte {
 	var b bytes.Buffer
 	for i := range n {
@@ -229,7 +229,8 @@ func lines(from time.Time, step time.Duration, n int) []byte {
 	return b.Bytes()
 }
 
-// push sends a body to the data source, and again while the store is not open yet.
+// push sends a body to the data source. It tries again while the store is not open
+// yet.
 func (p *plugin) push(ctx context.Context, format string, body []byte, header ...string) error {
 	for began := time.Now(); ; {
 		r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/", bytes.NewReader(body))

@@ -1,13 +1,13 @@
-// Package channel is the codec of live channels: the path, which changes
-// whenever the rows wanted change and only then, and the subscription data,
-// which says in full what the path only digests.
+// Package channel encodes and decodes live channels: the path, which changes exactly
+// when the wanted rows change, and the subscription data, which says in full what the
+// path only has a digest of.
 //
 // Grafana limits a channel to 160 characters, so the query itself travels as
-// subscription data, which Grafana hands to every SubscribeStream and RunStream
-// call of the channel. The path carries a digest of it; nothing in the data may
-// be believed before [Path.Carries] has said that it belongs to the path.
+// subscription data. Grafana passes these to every SubscribeStream and RunStream
+// call of the channel. Nothing in the data may be trusted before [Path.Carries] has
+// checked that they belong to the path.
 //
-// The package is pure, and imports the standard library and pkg/grid alone.
+// The package is pure. It imports only the standard library and pkg/grid.
 package channel
 
 import (
@@ -23,14 +23,14 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/grid"
 )
 
-// Limits of what is accepted.
+// Limits of accepted values.
 const (
-	// MaxData is the size in bytes of the largest subscription data. Grafana
-	// stores and re-sends it with every subscription of every viewer.
+	// MaxData is the largest size of subscription data in bytes. Grafana stores the
+	// data and sends them with every subscription of every viewer.
 	MaxData = 48 << 10
 	// MaxNonce is the largest nonce.
 	MaxNonce = 999_999_999
-	// MaxTime bounds step and window, in milliseconds (about 31,000 years).
+	// MaxTime is the largest step and window, in milliseconds (about 31,000 years).
 	MaxTime = 999_999_999_999_999
 )
 
@@ -45,8 +45,8 @@ type Digest [16]byte
 type Path struct {
 	Step, Window int64 // ms
 	Digest       Digest
-	// Nonce lets a viewer in doubt get a new channel, and so a new buffer, for
-	// the same rows. 0 is none.
+	// Nonce gives a viewer who may miss rows a new channel, and so an empty buffer,
+	// for the same rows. 0 means none.
 	Nonce int64
 }
 
@@ -63,11 +63,11 @@ func (p Path) Channel(uid string) string {
 	return "ds/" + uid + "/" + p.String()
 }
 
-// ErrPath says that a text is not the canonical form of any path.
+// ErrPath means that a text is not the canonical form of any path.
 var ErrPath = errors.New("not a stream path of this data source")
 
-// ParsePath is the inverse of [Path.String]. It accepts canonical text alone,
-// so two different texts never name the same rows.
+// ParsePath is the inverse of [Path.String]. It accepts only canonical text, so two
+// different texts never stand for the same rows. The error is ErrPath.
 func ParsePath(s string) (Path, error) {
 	parts := strings.Split(s, "/")
 	if len(parts) == 4 {
@@ -92,13 +92,13 @@ func ParsePath(s string) (Path, error) {
 	return p, nil
 }
 
-// Data is the subscription data: all that decides which rows a stream sends and
-// under which fields.
+// Data is the subscription data: everything that decides which rows a stream sends
+// and the fields of these rows.
 type Data struct {
 	// Query is the query in its source's canonical form.
 	Query json.RawMessage `json:"query"`
-	// Legend is the format of the display names. It is here because a viewer's
-	// buffer keeps the names that it got first.
+	// Legend is the format of display names. It is part of the data because a
+	// viewer's buffer keeps its first names.
 	Legend string `json:"legend"`
 	// Fields are the names of the series, in the order of the values in packets
 	// without a schema.
@@ -108,8 +108,7 @@ type Data struct {
 	States []string `json:"states,omitempty"`
 	// Revision changes when the settings that decide the rows change.
 	Revision string `json:"revision"`
-	// Mark is the source's of when the history was read. What has happened since may
-	// have changed the history.
+	// Mark is the source's mark from when the history was read, see source.Bound.
 	Mark string `json:"mark,omitempty"`
 }
 
@@ -133,13 +132,13 @@ func DigestOf(encoded string) Digest {
 	return Digest(sum[:])
 }
 
-// ErrData says that subscription data is not what a path was made for.
+// ErrData means that subscription data do not belong to a path.
 var ErrData = errors.New("the subscription data does not belong to the stream path")
 
-// Carries decodes the subscription data of a request for the path. The front
-// end passes the text of [Data.Encode] on as one JSON string, so that no
-// re-encoding on the way can change a byte of it. Re-encoded, a byte may come as
-// an escape of six.
+// Carries decodes subscription data and checks that they belong to the path. The
+// front end passes the text of [Data.Encode] on as one JSON string, so that
+// re-encoding on the way cannot change a byte of the text. In that string a byte may
+// take up to six, as an escape. The error is ErrData.
 func (p Path) Carries(raw json.RawMessage) (Data, error) {
 	var encoded string
 	if len(raw) > 6*MaxData+2 || json.Unmarshal(raw, &encoded) != nil {

@@ -1,15 +1,14 @@
-// Command demo shows what Continuum does, in a terminal and without Grafana: it
-// starts the real plugin binary over gRPC as Grafana does, asks it for history,
-// subscribes, follows the tail and draws both as one line. At the end it asks
-// again, separately, and compares: any row that is missing, doubled or different
-// is an error.
+// Command demo shows what Continuum does, in a terminal and without Grafana. It starts
+// the real plugin binary over gRPC as Grafana does, queries the history, subscribes,
+// follows the tail and draws both as one line. At the end it queries again and
+// compares: any row that is missing, doubled or different is an error.
 //
-// It shows how busy this machine is, or with DEMO_MQTT=tcp://127.0.0.1:1883 and
-// DEMO_TOPIC what comes from an MQTT broker. Either is recorded, and shown again
-// by the next run. DEMO_SECONDS ends it after so many seconds; else Ctrl-C does.
+// It shows how busy this machine is or, with DEMO_MQTT=tcp://127.0.0.1:1883 and
+// DEMO_TOPIC, what an MQTT broker sends. Either is recorded, and the next run shows it
+// again. DEMO_SECONDS ends it after this many seconds, otherwise Ctrl-C does.
 //
-// It is below pkg and not in a folder cmd because it plays Grafana with
-// pkg/internal/grafana, as the tests do, which only code below pkg may import.
+// It is below pkg and not in a folder cmd because only code below pkg may import
+// pkg/internal/grafana, which plays Grafana here as in the tests.
 package main
 
 import (
@@ -32,10 +31,11 @@ import (
 )
 
 const (
-	// window is how far back the demo shows what earlier runs recorded.
+	// window is the length of the history that the demo shows, including earlier
+	// runs.
 	window = 6 * time.Hour
 	step   = time.Second
-	// patience is how long it waits for a first value.
+	// patience is how long the demo waits for a first value.
 	patience = 30 * time.Second
 )
 
@@ -57,8 +57,8 @@ func run() error {
 		if err != nil || !(seconds > 0 && seconds < 1e9) {
 			return fmt.Errorf("DEMO_SECONDS=%q is not a number of seconds above 0", s)
 		}
-		// Not a deadline: gRPC would tell the plugin of it, which could end the
-		// stream a moment earlier and so look like a failure.
+		// Not a deadline: gRPC would pass it on to the plugin, which could then end
+		// the stream a moment earlier, and that would look like a failure.
 		time.AfterFunc(time.Duration(seconds*float64(time.Second)), stop)
 	}
 	d := &demo{began: time.Now().UnixMilli()}
@@ -74,7 +74,7 @@ func run() error {
 		if err := d.join(ctx); err != nil {
 			return err
 		}
-		// When new series come the rows are asked for anew, as in a panel.
+		// When there are new series, query again, as a panel does.
 		if err := d.watch(ctx); !errors.Is(err, grafana.ErrChanged) {
 			if err != nil {
 				return err
@@ -100,7 +100,7 @@ type demo struct {
 	packets int
 }
 
-// choose sets what is recorded and asked for.
+// choose sets what is recorded and queried.
 func (d *demo) choose(broker, topic string) error {
 	uid := "demo"
 	settings := map[string]any{}
@@ -141,7 +141,7 @@ func (d *demo) choose(broker, topic string) error {
 	return nil
 }
 
-// ask queries as a panel with a range that ends at now does.
+// ask sends a query as a panel does whose range ends now.
 func (d *demo) ask(length time.Duration) (*data.Frame, error) {
 	now := time.Now()
 	d.nonce++
@@ -162,7 +162,7 @@ func (d *demo) ask(length time.Duration) (*data.Frame, error) {
 	return answer.Frames[0], nil
 }
 
-// first asks until there is a value.
+// first queries until there is a value.
 func (d *demo) first(ctx context.Context) (*data.Frame, error) {
 	for deadline := time.Now().Add(patience); ; {
 		frame, err := d.ask(window)
@@ -180,7 +180,7 @@ func (d *demo) first(ctx context.Context) (*data.Frame, error) {
 	}
 }
 
-// health is what the plugin says of itself.
+// health returns the message of the plugin's health check.
 func (d *demo) health(ctx context.Context) string {
 	health, err := d.plugin.CheckHealth(ctx, &backend.CheckHealthRequest{PluginContext: d.context})
 	if err != nil {
@@ -189,8 +189,7 @@ func (d *demo) health(ctx context.Context) string {
 	return health.Message
 }
 
-// join does what Grafana's front end does with an answer: it shows the history
-// and subscribes to the channel that the answer names.
+// join shows an answer and subscribes to its channel, as Grafana's front end does.
 func (d *demo) join(ctx context.Context) error {
 	var err error
 	if d.frame, err = d.first(ctx); err != nil {
@@ -232,10 +231,10 @@ func (d *demo) join(ctx context.Context) error {
 	if err := d.screen.Packet(initial); !errors.Is(err, grafana.ErrChanged) {
 		return err
 	}
-	return nil // the stream says so too
+	return nil // the stream reports the change, too
 }
 
-// watch follows the tail until ctx ends, and draws.
+// watch follows the tail until ctx ends, and draws the rows.
 func (d *demo) watch(ctx context.Context) error {
 	streaming, stop := context.WithCancel(ctx)
 	defer stop()
@@ -273,8 +272,8 @@ func (d *demo) watch(ctx context.Context) error {
 	}
 }
 
-// compare asks for the whole time a second time, and holds what was collected
-// against the answer.
+// compare queries the whole time again and compares the answer with the rows on the
+// screen.
 func (d *demo) compare() error {
 	times := d.screen.Times()
 	if len(times) <= d.history {

@@ -13,13 +13,13 @@ import (
 
 const (
 	plotHeight = 14
-	maxSeries  = 4 // more lines than that cannot be told apart
+	maxSeries  = 4 // more lines are hard to distinguish
 )
 
 var colors = []asciigraph.AnsiColor{asciigraph.Green, asciigraph.Yellow, asciigraph.Cyan, asciigraph.Magenta}
 
-// picture draws the newest rows that have a value: history as a line, live rows
-// as dots, and marks under the seam and under the first row of this run.
+// picture draws the newest rows with a value: history as a line and live rows as
+// dots. Marks below show the first live row and the first row of this run.
 func (d *demo) picture() string {
 	width := 100
 	if w, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
@@ -64,7 +64,7 @@ func (d *demo) picture() string {
 		for i, t := range times {
 			past[i], live[i] = math.NaN(), math.NaN()
 			if v := d.screen.Value(t, f); v != nil {
-				if seam < 0 || i <= seam { // the lines meet
+				if seam < 0 || i <= seam { // the first live row is in both lines, so that they meet
 					past[i] = *v
 				}
 				if seam >= 0 && i >= seam {

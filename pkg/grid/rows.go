@@ -11,17 +11,18 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 )
 
-// Series is one value field of some rows.
+// Series is a value field of some rows.
 type Series struct {
-	// Name is the field's name, unique within its rows and the same for the
-	// same series in every answer: Grafana tells fields apart by name alone.
+	// Name is the field's name. It is unique within its rows, and a series has the
+	// same name in every answer, because Grafana identifies fields by their names
+	// only.
 	Name   string
 	Labels data.Labels
 	// Display is the name shown in legends.
 	Display string
 	// Unit is a Grafana unit id, empty for none.
 	Unit string
-	// Values has one value per row; NaN says that there is none.
+	// Values has one value per row; NaN means none.
 	Values []float64
 }
 
@@ -37,8 +38,8 @@ type Rows struct {
 	// States are the texts that the values of all series stand for, by text. There are
 	// none where values are numbers.
 	States []State
-	// Notices are what people should know of the rows. They are shown with a
-	// query's answer, not with what is streamed.
+	// Notices are texts about the rows for people. Answers to queries have them,
+	// streams do not.
 	Notices []data.Notice
 }
 
@@ -78,8 +79,8 @@ func (r Rows) Newest(n int) Rows {
 	return r
 }
 
-// Append returns r followed by next. It reports false, and returns next alone,
-// if next does not begin where r ends or has other fields.
+// Append returns r followed by next, without notices. If next does not begin where r
+// ends, or has other fields, it returns next and false.
 func (r Rows) Append(next Rows) (Rows, bool) {
 	if next.After != r.Through || next.Step != r.Step || !slices.Equal(r.Fields(), next.Fields()) {
 		return next, false
@@ -185,8 +186,8 @@ func (r Rows) Check() error {
 // Frame returns the rows as one wide frame: a field "time" with the step as its
 // interval, then a nullable field per series.
 //
-// The format is TimeSeriesWide of Grafana's data plane contract. The frame has
-// its own values and shares only the labels, which nobody changes.
+// The format is TimeSeriesWide of Grafana's data plane contract. The frame has its
+// own copy of the values. It shares the labels, which nobody changes.
 func (r Rows) Frame() *data.Frame {
 	fields := make([]*data.Field, 0, len(r.Series)+1)
 	fields = append(fields, timeField(r.times(), r.Step))
@@ -204,10 +205,10 @@ func (r Rows) Frame() *data.Frame {
 	return typed(data.FrameTypeTimeSeriesWide, fields...)
 }
 
-// Multi returns the rows as one frame per series, without the rows that have no
-// value: what alert rules and expressions need, because one null turns their
-// mean, min, max and sum into NaN. Without any value the answer is a single
-// frame without fields.
+// Multi returns the rows as one frame per series, without rows that have no value.
+// Alert rules and expressions need that, because one null turns their mean, min, max
+// and sum into NaN. If there is no value at all, the result is one frame without
+// fields.
 //
 // The format is TimeSeriesMulti of Grafana's data plane contract.
 func (r Rows) Multi() data.Frames {
@@ -240,8 +241,8 @@ func (r Rows) times() []time.Time {
 	return times
 }
 
-// timeField carries the step as the field's interval: the front end reads it
-// there, and it has to stand in every packet that has a schema.
+// timeField sets the step as the field's interval, where the front end reads it. It
+// must be in every packet that has a schema.
 func timeField(times []time.Time, step int64) *data.Field {
 	f := data.NewField(TimeName, nil, times)
 	f.Config = &data.FieldConfig{Interval: float64(step)}
@@ -259,8 +260,8 @@ func (s Series) field(values any, mappings data.ValueMappings) *data.Field {
 	return f
 }
 
-// Empty returns the answer of a query that has no series. It has no times either,
-// because Grafana would show them as a table.
+// Empty returns the answer to a query without series. It has no time field, because
+// Grafana would show that as a table.
 func Empty() *data.Frame { return typed(data.FrameTypeTimeSeriesWide) }
 
 // typed sets Type and TypeVersion: without both, alerting ignores the type.

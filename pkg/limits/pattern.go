@@ -4,10 +4,10 @@ import (
 	"regexp/syntax"
 )
 
-// Pattern returns the steps of a regular expression, as [Patterns] bounds them,
-// before it is compiled: `.{1000}` is short and makes a program of a thousand steps,
-// all of which may be looked at for each byte of each text. One that is wrong, or a
-// list of plain texts, has none.
+// Pattern returns the size of a regular expression in steps, for [Patterns]. It does
+// so before the expression is compiled: `.{1000}` is short, but makes a program of a
+// thousand steps, all of which may run for each byte of each text. An invalid
+// expression and a list of plain texts have size 0.
 func Pattern(text string) int64 {
 	re, err := syntax.Parse(text, syntax.Perl)
 	if err != nil || plain(re) {
@@ -16,8 +16,8 @@ func Pattern(text string) int64 {
 	return steps(re)
 }
 
-// plain says whether a regular expression repeats nothing and has no wildcard, so
-// that few of its steps matter at a time.
+// plain reports whether a regular expression has neither repetitions nor wildcards.
+// Then few of its steps are active at a time.
 func plain(re *syntax.Regexp) bool {
 	switch re.Op {
 	case syntax.OpStar, syntax.OpPlus, syntax.OpQuest, syntax.OpRepeat, syntax.OpAnyChar, syntax.OpAnyCharNotNL:

@@ -14,9 +14,9 @@ var (
 	inFlight    atomic.Int64 // bytes
 )
 
-// Evaluate waits until there is room for one more evaluation in the process, or
-// ctx ends. The evaluation ends with the function that it returns. Heavy ones
-// leave room for others, which thus need not wait for them.
+// Evaluate waits until the process has room for one more evaluation, or returns the
+// cause of ctx if that ends first. The caller must call done after the evaluation.
+// Heavy evaluations are fewer than all, so that others need not wait for them.
 func Evaluate(ctx context.Context, isHeavy bool) (done func(), err error) {
 	if isHeavy {
 		if err := heavy.Acquire(ctx, 1); err != nil {
@@ -109,31 +109,32 @@ const (
 	small   = 256 << 10
 )
 
-// PerAnswer is what an answer takes beside its cells, in bytes: a frame, encoded
-// with its schema. A request may have very many queries.
+// PerAnswer is how many bytes an answer takes besides its cells, for a frame and its
+// schema in JSON. It counts because a request may have very many queries.
 const PerAnswer = 8 << 10
 
 const (
-	// perCell is what a cell takes on its way: as a number, in a frame that can have
-	// nulls, encoded for Grafana, and as a message.
-	perCell = 40 // bytes
-	// perSeries is what a series takes beside that, and perLabel a byte of its labels:
-	// they are in the source's answer, the field, its name, and all that encoded.
+	// perCell is how many bytes a cell takes in all its forms: as a number, in a frame
+	// that can have nulls, in JSON, and in the message to Grafana.
+	perCell = 40
+	// perSeries is how many bytes a series takes besides that, and perLabel how many
+	// for each byte of its labels: they are in the source's answer, in the field, in
+	// its name, and in JSON.
 	perSeries = 4 << 10
 	perLabel  = 8
 )
 
-// Answer counts the cells of an answer while it is built.
+// Answer counts the cells of an answer while the answer is made.
 type Answer struct {
 	ctx          context.Context
 	rows, series int64
 }
 
-// NewAnswer returns the count of an answer with so many rows.
+// NewAnswer returns the Answer for an answer with this many rows.
 func NewAnswer(ctx context.Context, rows int) *Answer { return &Answer{ctx: ctx, rows: int64(rows)} }
 
-// Add makes room for one more series, whose labels have so many bytes, or returns
-// an *[Error] if there is none.
+// Add charges one more series, whose labels have this many bytes. It returns an
+// *[Error] if the answer or the process has no room for it.
 func (a *Answer) Add(labels int) error {
 	a.series++
 	if err := Series.Check(a.series); err != nil {
@@ -145,5 +146,5 @@ func (a *Answer) Add(labels int) error {
 	return Charge(a.ctx, a.rows*perCell+perSeries+int64(labels)*perLabel)
 }
 
-// ChargeLabels makes room for so many bytes more of a series' labels or name.
+// ChargeLabels charges this many bytes of a series' labels or name.
 func ChargeLabels(ctx context.Context, bytes int) error { return Charge(ctx, int64(bytes)*perLabel) }

@@ -6,16 +6,16 @@ import (
 	"github.com/prometheus/prometheus/util/strutil"
 )
 
-// PromQL refuses an expression that would keep the parser, or the walks over what
-// it makes, busy for long. It looks at each byte once and knows strings and
-// comments; whether the expression is valid is the parser's to say.
+// PromQL refuses an expression that would keep the parser, or the code that walks
+// its result, busy for long. It reads each byte once, and recognises strings and
+// comments. It does not check whether the expression is valid; the parser does.
 func PromQL(expr string) error {
 	if err := Text.Check(int64(len(expr))); err != nil {
 		return err
 	}
 	var depth, deepest, operators, matchers, patterns int64
-	matches := false // the text that follows is a regular expression
-	braces := false  // what is between them are matchers
+	matches := false // the next string is a regular expression
+	braces := false  // inside braces, where operators belong to matchers
 	for i := 0; i < len(expr); i++ {
 		switch c := expr[i]; c {
 		case '"', '\'', '`':

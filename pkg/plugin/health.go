@@ -7,9 +7,9 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 )
 
-// CheckHealth says whether the data source works, and if not what to do. Viewers
-// are not told about a recorder's inputs, whose addresses and messages are not for
-// them.
+// CheckHealth says whether the data source works, and if not, what to do. Viewers
+// only get the first line of a recorder's message: the others are about its inputs,
+// whose addresses and messages viewers must not see.
 func (in *instance) CheckHealth(ctx context.Context, req *backend.CheckHealthRequest) (*backend.CheckHealthResult, error) {
 	message, err := "", in.broken
 	if err == nil {

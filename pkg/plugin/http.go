@@ -11,28 +11,28 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/backend/httpclient"
 )
 
-// httpOptions returns how a source's server is asked: with the TLS, basic
-// authentication, headers, timeout and secure socks proxy that Grafana keeps for
-// every data source, and never with the credentials of a viewer.
+// httpOptions returns how requests to a source's server are made: with the TLS,
+// basic authentication, headers, timeout and secure socks proxy from Grafana's
+// settings of the data source, and never with the credentials of a viewer.
 func httpOptions(ctx context.Context, s backend.DataSourceInstanceSettings) (httpclient.Options, error) {
 	o, err := s.HTTPClientOptions(ctx)
 	if err != nil {
 		return o, fmt.Errorf("the HTTP settings of the data source cannot be read: %w", err)
 	}
 	o.ForwardHTTPHeaders = false
-	if o.Timeouts.Timeout <= 0 { // which would be none
+	if o.Timeouts.Timeout <= 0 { // no timeout at all
 		o.Timeouts.Timeout = httpclient.DefaultTimeoutOptions.Timeout
 	}
 	return o, nil
 }
 
-// credentialHeader tells headers that are passwords from those that name a tenant
-// or the like.
+// credentialHeader matches the names of headers that have passwords. Other headers
+// name a tenant or the like.
 var credentialHeader = regexp.MustCompile(`(?i)auth|key|token|secret|cookie|password`)
 
-// secretsOf returns the credentials of a data source, and the values of headers
-// that are none, such as a tenant's name. A server may repeat either in its errors;
-// the latter may well be in labels too.
+// secretsOf returns the credentials of a data source, and the values of its other
+// headers, such as the name of a tenant, as private. A server may repeat both in its
+// errors; private values may also be in labels.
 func secretsOf(o httpclient.Options, s backend.DataSourceInstanceSettings) (secrets, private []string) {
 	for name, value := range s.DecryptedSecureJSONData {
 		if !strings.HasPrefix(name, "httpHeaderValue") {
@@ -55,8 +55,9 @@ func secretsOf(o httpclient.Options, s backend.DataSourceInstanceSettings) (secr
 	return secrets, private
 }
 
-// savedAt stands for all settings of a server in the revision: address, headers
-// and credentials decide what there is to see, and viewers must not see them.
+// savedAt returns a text that stands for all settings of a server in the revision:
+// address, headers and credentials decide which rows there are, and viewers must not
+// see them.
 func savedAt(s backend.DataSourceInstanceSettings) string {
 	return strconv.FormatInt(s.Updated.UnixMilli(), 36)
 }

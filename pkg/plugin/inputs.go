@@ -15,7 +15,7 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/websocket"
 )
 
-// inputSettings are those of an input of one type, apart from its secrets.
+// inputSettings are the settings of an input of one type, without its secrets.
 type inputSettings interface {
 	// Secrets returns the names of the secrets that such an input may have.
 	Secrets() []string
@@ -23,8 +23,8 @@ type inputSettings interface {
 	Sensitive() bool
 }
 
-// inputType makes an input of its settings and secrets, and returns the settings as
-// the type understands them.
+// inputType makes an input from its settings and secrets. It also returns the parsed
+// settings.
 type inputType func(raw json.RawMessage, secret func(string) string) (recorder.Input, inputSettings, error)
 
 var inputTypes = map[string]inputType{
@@ -37,7 +37,7 @@ var inputTypes = map[string]inputType{
 func inputOf[C inputSettings](build func(C, func(string) string) (recorder.Input, error)) inputType {
 	return func(raw json.RawMessage, secret func(string) string) (recorder.Input, inputSettings, error) {
 		var c C
-		// Rules that were saved before they had versions go on as they did.
+		// Rules that were saved without a version are of version 1.
 		if err := json.Unmarshal(fmt.Appendf(nil, `{"rules":{"version":%d}}`, message.Version1), &c); err != nil {
 			return nil, nil, err
 		}
@@ -47,7 +47,7 @@ func inputOf[C inputSettings](build func(C, func(string) string) (recorder.Input
 		declared := c.Secrets()
 		in, err := build(c, func(key string) string {
 			if !slices.Contains(declared, key) {
-				return "" // whoever does not declare a secret does not get it
+				return "" // an input only gets the secrets that it declares
 			}
 			return secret(key)
 		})
@@ -55,7 +55,7 @@ func inputOf[C inputSettings](build func(C, func(string) string) (recorder.Input
 	}
 }
 
-// common is what all inputs' settings have.
+// common are the settings that all inputs have.
 type common struct {
 	Type string `json:"type"`
 	Name string `json:"name"`
@@ -65,12 +65,13 @@ type common struct {
 // the memory also when nothing comes.
 const maxInputs = 100
 
-// inputNames become parts of secrets' keys and of names on servers.
+// inputNames restricts names, because they become parts of the keys of secrets and
+// of names on servers.
 var inputNames = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
 
-// inputs returns the inputs that the settings ask for, and those settings that
-// have no secrets and need none. An input that cannot be made has that as its
-// trouble, and stops no other.
+// inputs makes the inputs of the settings. keep are the settings of inputs that
+// neither have nor need secrets. An input that cannot be made shows the reason as
+// its trouble, and does not keep the others from running.
 func inputs(all []json.RawMessage, secrets map[string]string) (made []recorder.Input, keep []json.RawMessage, err error) {
 	if len(all) > maxInputs {
 		return nil, nil, fmt.Errorf("there are %d inputs, and a data source can have %d: remove some in the data source settings, or move them to another data source", len(all), maxInputs)
@@ -103,7 +104,7 @@ func inputs(all []json.RawMessage, secrets map[string]string) (made []recorder.I
 	return made, keep, nil
 }
 
-// makeInput makes an input. public are its settings, as far as its type knows them,
+// makeInput makes an input. public are those of its settings that its type knows,
 // nil if the input has secrets.
 func makeInput(c common, raw json.RawMessage, secrets map[string]string) (in recorder.Input, public json.RawMessage, err error) {
 	build := inputTypes[c.Type]
@@ -115,8 +116,7 @@ func makeInput(c common, raw json.RawMessage, secrets map[string]string) (in rec
 	if err != nil || settings.Sensitive() || slices.ContainsFunc(settings.Secrets(), func(key string) bool { return secret(key) != "" }) {
 		return in, nil, err
 	}
-	// Made anew of what the type knows: whatever else is in the settings may be a
-	// secret.
+	// Only the fields that the type knows: others in the settings may be secrets.
 	public, err = json.Marshal(settings)
 	if err != nil {
 		return in, nil, err
@@ -125,8 +125,7 @@ func makeInput(c common, raw json.RawMessage, secrets map[string]string) (in rec
 	return in, slices.Concat([]byte(`{"type":`), kind, []byte(","), public[1:]), err
 }
 
-// pushed returns the name of the input that takes what is pushed, empty if there
-// is none.
+// pushed returns the name of the push input, empty if there is none.
 func pushed(all []json.RawMessage) string {
 	for _, raw := range all {
 		var c common
@@ -137,7 +136,7 @@ func pushed(all []json.RawMessage) string {
 	return ""
 }
 
-// failed is an input that cannot be made.
+// failed stands for an input that could not be made, and shows why.
 type failed struct{ name, trouble string }
 
 func (f failed) Name() string { return f.name }

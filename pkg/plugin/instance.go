@@ -1,5 +1,5 @@
-// Package plugin is Continuum's side of Grafana's plugin protocol, one file per
-// handler. It is imported by main alone.
+// Package plugin implements Grafana's plugin protocol, one file per handler. Only
+// main imports it.
 package plugin
 
 import (
@@ -26,21 +26,21 @@ import (
 // ID is the plugin's id, as in plugin.json.
 const ID = "continuum-live-datasource"
 
-// instance is one data source under one version of its settings. Grafana makes
-// it at the first request, and anew when settings change; the old one and the
-// new one overlap for a while. It holds nothing that needs closing: its tails
-// end with the streams that follow them, and stores belong to the process.
+// instance is one data source under one version of its settings. Grafana makes it at
+// the first request, and a new one when the settings change; the old one and the new
+// one overlap for a while. It needs no closing: its tails end with the streams that
+// follow them, and stores belong to the process.
 type instance struct {
 	settings settings
 	owner    owner
 	recorder *recorder.Recorder
 	outdated bool // there are newer settings
-	// broken is why the settings cannot be used. It is kept, not returned to
-	// Grafana, so that every handler can say it in its own way.
+	// broken is why the settings cannot be used. It is not returned to Grafana when
+	// the instance is made, so that each handler can report it in its own way.
 	broken error
 	source source.Source
-	// patience bounds one answer and one reading of a tail: what the settings give
-	// a source's server. src/datasource.ts waits a little longer.
+	// patience limits one answer and one read of a tail. It is the timeout of the
+	// source's server in the settings. src/datasource.ts waits a little longer.
 	patience time.Duration
 	tails    tail.Pool
 	streams  *streams
@@ -75,11 +75,11 @@ func NewFactory(rec *recorder.Recorder) datasource.InstanceFactoryFunc {
 		in.tails.ReadTime = in.patience
 		if in.broken == nil && !in.outdated {
 			in.broken = in.record(recorded)
-		} // else the recorder goes on as it was
+		} // otherwise the recorder keeps its settings
 		if !in.outdated {
 			streams.adopt(in.owner, in.settings.revision())
 		}
-		return in, nil // what is broken is the handlers' to say
+		return in, nil // the handlers report in.broken
 	}
 }
 
@@ -104,10 +104,10 @@ func (a *adopted) adopt(saved, now time.Time) bool {
 	return true
 }
 
-// NewRecorder returns the recorder of this process. Where its stores live is for
-// whoever runs Grafana to say, as recorder_dir in the plugin's section of
-// Grafana's configuration, and not for data source settings: an organisation's
-// admin must not choose where the server writes.
+// NewRecorder returns the recorder of this process. Its directory is recorder_dir in
+// the plugin's section of Grafana's configuration, or continuum-recorder beside the
+// plugins. It is no data source setting, because an organisation's admin must not
+// choose where the server writes.
 func NewRecorder() (*recorder.Recorder, error) {
 	dir := os.Getenv("GF_PLUGIN_RECORDER_DIR")
 	if dir == "" {
@@ -121,7 +121,8 @@ func NewRecorder() (*recorder.Recorder, error) {
 	return recorder.New(dir, slog.New(logHandler{log: log.DefaultLogger})), nil
 }
 
-// logHandler hands what the TSDB logs on to Grafana's log.
+// logHandler passes warnings and errors of the recorder and the TSDB to Grafana's
+// log.
 type logHandler struct {
 	log  log.Logger
 	args []any

@@ -13,38 +13,38 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/tail"
 )
 
-// request is which rows a caller wants. Times are in Unix milliseconds.
+// request says which rows a caller wants. Times are in Unix milliseconds.
 type request struct {
 	from, to int64
 	interval int64 // the step that Grafana suggests, in ms
-	live     bool  // a stream of what follows is wanted
-	// computes is the caller's. Then there are at most maxRows rows, if that is
-	// not 0.
+	live     bool  // the caller also wants a stream of new rows
+	// computes is caller.computes. If it is set, maxRows is the largest number of
+	// rows, 0 for no limit.
 	computes bool
 	maxRows  int64
 	zone     string // whose days and hours steps mean, none if it is empty
 }
 
-// plan is how a request is answered: plainly with the settled rows of its range,
-// or live with the newest window of settled rows and a channel.
+// plan says how a request is answered: either with the settled rows of its range, or
+// live, with the newest window of settled rows and a channel.
 type plan struct {
 	bound  source.Bound
 	step   int64 // ms
-	window int64 // ms, what the query is bound to
+	window int64 // ms, for which the query is bound
 	live   bool
-	notice error // why there is no stream although one was wanted
+	notice error // why there is no stream, if one was wanted
 	// calendar has the times of the rows if they are not those of the grid.
 	calendar *grid.Calendar
 	request
 }
 
-// span is which rows are read: those in (first, through], of which those in
-// (after, through] are shown. A range begins with the row at its very start, if
-// that is a grid time.
+// span says which rows are read: those in (first, through]. The answer shows those
+// in (after, through]. A range whose start is a grid time includes that row.
 type span struct{ first, after, through int64 }
 
-// newPlan decides how a request is answered, as far as the settled time does not
-// matter: that depends on step and window. Every error is the asker's to mend.
+// newPlan decides the step, the window and whether there is a stream. The settled
+// time decides the rest, but it depends on step and window: see rows. Every error is
+// one that the user can fix.
 func newPlan(q source.Query, r request, s settings) (plan, error) {
 	if r.from < -channel.MaxTime || r.to > channel.MaxTime {
 		return plan{}, errors.New("the time range is out of bounds: choose one that is nearer to now")
@@ -91,8 +91,8 @@ func newPlan(q source.Query, r request, s settings) (plan, error) {
 	return p, nil
 }
 
-// stepFor returns the step, a multiple of the least, at which a range has no more
-// rows than a number, 0 if any step will do.
+// stepFor returns the smallest multiple of least at which a range has at most this
+// many rows. It returns 0 if rows is 0: then there is no limit.
 func stepFor(length, rows, least int64) int64 {
 	switch {
 	case rows <= 0:
@@ -104,19 +104,19 @@ func stepFor(length, rows, least int64) int64 {
 	return (step + least - 1) / least * least
 }
 
-// rows returns which rows are read when the query is settled up to a time.
+// rows returns which rows are read if the query is settled up to this time.
 func (p plan) rows(settled int64, s settings) (span, error) {
 	var r span
 	if p.live {
-		// The newest window, by the clock of the source: the browser's may be off.
+		// The newest window, by the source's clock: the browser's clock may be wrong.
 		r.through = grid.Floor(settled, p.step)
 		r.after = r.through - p.window - p.step
-		// A stream begins with the overlap, and must know the fields of it all.
+		// A stream begins with the overlap, so it must know the fields of all its rows.
 		r.first = min(r.after, r.through-tail.OverlapLen(p.step)*p.step)
 		return r, nil
 	}
 	r.through = grid.Floor(min(p.to, settled), p.step)
-	r.after = min(grid.Floor(p.from-1, p.step), r.through) // perhaps nothing of the range is settled
+	r.after = min(grid.Floor(p.from-1, p.step), r.through) // equal if no row of the range is settled
 	if r.after == r.through && p.takesOlder(settled) {
 		r.after -= p.step
 	}
@@ -191,9 +191,9 @@ func (p plan) catchUp(ctx context.Context, rows grid.Rows) (grid.Rows, error) {
 	return rows, nil
 }
 
-// streamable returns why there can be no stream of a query's rows in a window
-// under the given fields, nil if there can. QueryData offers no other streams, and
-// no other one is opened. The fields are nil where they are not known yet.
+// streamable returns why there can be no stream of a query's rows in a window, nil
+// if there can be one. QueryData offers only such streams, and open accepts only
+// such streams. fields are the names of the series, nil if they are not known yet.
 func streamable(b source.Bound, window int64, fields []string, s settings) error {
 	t := b.Traits()
 	rows := window/t.Step + 1

@@ -14,12 +14,12 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/message"
 )
 
-// previewRequest asks what messages become.
+// previewRequest is the body of POST inputs/preview.
 type previewRequest struct {
-	// Type is that of the input.
+	// Type is the type of the input.
 	Type  string        `json:"type"`
 	Rules message.Rules `json:"rules"`
-	// Messages are in their order; one of Payload and Data is set.
+	// Messages are in the order of their arrival. Each has either Payload or Data.
 	Messages []struct {
 		Topic   string `json:"topic"`
 		Payload string `json:"payload"`
@@ -32,11 +32,10 @@ const (
 	maxPreviewBytes    = 2 << 20
 )
 
-// separators are what separates the levels of topics, by the type of the input.
+// separators separate the levels of topics, by the type of the input.
 var separators = map[string]string{"mqtt": "/", "nats": ".", "websocket": "/"}
 
-// preview answers what messages become under rules, whether an input has them or
-// somebody is writing them. Nothing is stored.
+// preview answers with what becomes of messages under rules. Nothing is stored.
 func preview(w http.ResponseWriter, r *http.Request) {
 	if !mayEdit(backend.PluginConfigFromContext(r.Context())) {
 		respond(w, nil, errRole)
@@ -45,7 +44,7 @@ func preview(w http.ResponseWriter, r *http.Request) {
 	var asked previewRequest
 	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxPreviewBytes))
 	if err == nil {
-		asked.Rules.Version = message.Version1 // as for an input
+		asked.Rules.Version = message.Version1 // if the request has none, as in inputOf
 		err = json.Unmarshal(b, &asked)
 	}
 	separator := separators[asked.Type]
@@ -75,7 +74,7 @@ func preview(w http.ResponseWriter, r *http.Request) {
 	respond(w, asked.Rules.Preview(separator, messages, time.Now()), nil)
 }
 
-// topics returns the topics that an input has seen lately.
+// topics returns the topics that an input has seen lately, with their last messages.
 func (in *instance) topics(store *recorder.Store, r *http.Request) (any, error) {
 	sink := store.Sink(r.PathValue("name"))
 	if sink == nil {

@@ -26,7 +26,7 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
-// wire is what a query has beside the fields of its source.
+// wire are the fields of a query besides those of its source.
 type wire struct {
 	// Legend is the format of display names; {{label}} stands for a label.
 	Legend string `json:"legend"`
@@ -36,15 +36,15 @@ type wire struct {
 	// Timezone is the IANA name of the zone whose days and hours steps mean. The
 	// front end gives that of the dashboard where the query has none.
 	Timezone string `json:"timezone"`
-	// Live, Polled, Nonce and Resync are set by the front end alone: that the
-	// newest rows are wanted and a stream of what follows, or polled, without
-	// one; the guard's nonce, and why it asks again.
+	// Only the front end sets these. Live asks for the newest rows and a stream of
+	// new ones; with Polled there is no stream. Nonce is the guard's nonce, and
+	// Resync why the guard asks again.
 	Live   bool   `json:"live"`
 	Polled bool   `json:"polled"`
 	Nonce  int64  `json:"nonce"`
 	Resync string `json:"resync"`
-	// From is another data source that answers, which only panels can ask: the
-	// front end hands the query over to it, and leaves the name out.
+	// From is another data source that shall answer. Only panels can use it: the
+	// front end sends the query to that data source, without this field.
 	From struct {
 		UID string `json:"uid"`
 	} `json:"from"`
@@ -54,41 +54,42 @@ type wire struct {
 // a live query the front end makes it, because its stream has rows.
 const formatNewest = "newest"
 
-// liveAnswer is what an answer with the newest window of rows tells the guard, in
-// meta.custom.
+// liveAnswer is what the guard reads in meta.custom of an answer with the newest
+// window.
 type liveAnswer struct {
-	// Data is the subscription data, to be passed on as it is, if there is a
-	// channel.
+	// Data is the subscription data of the channel, if there is one. The guard
+	// passes it on unchanged.
 	Data string `json:"data,omitempty"`
-	// Step and Window are in milliseconds, and the path's.
+	// Step and Window are those of the channel's path, in milliseconds.
 	Step   int64 `json:"step"`
 	Window int64 `json:"window"`
-	// First is the promise: from this grid time on no row is missing.
+	// First promises that from this grid time on no row is missing.
 	First int64 `json:"first"`
 }
 
-// caller is who asks, as far as it decides the form of the answer.
+// caller says who asks, as far as it decides the form of the answer.
 type caller struct {
 	context backend.PluginContext
-	// computes: alert rules and expressions read numbers, they do not draw.
+	// computes is set for alert rules and expressions, which calculate and do not
+	// draw.
 	computes bool
 }
 
-// The alerting engine marks its requests with a raw map key, which
-// GetHTTPHeader does not find; the name is backend.FromAlertHeaderName.
-// Expressions in panels come with an HTTP header from Grafana's front end.
+// callerOf returns the caller of a request. The alerting engine marks its requests
+// with a raw map key, backend.FromAlertHeaderName, which GetHTTPHeader does not
+// find. Expressions in panels come with an HTTP header from Grafana's front end.
 func callerOf(req *backend.QueryDataRequest) caller {
 	_, alert := req.Headers[backend.FromAlertHeaderName]
 	return caller{req.PluginContext, alert || req.GetHTTPHeader("X-Grafana-From-Expr") != ""}
 }
 
-// parallel queries of one request; the SDK allows 1 to 10.
+// parallel is how many queries of a request run at once; the SDK allows 1 to 10.
 const parallel = 10
 
-// QueryData answers each query by itself: one that fails never spoils others.
+// QueryData answers each query by itself: one that fails does not affect the others.
 func (in *instance) QueryData(ctx context.Context, req *backend.QueryDataRequest) (*backend.QueryDataResponse, error) {
 	caller := callerOf(req)
-	// The answers are in memory until they are sent, which is when ctx ends.
+	// The answers stay in memory until they are sent, and ctx ends after that.
 	ctx, end := limits.Begin(ctx)
 	context.AfterFunc(ctx, end)
 	asked := make(map[string]int, len(req.Queries))
@@ -105,7 +106,8 @@ func (in *instance) QueryData(ctx context.Context, req *backend.QueryDataRequest
 		}
 		ctx, release := limits.Begin(ctx)
 		err := panics.Catch("query", func() (err error) {
-			// Answers are told apart by refId alone: one of them would be lost.
+			// The answers are keyed by refId, so one of two with the same refId
+			// would be lost.
 			if n := asked[q.DataQuery.RefID]; n > 1 {
 				return invalid{fmt.Errorf("%d queries have the refId %q: give each another one", n, q.DataQuery.RefID)}
 			}
@@ -123,11 +125,12 @@ func (in *instance) QueryData(ctx context.Context, req *backend.QueryDataRequest
 
 var errSlow = fmt.Errorf("the source did not answer in time: ask for less, or raise the timeout in the data source settings: %w", context.DeadlineExceeded)
 
-// invalid is an error that the asker can mend.
+// invalid is an error that the user can fix.
 type invalid struct{ error }
 
-// errorResponse says whose error it is: the plugin's, unless its type says that it
-// is the asker's, or of what the source asks.
+// errorResponse returns an error as an answer, and says to Grafana whose error it
+// is: the plugin's (an internal error), unless its type says that it comes from the
+// query or from the source's server.
 func errorResponse(ctx context.Context, err error) backend.DataResponse {
 	status, from := backend.StatusBadGateway, backend.ErrorSourceDownstream
 	var beyond *limits.Error
@@ -152,14 +155,14 @@ func errorResponse(ctx context.Context, err error) backend.DataResponse {
 		status, from = backend.StatusInternal, backend.ErrorSourcePlugin
 		backend.Logger.FromContext(ctx).Error("Query failed", append(panics.Attrs(err), "error", err)...)
 	}
-	// One text that is not UTF-8 would spoil the answers of the whole request.
+	// Text that is not UTF-8 would break the answers to all queries of the request.
 	response := backend.ErrDataResponseWithSource(status, from, strings.ToValidUTF8(err.Error(), "\ufffd"))
 	response.Frames = frames
 	return response
 }
 
-// passedOn returns what the guard has to know of a server's failure: whether it
-// can pass by itself, and when to ask again at the earliest.
+// passedOn returns the status of a server's failure and, in a frame, after how many
+// seconds to ask again. The guard decides by them whether and when it asks again.
 func passedOn(f *remote.Failure) (backend.Status, data.Frames) {
 	switch f.Status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
@@ -174,18 +177,18 @@ func passedOn(f *remote.Failure) (backend.Status, data.Frames) {
 	return backend.StatusBadGateway, nil
 }
 
-// busy is meta.custom of the frame that comes with a failure. An error of its own
-// has no place for it, nor have headers a way through Grafana.
+// busy is meta.custom of a frame that comes with an error. Grafana passes on neither
+// headers nor other data with an error.
 type busy struct {
 	// RetryAfter is in seconds.
 	RetryAfter float64 `json:"retryAfter"`
 }
 
-// query answers one query: settled rows, and a channel where one is wanted and
-// right.
+// query answers one query with its settled rows and, if a stream is wanted and
+// possible, a channel.
 func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQuery) (data.Frames, error) {
 	if in.broken != nil {
-		return nil, source.Downstream(in.broken) // whoever watches may wait until it is mended
+		return nil, source.Downstream(in.broken) // so that the guard asks again until the settings are fixed
 	}
 	if err := limits.Text.Check(int64(len(dq.JSON))); err != nil {
 		return nil, invalid{err}
@@ -244,7 +247,7 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 	for _, f := range frames {
 		f.RefID = dq.RefID
 	}
-	// Once, because it may be long and the frames many.
+	// Only in the first frame, because it may be long and there may be many frames.
 	frames[0].Meta.ExecutedQueryString = fmt.Sprintf("%s, one row per %v", q, ms(p.step))
 	if p.calendar != nil {
 		frames[0].Meta.ExecutedQueryString += fmt.Sprintf(" of the clocks in %s", p.calendar.Zone)
@@ -252,7 +255,7 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 	notice := p.notice
 	switch {
 	case len(rows.Series) == 0:
-		notice = errors.New(hint(ctx, p.bound, rows)) // without a stream: the guard looks again for series
+		notice = errors.New(hint(ctx, p.bound, rows)) // no stream: the guard asks again until there are series
 	case p.live:
 		answer := liveAnswer{Step: p.step, Window: p.window, First: rows.Time(0)}
 		if !w.Polled {
@@ -288,7 +291,7 @@ func fits(b source.Bound, format string, caller caller) error {
 	return nil
 }
 
-// hint says what is known of a query that has no series.
+// hint returns a text for a query without series, if possible with the reason.
 func hint(ctx context.Context, b source.Bound, rows grid.Rows) string {
 	if h, ok := b.(source.Hinter); ok {
 		if text := h.Hint(ctx, rows.After, rows.Through); text != "" {
@@ -298,8 +301,8 @@ func hint(ctx context.Context, b source.Bound, rows grid.Rows) string {
 	return "No series in this time range matches the query."
 }
 
-// offer returns the channel of the rows that follow and its subscription data. An
-// error says why there can be none.
+// offer returns the channel for new rows and its subscription data. The error says
+// why there can be no stream.
 func (in *instance) offer(caller caller, w wire, p plan, schema grid.Schema, mark string) (name, data string, err error) {
 	encoded, err := channel.Data{
 		Query:    p.bound.Query().JSON(),
@@ -327,8 +330,8 @@ func (in *instance) offer(caller caller, w wire, p plan, schema grid.Schema, mar
 	return path.Channel(pc.DataSourceInstanceSettings.UID), encoded, nil
 }
 
-// countResync counts the reasons that guards give, and no others: a label's
-// values must not be the browser's to choose.
+// countResync counts the reason that a guard gives. Unknown reasons count as
+// "other", because browsers must not choose the values of a label.
 func countResync(reason string) {
 	switch reason {
 	case "":
@@ -350,9 +353,10 @@ func valueName(legend string) string {
 	return legend
 }
 
-// display returns a series' name in legends: the format with each {{label}}
-// replaced by the label's value, or the name that the source gave. That name
-// also stands, once, where the series has not all of the labels.
+// display returns the name of a series in legends: the format with each {{label}}
+// replaced by the label's value. The first label that the series does not have is
+// replaced by the source's name of the series. An empty format gives that name
+// alone.
 func display(ctx context.Context, s grid.Series, format string) (string, error) {
 	if format == "" {
 		return s.Display, nil

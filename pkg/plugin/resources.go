@@ -62,7 +62,8 @@ func (in *instance) CallResource(ctx context.Context, req *backend.CallResourceR
 	return httpadapter.New(mux).CallResource(ctx, req, sender)
 }
 
-// resource answers with what get returns as JSON, or with its error. Whoever may not
+// resource returns a handler that answers with get's result as JSON, or with its
+// error. Whoever may not
 // ask is refused before anything is opened.
 func (in *instance) resource(may access, get func(*instance, *recorder.Store, *http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -97,7 +98,7 @@ func admins(pc backend.PluginContext) error {
 	return nil
 }
 
-// browse answers with what a source of PromQL knows of series.
+// browse is resource for what a source of PromQL knows about its series.
 func (in *instance) browse(get func(promql.Browser, scope, *http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body := any(nil)
@@ -137,7 +138,7 @@ func respond(w http.ResponseWriter, body any, err error) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // whoever asked is gone
+	_ = json.NewEncoder(w).Encode(body) // fails only if the client is gone
 }
 
 func (in *instance) opened(ctx context.Context) (*recorder.Store, error) {
@@ -158,7 +159,7 @@ func (in *instance) records() error {
 	return nil
 }
 
-// scope is which part of a store is asked for.
+// scope says which part of a store is asked for.
 type scope struct {
 	from, to int64
 	limit    int
@@ -202,7 +203,7 @@ func scopeOf(r *http.Request) (scope, error) {
 	return s, nil
 }
 
-// metric is a metric's name and, where an input described it, what it is.
+// metric is a metric with its description, if it has one.
 type metric struct {
 	Name string `json:"name"`
 	recorder.Metadata
@@ -213,7 +214,7 @@ func metricNames(browser promql.Browser, s scope, r *http.Request) (any, error) 
 	if err != nil {
 		return nil, err
 	}
-	// Not every server has descriptions, and names are worth more.
+	// Not every server has descriptions, so the names are returned without them.
 	meta, err := browser.Metadata(r.Context())
 	if err != nil {
 		backend.Logger.FromContext(r.Context()).Debug("Metrics without descriptions", "error", err)
@@ -235,12 +236,13 @@ func labelValues(browser promql.Browser, s scope, r *http.Request) (any, error) 
 	return listed(values), err
 }
 
-// listed returns names as a list of their own, in JSON [] and not null.
+// listed returns a copy of names that is [] in JSON when it is empty, not null.
 func listed(names []string) []string {
 	return append([]string{}, names...)
 }
 
-// status leaves out for viewers what could name addresses or show messages.
+// status returns the status of the store. Viewers do not get what could have
+// addresses or messages.
 func (in *instance) status(store *recorder.Store, r *http.Request) (any, error) {
 	s := store.Status()
 	if mayEdit(backend.PluginConfigFromContext(r.Context())) {
@@ -260,7 +262,7 @@ func (in *instance) status(store *recorder.Store, r *http.Request) (any, error) 
 	return s, nil
 }
 
-// push hands a request on to the input for what is pushed.
+// push passes a request on to the push input.
 func (in *instance) push(w http.ResponseWriter, r *http.Request) {
 	if !mayEdit(backend.PluginConfigFromContext(r.Context())) {
 		respond(w, nil, errRole)
@@ -268,7 +270,7 @@ func (in *instance) push(w http.ResponseWriter, r *http.Request) {
 	}
 	store, err := in.opened(r.Context())
 	if err != nil && !errors.As(err, new(invalid)) {
-		// Senders keep what they have and try again.
+		// Senders keep their samples and try again.
 		w.Header().Set("Retry-After", "10")
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return

@@ -12,24 +12,24 @@ import (
 
 // settings are the data source's jsonData.
 type settings struct {
-	// Source names where the numbers come from: one of sourceTypes.
+	// Source is the kind of source, one of sourceTypes.
 	Source string `json:"source"`
 	// MinStep is the smallest step of any query, in milliseconds.
 	MinStep int64 `json:"minStep"`
-	// MaxStreams and MaxStreamsPerUser bound the streams that are open at once.
+	// MaxStreams and MaxStreamsPerUser limit how many streams are open at once.
 	MaxStreams        int64 `json:"maxStreams"`
 	MaxStreamsPerUser int64 `json:"maxStreamsPerUser"`
-	// MaxRows bounds the rows of one answer.
+	// MaxRows limits the rows of an answer.
 	MaxRows int64 `json:"maxRows"`
-	// Recorder is for the source of that name alone.
+	// Recorder is for the source "recorder" only.
 	Recorder recorderSettings `json:"recorder"`
-	// Prometheus is for the source of that name alone.
+	// Prometheus is for the source "prometheus" only.
 	Prometheus prometheusSettings `json:"prometheus"`
-	// MetricsAPI is for the source of that name alone.
+	// MetricsAPI is for the source "metrics-api" only.
 	MetricsAPI metricsAPISettings `json:"metricsApi"`
 
-	// saved is when the settings were saved. It stands for what revisions must
-	// not show, because viewers see them.
+	// saved is when the settings were saved. Revisions have it in place of settings
+	// that viewers must not see.
 	saved string
 }
 
@@ -72,8 +72,8 @@ func parseSettings(raw json.RawMessage) (settings, error) {
 	)
 }
 
-// unreadable says which setting is wrong. The settings page saves what was
-// typed even if it means nothing, so that nobody takes an older value for it.
+// unreadable returns an error that names the wrong setting. There can be one because
+// the settings page saves a field as it was typed, valid or not.
 func unreadable(raw json.RawMessage, err error) error {
 	var wrong *json.UnmarshalTypeError
 	var value any
@@ -95,7 +95,7 @@ func unreadable(raw json.RawMessage, err error) error {
 
 var capital = regexp.MustCompile(`[A-Z]+`)
 
-// bounds say between what a setting must lie.
+// bounds are a setting with its smallest and largest value.
 type bounds struct {
 	name               string
 	value, least, most int64
@@ -119,9 +119,8 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// revision names the settings that decide which rows a query has. Streams made
-// under another revision are told to start afresh; all other settings may change
-// under a running stream.
+// revision names the settings that decide which rows a query has. A change of it
+// makes viewers ask again; all other settings may change under a running stream.
 func (s settings) revision() string {
 	revision := fmt.Sprintf("%s/%d", s.Source, s.MinStep)
 	if kind, ok := sourceTypes[s.Source]; ok {

@@ -20,16 +20,18 @@ var metricsAPIType = sourceType{
 	complete: func(s *settings) { setDefault(&s.MetricsAPI.KeyHeader, "Authorization") },
 	check:    func(s settings) error { return inRange(bounds{"delay", s.MetricsAPI.Delay, 0, day, "ms"}) },
 	open:     openMetricsAPI,
-	// Address, headers and credentials decide what there is to see.
+	// Address, headers and credentials decide which rows there are; saved stands for
+	// them.
 	revision: func(s settings) string { return s.saved },
 }
 
-// metricsAPISettings say which service is asked. Timeout, TLS, basic auth and
-// custom headers are the SDK's own settings.
+// metricsAPISettings are the settings of a metrics API. Timeout, TLS, basic auth and
+// custom headers are where Grafana keeps those of every data source.
 type metricsAPISettings struct {
 	Endpoint string `json:"endpoint"`
-	// KeyHeader is the header that the API key is sent in: as a bearer token in
-	// Authorization, which is the default, as it is in any other.
+	// KeyHeader is the header for the API key, by default Authorization. In
+	// Authorization the key is a bearer token; in any other header it is sent as it
+	// is.
 	KeyHeader string `json:"keyHeader"`
 	// Delay is how long after its time a point may still come, in milliseconds.
 	Delay int64 `json:"delay"`
@@ -37,8 +39,8 @@ type metricsAPISettings struct {
 
 var headerName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 
-// openMetricsAPI returns the source of an HTTP service. The client has credentials of
-// the data source alone, never those of a viewer.
+// openMetricsAPI returns the source of a metrics API. Its client has only the
+// credentials of the data source, never those of a viewer.
 func openMetricsAPI(ctx context.Context, in *instance, s backend.DataSourceInstanceSettings) (source.Source, *recorder.Config, error) {
 	c := in.settings.MetricsAPI
 	opts, err := httpOptions(ctx, s)

@@ -17,22 +17,23 @@ var prometheusType = sourceType{
 	complete: func(s *settings) { s.Prometheus.complete() },
 	check:    func(s settings) error { return s.Prometheus.check() },
 	open:     openPrometheus,
-	// Address, headers and credentials decide what there is to see.
+	// Address, headers and credentials decide which rows there are; saved stands for
+	// them.
 	revision: func(s settings) string { return s.saved },
 }
 
-// prometheusSettings say how a Prometheus-compatible server is asked. Its URL,
-// credentials, TLS and headers are where Grafana keeps those of every data
-// source. Times are in milliseconds.
+// prometheusSettings are the settings of a Prometheus-compatible server. Its URL,
+// credentials, TLS and headers are where Grafana keeps those of every data source.
+// Times are in milliseconds.
 type prometheusSettings struct {
-	// HTTPMethod is POST, or GET where a proxy lets nothing else through.
+	// HTTPMethod is POST, or GET if a proxy forbids POST.
 	HTTPMethod string `json:"httpMethod"`
-	// Delay is how long rows wait for their samples, by default as long as
-	// Interval suggests.
+	// Delay is how long rows wait for their samples. The default follows from
+	// Interval.
 	Delay int64 `json:"delay"`
-	// QueryTimeout bounds one question, by default like any request.
+	// QueryTimeout is the longest time for one query, by default Grafana's timeout.
 	QueryTimeout int64 `json:"queryTimeout"`
-	// Interval is how far apart samples are: the scrape interval.
+	// Interval is the scrape interval.
 	Interval int64 `json:"interval"`
 	// Lookback is how long a series keeps its last value.
 	Lookback int64 `json:"lookback"`
@@ -54,8 +55,8 @@ func (p prometheusSettings) check() error {
 	)
 }
 
-// openPrometheus returns the source of what a Prometheus-compatible server has, which
-// is asked with the data source's own credentials.
+// openPrometheus returns the source of a Prometheus-compatible server. Its client
+// has only the credentials of the data source, never those of a viewer.
 func openPrometheus(ctx context.Context, in *instance, s backend.DataSourceInstanceSettings) (source.Source, *recorder.Config, error) {
 	p := in.settings.Prometheus
 	options, err := httpOptions(ctx, s)

@@ -21,8 +21,8 @@ var recorderType = sourceType{
 	revision: func(s settings) string { return fmt.Sprintf("%d/%d", s.Recorder.Lookback, s.Recorder.Interval) },
 }
 
-// recorderSettings say how samples are kept and which inputs there are. Times
-// are in milliseconds.
+// recorderSettings are the settings of the recorder: how samples are kept, and its
+// inputs. Times are in milliseconds.
 type recorderSettings struct {
 	Retention int64 `json:"retention"`
 	// MaxBytes is the most that the store may take of the disk.
@@ -30,8 +30,8 @@ type recorderSettings struct {
 	// OutOfOrder is how far behind the newest sample others are still taken: 0 is none
 	// at all, which is not the default.
 	OutOfOrder *int64 `json:"outOfOrder"`
-	// Interval is how far apart the samples of a series usually are. Rows are
-	// never closer.
+	// Interval is the usual time between two samples of a series. No step is
+	// smaller.
 	Interval int64 `json:"interval"`
 	// Lookback is how long a series keeps its last value.
 	Lookback int64 `json:"lookback"`
@@ -43,12 +43,12 @@ type recorderSettings struct {
 	DiskCritical int64 `json:"diskCritical"`
 	// MaxWait is how long rows wait for an input that is behind.
 	MaxWait int64 `json:"maxWait"`
-	// IdleStop is how long recording goes on although nobody asks for anything.
+	// IdleStop is how long recording goes on while nobody asks for samples.
 	IdleStop int64 `json:"idleStop"`
-	// NoHost turns the host input off, which samples every HostInterval.
+	// NoHost turns off the host input, which takes samples every HostInterval.
 	NoHost       bool  `json:"noHost"`
 	HostInterval int64 `json:"hostInterval"`
-	// Inputs are the others, each as its package reads it.
+	// Inputs are the settings of the other inputs, each in the form of its package.
 	Inputs []json.RawMessage `json:"inputs,omitempty"`
 }
 
@@ -59,7 +59,7 @@ const minCritical = 16 << 20
 func (s *recorderSettings) complete() {
 	setDefault(&s.Retention, 15*day)
 	setDefault(&s.MaxBytes, 10<<30)
-	setDefault(&s.OutOfOrder, new(min(7*day, s.Retention))) // as long as brokers keep messages
+	setDefault(&s.OutOfOrder, new(min(7*day, s.Retention))) // as long as brokers keep messages, see mqtt and nats
 	setDefault(&s.MaxAhead, recorder.DefaultMaxAhead.Milliseconds())
 	setDefault(&s.DiskLow, 1<<30)
 	setDefault(&s.DiskCritical, max(s.DiskLow/4, minCritical))
@@ -77,10 +77,12 @@ func (s recorderSettings) check() error {
 		bounds{"out-of-order window", *s.OutOfOrder, 0, s.Retention, "ms"},
 		bounds{"sample interval", s.Interval, signal.MinTick, hour, "ms"},
 		bounds{"lookback", s.Lookback, s.Interval, 30 * day, "ms"},
-		// More would have one sample make the store refuse all of now.
+		// If it were larger than OutOfOrder, one sample from the future could make
+		// the store refuse all current ones.
 		bounds{"time that samples may be ahead", s.MaxAhead, 1, max(*s.OutOfOrder, hour), "ms"},
 		bounds{"free space below which nothing is stored", s.DiskLow, 2 * minCritical, 1 << 50, "bytes"},
-		// The disk must go through the first floor before it comes to the second.
+		// The first floor must be well above the second, so that it is reached
+		// first.
 		bounds{"free space below which the store is closed", s.DiskCritical, minCritical, s.DiskLow / 2, "bytes"},
 		bounds{"wait for late inputs", s.MaxWait, 1, hour, "ms"},
 		bounds{"time after which recording stops when unused", s.IdleStop, s.Retention, 3650 * day, "ms"},
@@ -88,7 +90,7 @@ func (s recorderSettings) check() error {
 	)
 }
 
-// openRecorder returns the source of what is recorded, and how that is kept.
+// openRecorder returns the source of the recorder, and the settings of its store.
 func openRecorder(_ context.Context, in *instance, s backend.DataSourceInstanceSettings) (source.Source, *recorder.Config, error) {
 	c := in.settings.Recorder
 	config, err := c.config(s.DecryptedSecureJSONData)
@@ -102,8 +104,8 @@ func openRecorder(_ context.Context, in *instance, s backend.DataSourceInstanceS
 	return promql.Source{Engine: engine, Browser: engine, Interval: ms(c.Interval), Lookback: ms(c.Lookback)}, &config, nil
 }
 
-// config returns how a store is to be kept, and remembers the settings that have
-// no secrets and need none.
+// config returns the settings of the store. It remembers the inputs that neither
+// have nor need secrets.
 func (s recorderSettings) config(secrets map[string]string) (recorder.Config, error) {
 	c := recorder.Config{
 		Retention: ms(s.Retention), MaxBytes: s.MaxBytes, OutOfOrder: ms(*s.OutOfOrder), MaxWait: ms(s.MaxWait), Idle: ms(s.IdleStop),
@@ -122,8 +124,8 @@ func (s recorderSettings) config(secrets map[string]string) (recorder.Config, er
 	return c, err
 }
 
-// Resume starts to record, before anybody asks, what was recorded when the
-// process ended, as far as it needs no secrets: those only come with requests.
+// Resume goes on recording after a start of the process, before anybody asks for a
+// store. Inputs with secrets start later, as secrets only come with requests.
 func Resume(rec *recorder.Recorder) {
 	for key, raw := range rec.Remembered() {
 		if err := resume(rec, key, raw); err != nil {
@@ -144,6 +146,6 @@ func resume(rec *recorder.Recorder, key recorder.Key, raw json.RawMessage) error
 	if err := rec.Configure(key, config); err != nil {
 		return err
 	}
-	go func() { _, _ = rec.Store(context.Background(), key) }() // an error shows when the store is asked
+	go func() { _, _ = rec.Store(context.Background(), key) }() // requests for the store report the error
 	return nil
 }

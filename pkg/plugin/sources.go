@@ -13,18 +13,18 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/source/signal"
 )
 
-// sourceType is what the plugin does for one kind of source. Each kind has a file
-// of its own, with its settings.
+// sourceType has the plugin's code for one kind of source. Each kind has a file of
+// its own, with its settings.
 type sourceType struct {
 	// complete sets the defaults for settings that are absent, null or zero.
 	complete func(*settings)
 	// check returns an error that names the field and says what to do.
 	check func(settings) error
-	// open returns the source, and how its samples are recorded if they are. It
-	// connects to nothing and changes nothing: an instance that cannot be made
-	// would be tried again at every request, and it may be one of older settings.
+	// open returns the source and, if its samples are recorded, the settings of the
+	// store. It must not connect or change anything: a failed instance is made again
+	// at every request, and the settings may be outdated.
 	open func(context.Context, *instance, backend.DataSourceInstanceSettings) (source.Source, *recorder.Config, error)
-	// revision names the settings that decide which rows a query has.
+	// revision returns the settings that decide which rows a query has.
 	revision func(settings) string
 }
 
@@ -44,8 +44,8 @@ var sourceTypes = map[string]sourceType{
 
 func sourceNames() []string { return slices.Sorted(maps.Keys(sourceTypes)) }
 
-// record makes how samples are recorded that of the process. Without a
-// configuration nothing more is recorded for this data source.
+// record applies the settings of the store to the recorder. Without a config it
+// stops recording for this data source.
 func (in *instance) record(config *recorder.Config) error {
 	if config == nil {
 		return in.recorder.Idle(in.storeKey())
@@ -53,7 +53,8 @@ func (in *instance) record(config *recorder.Config) error {
 	if err := in.recorder.Configure(in.storeKey(), *config); err != nil {
 		return err
 	}
-	// So that it records from now on. An error shows when the store is asked.
+	// Open the store now, so that recording starts. Requests for the store report an
+	// error.
 	go func() { _, _ = in.recorder.Store(context.Background(), in.storeKey()) }()
 	return nil
 }

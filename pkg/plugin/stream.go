@@ -17,16 +17,17 @@ import (
 )
 
 var (
-	// errDenied: not a canonical path of this data source, or data that do not
-	// belong to it.
+	// errDenied means that the path is not a canonical one of this data source, or
+	// that the data do not belong to it.
 	errDenied = errors.New("denied")
-	// errStale: made under settings that no longer hold. A fresh query helps.
+	// errStale means that a stream was made under other settings. A new query helps.
 	errStale = errors.New("the data source settings have changed")
 )
 
-// open validates what a viewer's browser says it wants against this data
-// source's own source, rules and limits. Nothing in the request is believed
-// before that. Errors are errDenied, errStale, or why it cannot be served.
+// open checks a path and its subscription data, which come from a viewer's browser,
+// against the source, the rules and the limits of this data source. Nothing in them
+// is trusted before that. Errors are errDenied, errStale, or the reason why there
+// can be no stream.
 func (in *instance) open(path string, raw json.RawMessage) (channel.Path, channel.Data, source.Bound, error) {
 	p, err := channel.ParsePath(path)
 	fail := func(err error) (channel.Path, channel.Data, source.Bound, error) {
@@ -42,8 +43,8 @@ func (in *instance) open(path string, raw json.RawMessage) (channel.Path, channe
 	if in.broken != nil {
 		return fail(in.broken)
 	}
-	// Check the revision first: under other settings the source may be another
-	// one, which does not even know the query.
+	// Check the revision first: with other settings the source may be another one,
+	// to which the query means nothing.
 	if d.Revision != in.settings.revision() {
 		return fail(errStale)
 	}
@@ -61,11 +62,11 @@ func (in *instance) open(path string, raw json.RawMessage) (channel.Path, channe
 	return p, d, b, err
 }
 
-// SubscribeStream authorizes a viewer for the channels that QueryData hands out
-// and for no others, and answers with the overlap.
+// SubscribeStream admits a viewer to the channels that QueryData offers, and to no
+// others. It answers with the overlap.
 //
-// Refusals are statuses, upon which the browser gives up; a status is never the
-// answer to what may pass.
+// A status makes the browser give up. So a status is only returned for refusals that
+// do not pass by themselves, and an error otherwise.
 func (in *instance) SubscribeStream(ctx context.Context, req *backend.SubscribeStreamRequest) (*backend.SubscribeStreamResponse, error) {
 	logger := backend.Logger.FromContext(ctx)
 	refuse := func(status backend.SubscribeStreamStatus, why error) (*backend.SubscribeStreamResponse, error) {
@@ -77,10 +78,10 @@ func (in *instance) SubscribeStream(ctx context.Context, req *backend.SubscribeS
 	case errors.Is(err, errDenied):
 		return refuse(backend.SubscribeStreamStatusPermissionDenied, err)
 	case in.broken != nil:
-		return nil, err // until the settings are mended
+		return nil, err // the browser tries again until the settings are fixed
 	case errors.Is(err, errStale):
-		// Also a viewer who was offline while the settings changed learns of it
-		// at once: a status would leave it to its own silence rule.
+		// Admit the viewer, and send changed below, so that it asks again at once. A
+		// status would leave it waiting for its own silence rule.
 	case err != nil:
 		return refuse(backend.SubscribeStreamStatusNotFound, err)
 	}
@@ -96,7 +97,7 @@ func (in *instance) SubscribeStream(ctx context.Context, req *backend.SubscribeS
 	case errors.Is(err, errStale), errors.Is(err, tail.ErrFields):
 		packet = changed
 	case err != nil:
-		// The source is slow or away. RunStream sends the same rows later.
+		// The source is slow or not reachable. RunStream sends the same rows later.
 		logger.Debug("Joined without the overlap", "path", brief(req.Path), "error", brief(err))
 		return ok, nil
 	}
@@ -106,16 +107,17 @@ func (in *instance) SubscribeStream(ctx context.Context, req *backend.SubscribeS
 	return ok, nil
 }
 
-// PublishStream refuses always: what a client sends would be broadcast to every
-// viewer as it is.
+// PublishStream always refuses: Grafana would broadcast a client's data to all
+// viewers.
 func (in *instance) PublishStream(context.Context, *backend.PublishStreamRequest) (*backend.PublishStreamResponse, error) {
 	return &backend.PublishStreamResponse{Status: backend.PublishStreamStatusPermissionDenied}, nil
 }
 
-// RunStream sends the tail to one channel until its context ends. Grafana calls
-// it with the first viewer's data, and after an error or a plugin restart again
-// without any SubscribeStream, so it validates for itself. It must not return
-// while its context lives: after nil, Grafana would leave the viewers frozen.
+// RunStream sends the tail to one channel until its context ends. Grafana calls it
+// with the first viewer's data, and calls it again after an error or a restart of
+// the plugin, without SubscribeStream. So it checks the data itself. It must not
+// return nil while its context lives: Grafana would leave the viewers without
+// updates.
 func (in *instance) RunStream(ctx context.Context, req *backend.RunStreamRequest, sender *backend.StreamSender) error {
 	logger := backend.Logger.FromContext(ctx)
 	p, d, b, err := in.open(req.Path, req.Data)
@@ -140,8 +142,8 @@ func (in *instance) RunStream(ctx context.Context, req *backend.RunStreamRequest
 	return sayChanged(ctx, what, run.joined, sender)
 }
 
-// follow serves the tail until the context ends, the settings change or the
-// tail no longer fits the stream.
+// follow serves the tail until the context ends, the settings change or the stream
+// has to begin again.
 func (in *instance) follow(ctx context.Context, run run, b source.Bound, p channel.Path, d channel.Data, sender *backend.StreamSender) error {
 	select {
 	case <-run.stale:
@@ -166,9 +168,9 @@ func (in *instance) follow(ctx context.Context, run run, b source.Bound, p chann
 	return err
 }
 
-// changed and health are one row under a schema that no query has. They tell viewers
-// to ask afresh, the latter because of what an input of the source does. How they
-// come to know is pkg/channel's and the guard's business.
+// changed and health are packets with one row and a field that no query has. They
+// tell viewers to query again; health says that an input of the source went down or
+// came back. The guard recognises them by the field.
 var (
 	changed = noRow("changed")
 	health  = noRow("health")
@@ -185,9 +187,9 @@ func noRow(field string) []byte {
 	return b
 }
 
-// sayChanged tells the viewers, and every one who joins, what has changed, until
-// ctx ends. It says so more than once because the first packets of a stream and
-// of a join can vanish.
+// sayChanged sends what to the viewers, and again whenever a viewer joins, until ctx
+// ends. It sends it three times, because the first packets of a stream and after a
+// join can get lost.
 func sayChanged(ctx context.Context, what []byte, joined <-chan struct{}, sender *backend.StreamSender) error {
 	for {
 		for _, pause := range []time.Duration{0, 250 * time.Millisecond, 750 * time.Millisecond} {
@@ -208,7 +210,7 @@ func sayChanged(ctx context.Context, what []byte, joined <-chan struct{}, sender
 	}
 }
 
-// brief returns what goes into a log of a value that may have a whole query in it.
+// brief returns a value as text for the log, cut because it may have a whole query.
 func brief(v any) string { return fmt.Sprintf("%.300s", v) }
 
 func userOf(pc backend.PluginContext) string {

@@ -10,7 +10,7 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/channel"
 )
 
-// owner is a data source across all its instances.
+// owner identifies a data source across all its instances.
 type owner struct {
 	org int64
 	uid string
@@ -20,9 +20,9 @@ func ownerOf(pc backend.PluginContext) owner {
 	return owner{pc.OrgID, pc.DataSourceInstanceSettings.UID}
 }
 
-// streams is the list of streams that are open, or about to be, in this
-// process. It carries joins from SubscribeStream to RunStream, which may run in
-// different instances of the data source, and keeps to the limits.
+// streams is the list of streams that are open, or about to be, in this process. It
+// reports joins from SubscribeStream to RunStream, which may run in different
+// instances of the data source, and enforces the limits.
 type streams struct {
 	mu     sync.Mutex
 	owners map[owner]*ownerStreams
@@ -34,16 +34,16 @@ type ownerStreams struct {
 	paths    map[channel.Path]*stream
 }
 
-// stream is one path. Grafana may call RunStream anew before the last call has
+// stream is an open path. Grafana may call RunStream again before the last call has
 // ended, so there can be several runs for a moment.
 type stream struct {
-	user  string                     // who joined last, and so is there; empty if that is nobody known
-	runs  map[chan struct{}]struct{} // each run's joins
-	since time.Time                  // of the last SubscribeStream
+	user  string                     // the user who joined last, empty for anonymous ones
+	runs  map[chan struct{}]struct{} // the joined channel of each run
+	since time.Time                  // when SubscribeStream was called last
 }
 
-// openWithin is how long after SubscribeStream a path counts as open although
-// RunStream has not been called. Grafana calls it at once.
+// openWithin is how long after SubscribeStream a path counts as open while RunStream
+// has not been called. Grafana calls it at once.
 const openWithin = 5 * time.Second
 
 func newStreams() *streams {
@@ -64,8 +64,8 @@ func (s *streams) of(o owner) *ownerStreams {
 	return os
 }
 
-// adopt notes the revision of the data source's newest settings. Streams under
-// another one become stale.
+// adopt notes the revision of the newest settings. Streams of another one become
+// stale.
 func (s *streams) adopt(o owner, revision string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,7 +76,7 @@ func (s *streams) adopt(o owner, revision string) {
 	}
 }
 
-// errLimit refuses a stream. Its text is for the panel that asked.
+// errLimit is why a stream is refused. The panel shows its text.
 type errLimit struct {
 	what  string
 	limit int64
@@ -87,18 +87,18 @@ func (e errLimit) Error() string {
 		"Close some dashboards, or raise the limit in the data source settings.", e.what, e.limit)
 }
 
-// room returns an error if a stream on path would break a limit. A path that is
-// open has room for every viewer.
+// room returns an error if a stream on path would exceed a limit. A path that is
+// already open has room for every viewer.
 func (s *streams) room(o owner, path channel.Path, user string, limits settings) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.of(o).room(path, user, limits)
 }
 
-// room counts paths that differ only in the nonce as one: a viewer who asks
-// afresh must not be refused because of the stream it leaves, which Grafana keeps
-// for a while. So that nonces are no way around the limits, there may be no more
-// than twice as many paths.
+// room counts paths that differ only in the nonce as one. A viewer who asks again
+// gets a new nonce, and must not be refused because of its old stream, which Grafana
+// keeps for a while. But there may be only twice as many paths as streams, so that
+// nonces cannot get around the limits.
 func (os *ownerStreams) room(path channel.Path, user string, limits settings) error {
 	if os.paths[path] != nil {
 		return nil
@@ -121,7 +121,7 @@ func (os *ownerStreams) room(path channel.Path, user string, limits settings) er
 	if int64(len(rows)) >= limits.MaxStreams || int64(len(os.paths)) >= 2*limits.MaxStreams {
 		return errLimit{"this data source", limits.MaxStreams}
 	}
-	// Anonymous viewers have no name to be told apart by.
+	// Anonymous viewers cannot be told apart.
 	if user == "" {
 		return nil
 	}
@@ -131,8 +131,8 @@ func (os *ownerStreams) room(path channel.Path, user string, limits settings) er
 	return nil
 }
 
-// join notes that a viewer joins path and tells the runs of it, or returns an
-// error if there is no room.
+// join notes that a viewer joins path and tells the path's runs. It returns an error
+// if there is no room.
 func (s *streams) join(o owner, path channel.Path, user string, limits settings) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,7 +145,7 @@ func (s *streams) join(o owner, path channel.Path, user string, limits settings)
 	for joined := range st.runs {
 		select {
 		case joined <- struct{}{}:
-		default: // one is waiting to be seen, and will stand for both
+		default: // a join is pending, and stands for both
 		}
 	}
 	return nil
@@ -162,14 +162,14 @@ func (os *ownerStreams) open(path channel.Path, user string) *stream {
 
 // run is one call of RunStream.
 type run struct {
-	joined <-chan struct{} // receives when viewers join
-	stale  <-chan struct{} // closed once the settings' revision is another one
+	joined <-chan struct{} // gets a value when viewers join
+	stale  <-chan struct{} // closed when the revision of the settings changes
 	end    func()
 }
 
-// begin notes that RunStream was called for path, which it may be without any
-// SubscribeStream: after an error, or after the plugin was restarted. It may also
-// be called with settings that another instance has replaced by now.
+// begin notes that RunStream was called for path. That may happen without
+// SubscribeStream, after an error or a restart of the plugin. It may also happen in
+// an instance whose settings are outdated; the run is stale then.
 func (s *streams) begin(o owner, path channel.Path, user, revision string) run {
 	s.mu.Lock()
 	defer s.mu.Unlock()

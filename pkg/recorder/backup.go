@@ -10,12 +10,12 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
 )
 
-// backupsDir is beside the organisations' folders, whose names are numbers.
+// backupsDir is beside the folders of the organisations, whose names are numbers.
 const backupsDir = "backups"
 
-// Backup copies what the store of key has recorded into a new folder, and returns that
-// folder relative to the recorder's. Put in the place of the store's own folder, while
-// nobody has it open, it is the store as it was. Recording goes on meanwhile.
+// Backup copies the store of key into a new folder, and returns the path of that
+// folder relative to the recorder's root. To restore the store, stop Grafana and put
+// the folder in the place of the store's own. Recording goes on during a backup.
 func (r *Recorder) Backup(ctx context.Context, key Key) (string, error) {
 	s, err := r.Store(ctx, key)
 	if err != nil {
@@ -47,7 +47,8 @@ func (s *Store) backup(ctx context.Context, dir string) error {
 	if err := files.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
-	// A snapshot of the head has no samples that came out of order.
+	// A snapshot of the head leaves out samples out of order, so they go to blocks
+	// first.
 	if err := db.CompactOOOHead(ctx); err != nil {
 		return err
 	}
@@ -55,7 +56,8 @@ func (s *Store) backup(ctx context.Context, dir string) error {
 	if err := db.Snapshot(dir, head.NumSeries() > 0 && head.MinTime() <= head.MaxTime()); err != nil {
 		return err
 	}
-	// With it the store has the same sessions at brokers.
+	// The memory has the identity, with which the restored store resumes its
+	// sessions at brokers.
 	memory, err := files.Open(filepath.Join(s.database.dir, memoryFile))
 	if err != nil {
 		return err

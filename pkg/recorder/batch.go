@@ -16,25 +16,27 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
 )
 
-// batch is samples on their way into the TSDB. It tells which of them have come
-// before. The TSDB tells so of a series' newest sample alone: of two older ones of
-// the same time it would keep both, and show now the one and now the other.
+// batch is samples on their way into the TSDB. It finds those that the store has
+// already. The TSDB checks that only for the newest sample of a series: of two older
+// samples of the same time it would keep both, and show sometimes one, sometimes the
+// other.
 type batch struct {
 	samples []Sample
 	refuse  func(int, error)
 
 	of    *opened
 	known map[seriesKey]*known
-	// newest are the times that were read of all series, to be learned.
+	// newest has the times that look has read of all series, for newest.learn.
 	newest map[storage.SeriesRef]int64
-	// times are where samples were stored, nil if none has arrived, and series the
-	// indexes of their samples by the series' labels, once they were needed.
+	// times are the times at which the samples are stored, nil while none with
+	// Arrived was added. series are the indexes of samples by the labels of their
+	// series, nil until they are needed.
 	times  []int64
 	series map[string][]int
 }
 
-// seriesKey is how the TSDB refers to a series or, where it is not in the head, the
-// series' labels: inputs may have several of the same.
+// seriesKey is how the TSDB refers to a series or, if the series is not in the head,
+// its labels: several Series of inputs may have the same labels.
 type seriesKey struct {
 	ref    storage.SeriesRef
 	labels string
@@ -47,14 +49,14 @@ func keyOf(s *Series) seriesKey {
 	return seriesKey{labels: string(s.Labels.Bytes(nil))}
 }
 
-// known are samples of a series: all from one time to another that were there when
-// it was looked, and those of the batch that were added since.
+// known are samples of a series: all from one time through another that were stored
+// when it was read, and those of the batch that were added since.
 type known struct {
 	series        *Series
 	from, through int64
 	samples       map[int64]float64 // by time
 	newest        int64
-	searched      [2]int64 // all times from the first to before the second are taken
+	searched      [2]int64 // the times from the first up to the second have samples
 }
 
 func (k *known) add(t int64, v float64) {
@@ -62,14 +64,14 @@ func (k *known) add(t int64, v float64) {
 	k.newest = max(k.newest, t)
 }
 
-// unknown is what has to be looked up.
+// unknown is what has to be read before a batch can be stored.
 type unknown struct {
 	newest bool // the newest times of all series
 	series map[seriesKey]*known
 }
 
-// plan returns what has to be looked up before the batch can be stored, nil if all
-// is known. It needs the ingester's lock.
+// plan returns what has to be read before the batch can be stored, nil if nothing.
+// It needs the ingester's lock.
 func (b *batch) plan(n *newest, app storage.Appender) *unknown {
 	if b.of != n.of {
 		b.of, b.known = n.of, nil
@@ -111,7 +113,7 @@ func (b *batch) plan(n *newest, app storage.Appender) *unknown {
 	return need
 }
 
-// resolve has the series know how the opened TSDB refers to it.
+// resolve sets how the opened TSDB refers to the series.
 func (b *batch) resolve(s *Series, app storage.Appender) {
 	if now := b.of.refs.Load(); s.of != now {
 		s.of, s.ref, s.newest = now, 0, nil
@@ -121,8 +123,8 @@ func (b *batch) resolve(s *Series, app storage.Appender) {
 	}
 }
 
-// look looks up what is unknown, and lets the TSDB go. Others store samples
-// meanwhile.
+// look reads what is unknown and releases the TSDB. It does not need the ingester's
+// lock, so others can store samples meanwhile.
 func (b *batch) look(ctx context.Context, need *unknown) (err error) {
 	defer b.of.readers.Done()
 	return panics.Catch("store", func() (err error) {
@@ -184,8 +186,9 @@ func (k *known) read(ctx context.Context, q storage.Querier, it chunkenc.Iterato
 	return it, set.Err()
 }
 
-// before returns where sample i is to be stored, or reports that it has come before,
-// with the value that it had then. What plan asks for must be known.
+// before returns the time at which sample i is to be stored. If the series has a
+// sample of that time already, is is true, and v is its value. What plan returns
+// must have been read.
 func (b *batch) before(n *newest, app storage.Appender, i int) (t int64, is bool, v float64) {
 	p := &b.samples[i]
 	b.resolve(p.Series, app) // an equal one may have been added since
@@ -209,9 +212,10 @@ func (b *batch) before(n *newest, app storage.Appender, i int) (t int64, is bool
 	return p.T, is, v
 }
 
-// spread returns the time that a sample gets that has arrived at or before the
-// newest of its series. Where there is none it reports so, but for the last sample of
-// the series, whose value it returns: of more than can be spread the last one counts.
+// spread returns the time of a sample with Arrived that is not newer than the newest
+// sample of its series: the next free millisecond. If there is none nearby, full is
+// true, unless the sample is the last one of its series in the batch: that one is
+// stored. v is the value of that last one.
 func (b *batch) spread(i int, k *known, newest int64) (t int64, full bool, v float64) {
 	p := &b.samples[i]
 	if newest-p.T < maxSpread || k == nil {
@@ -225,7 +229,7 @@ func (b *batch) spread(i int, k *known, newest int64) (t int64, full bool, v flo
 	return newest + 1, last != i, b.samples[last].V
 }
 
-// free returns the first time from t on that has no sample, if it is near.
+// free returns the first time from t on, within maxSpread, that has no sample.
 func (k *known) free(t int64) (int64, bool) {
 	if t < k.searched[0] || t > k.searched[1] {
 		k.searched = [2]int64{t, t}
@@ -238,13 +242,13 @@ func (k *known) free(t int64) (int64, bool) {
 	return 0, false
 }
 
-// lastOf returns the index of the last sample of a series.
+// lastOf returns the index of the last sample of a series in the batch.
 func (b *batch) lastOf(s *Series) int {
 	all := b.indexes(s)
 	return all[len(all)-1]
 }
 
-// indexes returns the indexes of all samples of a series.
+// indexes returns the indexes of all samples of a series in the batch.
 func (b *batch) indexes(s *Series) []int {
 	var key []byte
 	if b.series == nil {
@@ -257,7 +261,7 @@ func (b *batch) indexes(s *Series) []int {
 	return b.series[string(s.Labels.Bytes(key))]
 }
 
-// within returns what the samples of the batch before i tell of the series of i.
+// within returns the samples of i's series that come before i in the batch.
 func (b *batch) within(i int) *known {
 	s := b.samples[i].Series
 	k := &known{series: s, samples: make(map[int64]float64), newest: math.MinInt64}
@@ -277,7 +281,7 @@ func (b *batch) within(i int) *known {
 	return k
 }
 
-// timeOf returns where sample j was stored, or is to be.
+// timeOf returns the time at which sample j was stored, or will be.
 func (b *batch) timeOf(j int) int64 {
 	if b.times != nil {
 		return b.times[j]
@@ -293,8 +297,8 @@ func (b *batch) beyond(n *newest, i int, t, window int64) bool {
 	return known && t < *newest && (window == 0 || t < n.of.Head().MaxTime()-window)
 }
 
-// add notes that sample i was given to the TSDB, which refers to its series as ref,
-// for the time t.
+// add notes that the TSDB has taken sample i for the time t, and refers to its
+// series as ref.
 func (b *batch) add(n *newest, i int, t int64, ref storage.SeriesRef) {
 	p := &b.samples[i]
 	latest := t
@@ -318,7 +322,7 @@ func (b *batch) add(n *newest, i int, t int64, ref storage.SeriesRef) {
 	b.times[i] = t
 }
 
-// stamp writes down where samples that have arrived were stored.
+// stamp sets T of the samples with Arrived to the times at which they were stored.
 func (b *batch) stamp() {
 	for i := range b.times {
 		if b.samples[i].Arrived {
@@ -327,11 +331,12 @@ func (b *batch) stamp() {
 	}
 }
 
-// newest has the times of the newest samples of series.
+// newest has the times of the newest samples by series.
 type newest struct {
 	of    *opened
 	times map[storage.SeriesRef]*int64
-	// all: what is not in times has no sample in order in the head.
+	// all means that a series that is not in times has no sample in order in the
+	// head.
 	all bool
 }
 
@@ -363,7 +368,7 @@ func (n *newest) add(ref storage.SeriesRef, t int64) *int64 {
 	return &t
 }
 
-// learn takes over what a batch has read, and forgets what is no longer in the head.
+// learn takes over what a batch has read, and forgets series that left the head.
 func (n *newest) learn(b *batch) {
 	defer func() {
 		for _, ref := range n.of.takeGone() {
@@ -386,8 +391,8 @@ func (n *newest) learn(b *batch) {
 	b.newest = nil
 }
 
-// bound is up to which times series may have samples whose newest is not known, in
-// the head and elsewhere.
+// bound is the latest time that a sample may have if the newest sample of its series
+// is not known: in the head, and in blocks or out of order.
 type bound struct{ head, elsewhere int64 }
 
 func (n *newest) bound() bound {
@@ -398,8 +403,8 @@ func (n *newest) bound() bound {
 	return b
 }
 
-// of returns the time of the newest sample of a series, or up to when it may have
-// any. It reports whether it is sure.
+// of returns the time of the newest sample of a series. If that is not known, sure
+// is false, and the time is a bound: no sample of the series is newer.
 func (b bound) of(n *newest, s *Series) (newest int64, sure bool) {
 	if t, ok := n.timeOf(s); ok {
 		return t, true
@@ -410,8 +415,8 @@ func (b bound) of(n *newest, s *Series) (newest int64, sure bool) {
 	return max(b.head, b.elsewhere), false
 }
 
-// readNewest reads the times of the newest samples of all series that are in order
-// in the head.
+// readNewest returns the time of the newest in-order sample in the head of each
+// series.
 func readNewest(ctx context.Context, head *tsdb.Head) (_ map[storage.SeriesRef]int64, err error) {
 	ir, err := head.Index()
 	if err != nil {
@@ -440,7 +445,7 @@ func readNewest(ctx context.Context, head *tsdb.Head) (_ map[storage.SeriesRef]i
 			return nil, err
 		}
 		last := metas[len(metas)-1]
-		// The chunk that is written to has no end yet, but knows.
+		// An open chunk has no end time in the index, so its reader is asked.
 		if reader, ok := cr.(tsdb.ChunkReaderWithCopy); ok && last.MaxTime == math.MaxInt64 {
 			if _, _, last.MaxTime, err = reader.ChunkOrIterableWithCopy(last); err != nil {
 				if errors.Is(err, storage.ErrNotFound) {

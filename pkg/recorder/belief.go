@@ -11,18 +11,18 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/internal/clock"
 )
 
-// clockFile lies beside the stores. A process that is started while the clock is
-// wrong has no other way to know.
+// clockFile is beside the stores. Only this file tells a process that starts with a
+// wrong clock that the clock is wrong.
 const clockFile = "clock.json"
 
-// belief is what the clock was believed to be when it was last written down.
+// belief is the state of the clock that was last written to the disk.
 type belief struct {
 	mu     sync.Mutex
 	kept   clock.State
 	failed bool
 }
 
-// resumeClock has the clock go on from where it was in the process before.
+// resumeClock lets the clock continue from the state that the last process wrote.
 func (r *Recorder) resumeClock() {
 	text, err := files.ReadFile(filepath.Join(r.root, clockFile))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -40,7 +40,7 @@ func (r *Recorder) resumeClock() {
 	r.belief.kept = s
 }
 
-// keepClock writes down what the clock is believed to be, if that has changed.
+// keepClock writes the state of the clock to the disk if it has changed.
 func (r *Recorder) keepClock() {
 	s := r.clock.State()
 	b := &r.belief
@@ -58,7 +58,7 @@ func (r *Recorder) keepClock() {
 	}
 	if err == nil {
 		b.kept = s
-	} else if !b.failed { // it is tried again, for as long as the disk is full
+	} else if !b.failed { // logged once: it is tried again soon
 		r.logger.Warn("What the clock is believed to be cannot be written down", "error", err)
 	}
 	b.failed = err != nil

@@ -11,11 +11,11 @@ import (
 	"strings"
 )
 
-// Change is what happened to settled samples of a metric since a mark: late ones
-// were stored, or some were deleted.
+// Change says which settled samples of a metric have changed since a mark, because
+// late ones were stored or some were deleted.
 type Change struct {
-	// Oldest and Newest are between which times that was, and Settled is the settled
-	// time by then, all in Unix milliseconds.
+	// The changed samples are from Oldest to Newest. Settled is the settled time
+	// when they changed. All are in Unix milliseconds.
 	Oldest, Newest, Settled int64
 }
 
@@ -23,14 +23,14 @@ func (c Change) with(o Change) Change {
 	return Change{min(c.Oldest, o.Oldest), max(c.Newest, o.Newest), max(c.Settled, o.Settled)}
 }
 
-// ErrMark says that a mark is not one of this opening of the store, so that it is
-// not known what has happened since.
+// ErrMark means that a mark is from another opening of the store, so that nobody
+// knows what has changed since.
 var ErrMark = errors.New("the store was opened anew since")
 
-// changes notes what viewers of settled samples have to know: what became of these
-// by metric, and which inputs went down or are back. It counts what it notes, and a
-// mark is such a count with the epoch, which is another one whenever a store is
-// opened: another process has counted something else.
+// changes notes what viewers of settled samples have to know: by metric, which
+// samples have changed, and which inputs went down or came back. It numbers its
+// notes. A mark is such a number with the epoch, a random text per opening of the
+// store, because another process has numbered other notes.
 type changes struct {
 	epoch   string
 	count   uint64
@@ -45,7 +45,7 @@ type note struct {
 	Change
 }
 
-// How much is remembered. What is beyond counts for more than it concerns.
+// How much is remembered. Beyond that, a change or an input counts for all metrics.
 const (
 	maxNotes         = 8 // of a metric
 	maxNotedMetrics  = 1000
@@ -56,8 +56,8 @@ func newChanges() changes {
 	return changes{epoch: rand.Text()[:10], notes: make(map[string][]note), turns: make(map[string]uint64), writers: make(map[string][]string)}
 }
 
-// longAgo is before all samples, and far enough from the limits of int64 to be
-// calculated with.
+// longAgo is before all samples, and far enough from the limits of int64 that sums
+// and differences do not overflow.
 const longAgo = math.MinInt64 / 4
 
 // changed notes a change of a metric, of all if it is empty.
@@ -91,15 +91,14 @@ func (c *changes) wrote(input, metric string) {
 	c.writers[metric] = append(inputs, input)
 }
 
-// concerns reports whether an input may write to a metric, which is any if it is
-// empty. Any input may write to a metric that none is known to have written to.
+// concerns reports whether an input may write to a metric; an empty metric stands
+// for any. If no input is known to write to a metric, each input may.
 func (c *changes) concerns(input, metric string) bool {
 	inputs := c.writers[metric]
 	return len(inputs) == 0 || slices.Contains(inputs, input)
 }
 
-// mark returns a mark that is another one once there is more to know about the
-// metrics.
+// mark returns a mark that changes as soon as there is a new note about the metrics.
 func (c *changes) mark(metrics []string) string {
 	last := uint64(0)
 	note := func(notes []note) {
@@ -133,7 +132,8 @@ func (c *changes) counted(mark string) (uint64, error) {
 	return n, nil
 }
 
-// since returns what became of a metric, of any if it is empty, since a mark.
+// since returns the changes of a metric since a mark; an empty metric stands for
+// all.
 func (c *changes) since(mark, metric string) (Change, bool, error) {
 	count, err := c.counted(mark)
 	all := Change{math.MaxInt64, math.MinInt64, math.MinInt64}

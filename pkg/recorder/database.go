@@ -32,24 +32,26 @@ import (
 )
 
 const (
-	// segmentBytes is how much of the disk a block takes while it is written.
+	// segmentBytes is how much of the disk is reserved for a block while it is
+	// written.
 	segmentBytes = 16 << 20
-	// reopenWait is how long readers wait for a TSDB that is being opened anew.
+	// reopenWait is how long readers wait for a TSDB that is being reopened.
 	reopenWait = 5 * time.Second
-	// closeWait is how long the TSDB may take to close. After a panic a lock
-	// inside of it may be held for ever.
+	// closeWait is how long the TSDB may take to close: after a panic it may hold a
+	// lock for ever.
 	closeWait = 30 * time.Second
 )
 
 // lockFile is the TSDB's name for the file of a directory's lock.
 const lockFile = "lock"
 
-// reloadEvery is how often the TSDB does its own work. Shorter in tests.
+// reloadEvery is how often the TSDB compacts its head and deletes old blocks. Tests
+// set it shorter.
 var reloadEvery = time.Minute
 
-// database is the TSDB in a directory, which may be closed and opened anew while
-// others want to use it. It holds the directory's lock all the time, whatever
-// becomes of the TSDB, which has none of its own.
+// database is the TSDB in a directory. It may close and reopen the TSDB while others
+// want to use it. It holds the lock of the directory for all that time; the TSDB
+// itself is opened without a lock file.
 type database struct {
 	dir    string
 	logger *slog.Logger
@@ -58,29 +60,30 @@ type database struct {
 
 	// changing is held while the TSDB is opened, closed or rewritten.
 	changing sync.Mutex
-	broken   *tsdb.DB // could not be closed
-	unclean  bool     // the TSDB was not closed well
+	broken   *tsdb.DB // the TSDB that could not be closed
+	unclean  bool     // the last TSDB was not closed well
 
 	mu      sync.Mutex
 	config  Config
 	current *opened
 	retired *opened       // to be closed once nobody reads it
-	why     error         // why there is none
-	opening chan struct{} // not nil if there will be one soon, closed then
+	why     error         // why there is no current TSDB
+	opening chan struct{} // not nil while a TSDB is being reopened, then closed
 }
 
-// opened is a TSDB from when it is opened until it is closed. SeriesRefs of one
-// mean nothing to another.
+// opened is one opening of the TSDB. SeriesRefs of one opening mean nothing to
+// another.
 type opened struct {
 	*tsdb.DB
 	failures failures
 	readers  sync.WaitGroup
-	// refs is a number while SeriesRefs mean the same: another for each TSDB, and
-	// after series were removed from its head, which may come back under other ones.
+	// refs is the same number for as long as SeriesRefs mean the same series. It
+	// changes with each opening, and when series were removed from the head: these
+	// may come back with other refs.
 	refs atomic.Uint64
 
 	mu   sync.Mutex
-	gone []storage.SeriesRef // that were removed
+	gone []storage.SeriesRef // removed since takeGone was called last
 }
 
 var (
@@ -108,7 +111,7 @@ func (o *opened) PostDeletion(gone map[chunks.HeadSeriesRef]labels.Labels) {
 	o.refs.Store(refs.Add(1))
 }
 
-// takeGone returns the series that were removed since it was asked last.
+// takeGone returns the series that were removed from the head since the last call.
 func (o *opened) takeGone() []storage.SeriesRef {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -117,7 +120,7 @@ func (o *opened) takeGone() []storage.SeriesRef {
 	return gone
 }
 
-// newDatabase takes the directory for this process. It opens no TSDB yet.
+// newDatabase locks the directory for this process. It does not open the TSDB yet.
 func newDatabase(dir string, c Config, now func() time.Time, logger *slog.Logger) (*database, error) {
 	if err := files.MkdirAll(dir, 0o777); err != nil {
 		return nil, err
@@ -126,7 +129,7 @@ func newDatabase(dir string, c Config, now func() time.Time, logger *slog.Logger
 	if err != nil {
 		return nil, err
 	}
-	// Whoever held it last and came to a good end has removed the file.
+	// The previous process removes the lock file when it closes the store properly.
 	left, err := files.Exists(filepath.Join(dir, lockFile))
 	if err != nil {
 		return nil, err
@@ -141,7 +144,8 @@ func newDatabase(dir string, c Config, now func() time.Time, logger *slog.Logger
 	return d, nil
 }
 
-// acquire returns the TSDB, which stays open until its readers.Done is called.
+// acquire returns the TSDB. The caller must call readers.Done of it: until then it
+// stays open.
 func (d *database) acquire() (*opened, error) {
 	var timeout <-chan time.Time
 	for {
@@ -217,13 +221,13 @@ func (d *database) openLocked() error {
 
 func (d *database) openTSDB(c Config) (*opened, error) {
 	if d.broken != nil {
-		// There is room again: it may give back what it still holds.
+		// There is room on the disk again, so the old head may be able to close now.
 		if err := finish("close what could not be closed", d.broken.Head().Close); err != nil {
 			d.logger.Warn("A part of the store could not be closed, and takes memory until Grafana is restarted", "error", err)
 		}
 		d.broken = nil
 	}
-	// Reading its logs the TSDB writes, and panics where it cannot.
+	// While the TSDB reads its logs it also writes, and panics if that fails.
 	if err := probe(d.dir); err != nil {
 		return nil, fmt.Errorf("%w: %w", errWrite, err)
 	}
@@ -239,7 +243,8 @@ func (d *database) openTSDB(c Config) (*opened, error) {
 	opts.BlockReloadInterval = reloadEvery
 	opts.NewCompactorFunc = newCompactor
 	opts.WALCompression = compression.Snappy
-	// A series map for millions of series would cost 100 MB before the first.
+	// The default series map is made for millions of series, and takes 100 MB even
+	// if it is empty.
 	opts.StripeSize = 1 << 10
 	opts.NoLockfile = true // d.lock is held
 	for tries := 0; ; tries++ {
@@ -265,7 +270,8 @@ func (d *database) openTSDB(c Config) (*opened, error) {
 		}
 		ready.Store(o.DB)
 		if o.failures.repairs() > 0 && tries < 3 {
-			// After it has repaired one log, the TSDB has not read all of the other.
+			// When the TSDB repairs one of its logs, it does not read all of the
+			// other.
 			d.unclean = true
 			if err := o.Close(); err != nil {
 				return nil, err
@@ -288,8 +294,8 @@ func widestBlock(retention time.Duration) int64 {
 	return min(31*24*time.Hour, retention/10).Milliseconds()
 }
 
-// expired returns the blocks that are older than the retention. The TSDB itself
-// goes by its newest block alone: one of the future would have it delete all
+// expired returns the blocks that are older than the retention. The TSDB's own rule
+// counts from its newest block: a block from the future would make it delete all
 // others.
 func (d *database) expired(blocks []*tsdb.Block) map[ulid.ULID]struct{} {
 	d.mu.Lock()
@@ -308,11 +314,11 @@ func (d *database) expired(blocks []*tsdb.Block) map[ulid.ULID]struct{} {
 	return gone
 }
 
-// forgetChunks deletes the chunks that were moved from memory to the disk, if
-// there are samples out of order among them. They are in the logs, too. Of these,
-// the log of samples out of order says by numbers of chunks what need not be read
-// from it; after a crash or an error the TSDB gives such numbers a second time,
-// and would take samples for read that are not.
+// forgetChunks deletes the chunks that were moved from memory to the disk, if there
+// is a log of samples out of order (WBL). Their samples are in the logs, too. The
+// WBL names, by chunk number, the samples that are already in a chunk and need not
+// be read from the log. After a crash or an error the TSDB uses such numbers a
+// second time, and would skip samples that are in no chunk.
 func (d *database) forgetChunks() error {
 	segments, err := files.ReadDir(filepath.Join(d.dir, "wbl"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -326,8 +332,8 @@ func (d *database) forgetChunks() error {
 	return nil
 }
 
-// restore undoes a repair of a log that did not come to its end: the TSDB would
-// not look at what was to be repaired again.
+// restore undoes a repair of a log that was interrupted. Otherwise the TSDB would
+// ignore the file that was to be repaired.
 func (d *database) restore() error {
 	for _, log := range []string{"wal", "wbl"} {
 		found, err := files.ReadDir(filepath.Join(d.dir, log))
@@ -354,16 +360,15 @@ func (d *database) isOpen() bool {
 	return d.current != nil
 }
 
-// close closes the TSDB once nobody reads it any more. Whoever wants to use it
-// afterwards gets why.
+// close closes the TSDB once nobody reads it any more. From then on acquire returns
+// why.
 func (d *database) close(why error) error {
 	d.changing.Lock()
 	defer d.changing.Unlock()
 	return d.closeLocked(why, false)
 }
 
-// reopen closes the TSDB and opens it anew. In between, whoever wants to use it
-// waits.
+// reopen closes the TSDB and opens it again. Meanwhile acquire waits.
 func (d *database) reopen(why error) error {
 	d.changing.Lock()
 	defer d.changing.Unlock()
@@ -373,8 +378,8 @@ func (d *database) reopen(why error) error {
 	return d.openLocked()
 }
 
-// retire has whoever wants to use the TSDB get why from now on, or wait if it
-// will be open again soon.
+// retire takes the TSDB away from new readers: acquire returns why from now on or,
+// if soon, waits until the TSDB is open again.
 func (d *database) retire(why error, soon bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -404,7 +409,7 @@ func (d *database) closeLocked(why error, soon bool) error {
 	return err
 }
 
-// release gives the directory free. The TSDB must be closed. If it was not closed
+// release unlocks the directory. The TSDB must be closed. If it was not closed
 // well, the file of the lock stays, as after a crash.
 func (d *database) release() error {
 	err := d.lock.Release()
@@ -414,7 +419,7 @@ func (d *database) release() error {
 	return err
 }
 
-// finish runs f, which may panic or not come back.
+// finish runs f, and returns an error if f panics or takes longer than closeWait.
 func finish(what string, f func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- panics.Catch("store", f) }()
@@ -426,10 +431,11 @@ func finish(what string, f func() error) error {
 	}
 }
 
-// toBlocks writes all that is in memory into blocks and opens the TSDB anew
-// without logs, so that nothing deleted can come back from these. A block ends at
-// cut (Unix ms), and what is after it is in blocks of its own. Then, before the
-// TSDB is opened anew, it runs do. Nobody may write meanwhile.
+// toBlocks writes all samples in memory into blocks and reopens the TSDB without
+// logs, so that deleted samples cannot come back from the logs. A block ends at cut
+// (Unix ms), so that no block has samples from both before and after it. toBlocks
+// runs do when the blocks are written, before it reopens the TSDB. Nobody may write
+// meanwhile.
 func (d *database) toBlocks(ctx context.Context, cut int64, do func(*tsdb.DB) error) error {
 	d.changing.Lock()
 	defer d.changing.Unlock()
@@ -469,8 +475,8 @@ func (d *database) toBlocks(ctx context.Context, cut int64, do func(*tsdb.DB) er
 	return errors.Join(append(errs, d.openLocked())...)
 }
 
-// newest returns the time that the TSDB takes for its newest sample's, the lowest
-// there is if it is empty.
+// newest returns the time (Unix ms) of the newest sample by the TSDB's own
+// bookkeeping, math.MinInt64 if the TSDB is empty.
 func (o *opened) newest() int64 {
 	newest := o.Head().MaxTime()
 	for _, b := range o.Blocks() {
@@ -479,9 +485,9 @@ func (o *opened) newest() int64 {
 	return newest
 }
 
-// hasAfter reports whether there is a sample after t (Unix ms), as far as can be
-// read. The times of blocks do not tell: one of samples out of order ends with its
-// two hours, which may be well after now.
+// hasAfter reports whether there is a sample after t (Unix ms), or may be because
+// reading failed. The time range of a block does not tell: a block of samples out of
+// order ends with its two hours, which may be well after now.
 func (o *opened) hasAfter(t int64) bool {
 	q, err := o.Querier(t+1, math.MaxInt64)
 	if err != nil {
@@ -497,9 +503,10 @@ func (o *opened) hasAfter(t int64) bool {
 	return set.Err() != nil
 }
 
-// failures has what the TSDB counts of its failures: of a sample out of order
-// that it could not write it says nothing else but a line in its log. It is the
-// registerer of the TSDB, and forgets all other metrics.
+// failures collects the TSDB's counters of failed writes and repairs. When the TSDB
+// cannot write a sample out of order, these counters and a line in the log are the
+// only signs of it. failures is the registerer of the TSDB, and ignores all other
+// metrics.
 type failures struct {
 	mu       sync.Mutex
 	writes   []prometheus.Collector

@@ -22,15 +22,15 @@ func freeBytes(dir string) (int64, error) {
 // probeBytes is how much must fit on a disk for a TSDB to be opened.
 const probeBytes = 8 << 20
 
-// probe returns an error if not much can be written to dir. Unlike the free
-// space it knows of quotas.
+// probe returns an error if probeBytes cannot be written to dir. Unlike the free
+// space, this notices quotas.
 func probe(dir string) error {
 	file := filepath.Join(dir, "probe")
 	return errors.Join(files.WriteFile(file, make([]byte, probeBytes), 0o600), files.Remove(file))
 }
 
-// reserve is a file that takes room on the disk of all stores, to be given back
-// to them when somebody else has taken the rest: closing a TSDB may write.
+// reserve is a file that takes room on the disk of all stores. It is deleted when
+// the disk is full, because closing a TSDB may write.
 type reserve struct {
 	file string
 
@@ -48,18 +48,20 @@ func newReserve(root string) *reserve {
 	return r
 }
 
-// reserveBytes is how large the reserve is of a store with this second floor. It
-// is less than what the free space must grow by until a TSDB is opened again.
+// reserveBytes returns the size of the reserve of a store with this
+// Config.DiskCritical. It is less than the free space that next requires before a
+// TSDB is opened again.
 func reserveBytes(critical int64) int64 { return min(critical/4, 64<<20) }
 
-// ensure makes the reserve at least this large.
+// ensure makes the reserve at least this large, in bytes.
 func (r *reserve) ensure(bytes int64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.bytes >= bytes {
 		return nil
 	}
-	// A file system gives room to what is written alone.
+	// The zeros are really written: file systems take no room for a file that only
+	// has a size.
 	if err := write(r.file, io.LimitReader(zeros{}, bytes)); err != nil {
 		return fmt.Errorf("keep a reserve of the disk: %w", err)
 	}
@@ -67,7 +69,7 @@ func (r *reserve) ensure(bytes int64) error {
 	return nil
 }
 
-// zeros has no end.
+// zeros is an endless reader of zeros.
 type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) {
@@ -75,7 +77,7 @@ func (zeros) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// release gives the reserve back.
+// release deletes the reserve.
 func (r *reserve) release() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -16,29 +16,30 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/internal/clock"
 )
 
-// A sample that was taken while the clock was far ahead has the TSDB refuse all
-// true ones until its time has come. So once the clock is right again, and has
-// been for a while, what is ahead of it is deleted.
+// A sample that was stored while the clock was far ahead makes the TSDB refuse all
+// correct ones until its time has come. So once the clock is right again, and has
+// been for a while, the samples ahead of it are deleted.
 //
-// It may as well be the clock of now that is wrong: a machine without a battery
-// for its clock starts in the past, until it is told the time. Then what is ahead
-// is as true as the rest, and stays. That it goes on from where the clock is,
-// without a hole, tells the one from the other; and no clock is right that is
-// before this program was built.
+// But the clock may be wrong now instead: a machine without a battery for its clock
+// starts in the past, until it is told the time. Then the samples ahead are correct,
+// and stay. Two signs tell these cases apart: correct samples continue from the
+// clock's time without a hole, and no clock is right that is before this program was
+// built.
 
-// future has what a store knows of samples that are ahead of the clock.
+// future is what a store knows about samples ahead of the clock.
 type future struct {
 	mu      sync.Mutex
-	look    bool   // whether there are any is not known
-	setBack uint64 // how often the clock was set back when that was last known
+	look    bool   // whether there may be such samples
+	setBack uint64 // how often the clock was set back when due was called last
 	since   time.Time
 	removed *Removed
 }
 
-// Removed is what was deleted because it was ahead of this machine's clock.
+// Removed says which samples were deleted because they were ahead of this machine's
+// clock.
 type Removed struct {
-	// Samples is how many there were, from From to To; At is when they were
-	// deleted. All are in Unix milliseconds.
+	// Samples is the number of samples and At when they were deleted. The samples
+	// were from From to To. All times are in Unix milliseconds.
 	Samples uint64 `json:"samples"`
 	From    int64  `json:"from"`
 	To      int64  `json:"to"`
@@ -58,7 +59,7 @@ func (f *future) last() *Removed {
 	return f.removed
 }
 
-// due reports whether it has to be looked for samples ahead of the clock.
+// due reports whether watchFuture has to look for samples ahead of the clock.
 func (f *future) due(setBack uint64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -69,7 +70,7 @@ func (f *future) due(setBack uint64) bool {
 }
 
 // waited notes whether there are samples ahead of the clock, and reports whether
-// there have been for long enough.
+// there have been for at least clock.Confirmation.
 func (f *future) waited(ahead bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -96,15 +97,15 @@ func (f *future) settle(removed *Removed) {
 // limit returns the newest time (Unix ms) that a sample may have.
 func (s *Store) limit() int64 { return s.clock.Now().UnixMilli() + s.ingester.ahead() }
 
-// watchFuture looks for samples ahead of the clock when there may be some, and
-// has nothing acknowledged until it is known what becomes of them.
+// watchFuture looks for samples ahead of the clock if there may be some. Nothing is
+// acknowledged until they were deleted or found to be correct.
 func (s *Store) watchFuture() {
 	if !s.future.due(s.clock.SetBack()) {
 		return
 	}
 	db, err := s.database.acquire()
 	if err != nil {
-		return // until it is open
+		return // tried again once the store is open
 	}
 	now, doubt := s.clock.Check()
 	limit := s.limit()
@@ -119,7 +120,7 @@ func (s *Store) watchFuture() {
 	switch {
 	case err != nil:
 		s.logger.Error("What the store has ahead of this machine's clock could not be deleted", "error", err)
-		return // and is tried again
+		return // it is tried again
 	case removed == nil:
 		s.logger.Warn("The store has samples ahead of this machine's clock, which is behind: set it", "clock", now, "newest", time.UnixMilli(newest))
 	default:
@@ -132,8 +133,8 @@ func (s *Store) watchFuture() {
 	s.ready.setAhead(false)
 }
 
-// removeFuture deletes all samples after limit (Unix ms), unless it is the clock
-// that is wrong: then it returns nil.
+// removeFuture deletes all samples after limit (Unix ms) and returns which. If the
+// clock is wrong, not the samples, it deletes nothing and returns nil.
 func (s *Store) removeFuture(limit int64) (*Removed, error) {
 	resume := s.ingester.pause()
 	defer resume()
@@ -156,7 +157,8 @@ func (s *Store) removeFuture(limit int64) (*Removed, error) {
 	return removed, err
 }
 
-// ahead returns what there is after limit, nil if that begins within hole (ms).
+// ahead returns which samples are after limit, nil if the first of them is within
+// hole (ms) of it.
 func ahead(db *tsdb.DB, limit, hole int64) (*Removed, error) {
 	q, err := db.Querier(limit+1, math.MaxInt64)
 	if err != nil {
@@ -182,7 +184,8 @@ func ahead(db *tsdb.DB, limit, hole int64) (*Removed, error) {
 	return r, errors.Join(set.Err(), q.Close())
 }
 
-// built returns about when this program was built, 0 if that is not known.
+// built returns about when this program was built, from the time of its file (Unix
+// ms), 0 if unknown.
 func built() int64 {
 	file, err := os.Executable()
 	if err != nil {

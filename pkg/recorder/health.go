@@ -14,34 +14,35 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
 )
 
-// Messages that become no samples are no trouble by themselves: somebody may send
-// texts beside numbers. An input stores nothing if this is so of all messages for
-// as long as this, and of as many. If it has never stored any, the first is enough.
+// A message that yields no samples is no trouble by itself: somebody may send texts
+// beside numbers. An input counts as storing nothing if no message yielded a sample
+// for this long, and at least this many messages came. If the input has never stored
+// a sample, one message is enough.
 const (
 	unstoredFor      = time.Minute
 	unstoredFirstFor = 2 * time.Second
 	unstoredLeast    = 10
 )
 
-// health is how an input is. Its sink's lock guards it.
+// health is the state of an input. The lock of its sink guards it.
 type health struct {
-	begun bool // the input has said how it is, or committed
-	cut   bool // it has no connection
+	begun bool // the input has reported its state, or committed
+	cut   bool // the input has no connection
 
-	failing  bool // samples cannot be committed
-	ever     bool // some were
-	stored   bool // some were since the last report of messages
+	failing  bool // the last commit of samples has failed
+	ever     bool // samples were stored
+	stored   bool // samples were stored since the last Report
 	unstored struct {
-		messages uint64 // since then
+		messages uint64 // since a sample was stored
 		since    time.Time
 	}
 
 	state State
 	since time.Time // of the state
-	down  bool      // it is known to others that the state is not up
+	down  bool      // viewers were told that the state is not up
 }
 
-// committed notes what came of n samples.
+// committed notes the outcome of a commit of n samples.
 func (h *health) committed(n int, out outcome, err error) {
 	h.failing = err != nil && n > 0 || h.failing && n == 0
 	if out.stored+out.repeated > 0 {
@@ -50,7 +51,7 @@ func (h *health) committed(n int, out outcome, err error) {
 	}
 }
 
-// received notes messages, whose samples have been committed.
+// received notes n messages. Their samples have been committed already.
 func (h *health) received(n uint64, now time.Time) {
 	if n == 0 {
 		return
@@ -83,8 +84,7 @@ func (h *health) now(now time.Time) State {
 	return StateRecording
 }
 
-// turn brings the state up to date, and reports whether the input went down by that
-// or is back.
+// turn updates the state, and reports whether the input went down or came back.
 func (h *health) turn(now time.Time) bool {
 	if state := h.now(now); state != h.state {
 		h.state, h.since = state, now
@@ -96,8 +96,8 @@ func (h *health) turn(now time.Time) bool {
 	return true
 }
 
-// Notices returns what is to be said beside values of the metrics: which of the
-// inputs that may write to them do not. An empty metric stands for all.
+// Notices returns a text for each input that may write to the metrics and is down or
+// stores nothing, to be shown beside their values. An empty metric stands for all.
 func (s *Store) Notices(metrics ...string) []string {
 	var all []string
 	for _, k := range s.inputs.running() {
@@ -116,11 +116,11 @@ func (s *Store) Notices(metrics ...string) []string {
 	return all
 }
 
-// healthInput stands for an input in what writes the metrics of how inputs are. No
-// real one can have this name.
+// healthInput stands for an input when the health metrics are stored. No real input
+// can have this name.
 const healthInput = "_health"
 
-// healthMetrics are how an input is, under the label input.
+// healthMetrics are the metrics about each input, with the label input.
 var healthMetrics = []struct {
 	name  string
 	meta  Metadata
@@ -162,14 +162,14 @@ const diskFreeMetric = "continuum_recorder_disk_free_bytes"
 var diskFreeMetadata = Metadata{Type: model.MetricTypeGauge, Unit: "bytes", Help: "Free space of the disk that the recorder writes to."}
 
 const (
-	// healthEvery is how far apart the samples of how inputs are come.
+	// healthEvery is the interval of the health metrics.
 	healthEvery = 5 * time.Second
-	// healthAhead is how far ahead of the clock they are stamped, so that they are not
-	// late although no settled time waits for them.
+	// healthAhead is how far ahead of the clock their samples are stamped. Without
+	// it they would be late, as the settled time does not wait for them.
 	healthAhead = time.Second
 )
 
-// recordHealth records how the inputs are until the store ends.
+// recordHealth stores the health metrics until the store is closed.
 func (s *Store) recordHealth() {
 	meta := map[string]Metadata{diskFreeMetric: diskFreeMetadata}
 	for _, m := range healthMetrics {
@@ -186,13 +186,14 @@ func (s *Store) recordHealth() {
 		case <-time.After(at.Add(-healthAhead).Sub(now)):
 		}
 		if err := panics.Catch("store", func() error { return s.sampleHealth(series, at) }); err != nil {
-			// Which the status of each input says, too.
+			// Debug only: the status of each input shows why nothing is stored.
 			s.logger.Debug("How the inputs are could not be recorded", append(panics.Attrs(err), "error", err)...)
 		}
 	}
 }
 
-// sampleHealth needs the series of the sinks that it was called for before.
+// sampleHealth stores one sample of each health metric of each running input, and
+// one of the free disk space. series is what it keeps between calls.
 func (s *Store) sampleHealth(series map[*Sink][]*Series, at time.Time) error {
 	sinks := s.inputs.running()
 	maps.DeleteFunc(series, func(k *Sink, _ []*Series) bool { return !slices.Contains(sinks, k) })

@@ -7,11 +7,12 @@ import (
 	"time"
 )
 
-// horizon knows which times of a store are final: those from oldest to settled.
-// It knows nothing of samples, the TSDB or inputs but their names.
+// horizon knows which times of a store are final: those from oldest to settled. It
+// knows nothing of samples or of the TSDB, and of inputs only the names.
 //
-// Whoever commits holds the settled time until the samples are there, so that
-// what is late is known before and noted after. Readers do not wait for that.
+// A commit holds the settled time until its samples are stored, so that it is known
+// beforehand which of them are late, and noted afterwards. Readers do not wait for
+// that.
 type horizon struct {
 	now func() time.Time
 
@@ -23,7 +24,7 @@ type horizon struct {
 	holds      int
 	settled    int64
 	changes    changes
-	moved      chan struct{} // closed and made anew when settled changes or there are changes
+	moved      chan struct{} // closed and replaced when settled or changes change
 }
 
 func newHorizon(now func() time.Time) *horizon {
@@ -36,15 +37,14 @@ func (h *horizon) configure(maxWait, retention time.Duration) {
 	h.maxWait, h.retention = maxWait.Milliseconds(), retention.Milliseconds()
 }
 
-// join has the settled time wait for an input, which has nothing to say about
-// the time before.
+// join makes the settled time wait for an input from now on.
 func (h *horizon) join(input string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.watermarks[input], h.lowest = h.now().UnixMilli()-1, math.MaxInt64
 }
 
-// leave has the settled time wait for an input no more.
+// leave ends join: the settled time waits for the input no more.
 func (h *horizon) leave(input string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -56,7 +56,8 @@ func (h *horizon) leave(input string) {
 	}
 }
 
-// times returns the settled time and the oldest that is kept.
+// times returns the oldest time that is kept, by the retention, and the settled
+// time, in Unix ms.
 func (h *horizon) times() (oldest, settled int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -81,7 +82,7 @@ func (h *horizon) settle() {
 	h.settled = max(h.settled, low)
 }
 
-// hold is times, but what it returns stays true until release is called.
+// hold returns the same as times. Neither value changes until release is called.
 func (h *horizon) hold() (oldest, settled int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -90,10 +91,10 @@ func (h *horizon) hold() (oldest, settled int64) {
 	return h.settled - h.retention, h.settled
 }
 
-// written is what the samples of a batch mean for whoever reads.
+// written is what readers have to know about the samples of a batch.
 type written struct {
-	metrics []string        // that the input writes to for the first time, with repetitions
-	late    map[string]span // between which times samples were late, by metric
+	metrics []string        // metrics that the input writes to for the first time, may repeat
+	late    map[string]span // first and last time of late samples, by metric
 }
 
 type span struct{ from, to int64 } // Unix ms
@@ -109,8 +110,8 @@ func (w *written) noteLate(metric string, t int64) {
 	w.late[metric] = span{min(s.from, t), max(s.to, t)}
 }
 
-// release ends hold: samples have been added, and input has given all that it has
-// up to watermark.
+// release ends hold after samples were added: input has given all its samples up to
+// watermark (Unix ms).
 func (h *horizon) release(input string, watermark int64, w written) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -151,8 +152,8 @@ func (h *horizon) pass(input string, watermark int64) {
 	}
 }
 
-// changed notes that samples of a metric, of all if it is empty, are not what they
-// were at the times from one to another (Unix ms).
+// changed notes that samples of a metric have changed between two times (Unix ms);
+// an empty metric stands for all.
 func (h *horizon) changed(metric string, from, to int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -168,7 +169,7 @@ func (h *horizon) turned(input string) {
 	h.notify()
 }
 
-// wake has whoever watches look again.
+// wake wakes all watchers, so that they look again.
 func (h *horizon) wake() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

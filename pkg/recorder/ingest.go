@@ -17,12 +17,12 @@ import (
 )
 
 const (
-	// DefaultMaxAhead is how far ahead of this clock a sample may be, unless the
-	// settings say otherwise.
+	// DefaultMaxAhead is Config.MaxAhead if the settings have none.
 	DefaultMaxAhead = 10 * time.Minute
-	// maxSpread is how far behind the newest sample of its series an arrival may be, in
-	// ms, to be stored after it: so far ahead are many stored that come at once. If it
-	// is further behind, the clock was set back since, or there are too many.
+	// maxSpread is how far, in ms, a sample with Arrived may be behind the newest
+	// sample of its series to be stored right after it. When many such samples come
+	// at once, they are stored up to this far ahead. If a sample is further behind,
+	// the clock was set back, or too many have come.
 	maxSpread = 5000
 )
 
@@ -33,29 +33,30 @@ var (
 	ErrDuplicate = errors.New("another value for a time that has one already")
 )
 
-// ingester is the way of samples into the TSDB, for one batch at a time: of two
-// samples of one time the first wins, so the second has to know the first.
+// ingester stores batches of samples, one after another: of two samples of one time
+// the first wins, so the ingester must know the first before it stores the second.
 //
-// What is newer than all that its series has is stored at once. For the rest it has
-// to be looked up what there is, which takes long. Others go on meanwhile: what they
-// store is newer than what is looked up, unless they have to look, too.
+// A sample that is newer than all others of its series is stored at once. For any
+// other sample the ingester has to read what the series has, which takes long. Other
+// batches are stored meanwhile: their samples are newer than what is being read, or
+// they wait for looking.
 type ingester struct {
 	database *database
 	horizon  *horizon
 	ready    *readiness
 	now      func() time.Time
 
-	// looking is held from before a batch looks up what there is until it is
-	// stored. It is locked before mu.
+	// looking is held from before a batch reads what the store has until the batch
+	// is stored. It is locked before mu.
 	looking sync.Mutex
 
 	mu       sync.Mutex
 	maxAhead int64 // ms
 	newest   newest
-	failed   float64 // writes of the logs of newest.of
+	failed   float64 // failed writes of the logs of newest.of, so far
 }
 
-// outcome is what came of a batch.
+// outcome is the result of a commit.
 type outcome struct {
 	stored, late, repeated uint64
 	refused                Refused
@@ -82,15 +83,15 @@ func (g *ingester) commit(ctx context.Context, input string, samples []Sample, w
 		if err := b.look(ctx, unknown); err != nil {
 			return outcome{}, err
 		}
-		// Others have stored samples meanwhile, so that there may be more to know.
+		// Others have stored samples meanwhile, so there may be more to read.
 		if out, unknown, err = g.try(ctx, input, b, watermark); unknown == nil {
 			return out, err
 		}
 	}
 }
 
-// try stores a batch, unless more has to be known for that: then it returns what,
-// to be looked up. Until its readers are done the TSDB stays open.
+// try stores a batch. If something has to be read first, it stores nothing and
+// returns what; the TSDB then stays open until look has read it.
 func (g *ingester) try(ctx context.Context, input string, b *batch, watermark int64) (out outcome, need *unknown, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -152,7 +153,8 @@ func (g *ingester) try(ctx context.Context, input string, b *batch, watermark in
 	return out, nil, err
 }
 
-// append needs g.mu. It reports whether an error is one of writing.
+// append adds the samples and commits them. committing is true once an error can
+// only come from writing. It needs g.mu.
 func (g *ingester) append(app storage.Appender, b *batch, oldest, settled int64, out *outcome) (committing bool, err error) {
 	latest, window := g.now().UnixMilli()+g.maxAhead, g.database.outOfOrder()
 	for i := range b.samples {
@@ -208,7 +210,7 @@ func (g *ingester) append(app storage.Appender, b *batch, oldest, settled int64,
 	return true, app.Commit()
 }
 
-// pause keeps everybody from committing until resume is called.
+// pause blocks all commits until resume is called.
 func (g *ingester) pause() (resume func()) {
 	g.mu.Lock()
 	return g.mu.Unlock

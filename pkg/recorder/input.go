@@ -14,39 +14,40 @@ import (
 
 // Input fills a store.
 type Input interface {
-	// Name names the input among those of its store, for people and, through
-	// Sink.Identity, for servers. It stays the same through changes of settings.
+	// Name is unique among the inputs of a store. People see it, and servers see
+	// Sink.Identity, which is made from it. It stays the same through changes of
+	// settings.
 	Name() string
-	// Version changes with everything that decides what the input does, secrets
-	// included as a digest. It is never shown. An input of the same name and
-	// version goes on running through a change of settings.
+	// Version changes with every setting that changes what the input does. It has
+	// secrets only as a digest, and is never shown. An input whose name and version
+	// stay the same keeps running through a change of settings.
 	Version() string
 	// Run gives samples to the sink until ctx ends, and returns within a second
-	// of that. It mends its own failures and says them to the sink.
+	// after that. It retries by itself after failures, and reports them to the sink.
 	Run(ctx context.Context, sink *Sink)
 }
 
-// Leaver is an input that leaves something of its own at its server, such as a
-// session that would collect messages for ever.
+// Leaver is an input that leaves something at its server, such as a session that
+// would collect messages for ever.
 type Leaver interface {
 	Input
-	// Leave removes that from the server. identity is what Sink.Identity was. It is
-	// called after Run has returned, once the settings have no input of that name any
-	// more.
+	// Leave removes that from the server. identity is what Sink.Identity returned.
+	// Leave is called after Run has returned and the input was removed from the
+	// settings.
 	Leave(ctx context.Context, identity string) error
 }
 
-// Series is a series that an input writes to, one value for each of its series
-// for as long as the input runs.
+// Series is a series that an input writes to. An input makes one value for each of
+// its series, and uses that for as long as it runs.
 type Series struct {
 	Labels labels.Labels
-	// ref is how the TSDB refers to the series, 0 if it is not in the head, as long as
-	// of is opened.refs.
+	// ref is how the TSDB refers to the series, 0 if the series is not in the head.
+	// It is valid while of equals opened.refs.
 	ref storage.SeriesRef
 	of  uint64
 	// newest is what newest.times has for ref, once it was needed.
 	newest *int64
-	// noted: it is known that the input writes to this metric.
+	// noted means that the horizon knows that the input writes to this metric.
 	noted bool
 }
 
@@ -55,9 +56,10 @@ type Sample struct {
 	Series *Series
 	T      int64
 	V      float64
-	// Arrived: T is when the sample came, and not a stamp of its own. Such a sample is
-	// stored after all that its series has, at the next millisecond that is free, some
-	// seconds after T at most. Of more than fit there in a batch the last one counts.
+	// Arrived means that T is when the sample came, because it has no timestamp of
+	// its own. Such a sample is stored after all samples of its series, at the next
+	// free millisecond, at most some seconds after T. If a batch has more of them
+	// than fit there, the last one is stored.
 	Arrived bool
 }
 

@@ -31,7 +31,8 @@ type inputs struct {
 	sinks map[string]*Sink
 }
 
-// run makes the inputs those that run. Those of the same name and version go on.
+// run starts and stops inputs so that exactly these run. Inputs of the same name and
+// version keep running.
 func (ins *inputs) run(all []Input) {
 	ins.changing.Lock()
 	defer ins.changing.Unlock()
@@ -42,7 +43,7 @@ func (ins *inputs) run(all []Input) {
 
 	gone := ins.others(wanted)
 
-	// An input that goes may have something to commit yet. Until it has ended,
+	// An input that stops may still have something to commit. Until it has ended,
 	// the settled time waits for it.
 	for _, sink := range gone {
 		sink.stop()
@@ -57,7 +58,7 @@ func (ins *inputs) run(all []Input) {
 	for name, sink := range gone {
 		delete(ins.sinks, name)
 		if sink.isDown() {
-			ins.horizon.turned(name) // nothing is said of it any more
+			ins.horizon.turned(name) // it is gone, and with it its notice
 		}
 	}
 	for name, in := range wanted {
@@ -90,8 +91,8 @@ func (ins *inputs) start(in Input) *Sink {
 // restart is how long an input that panicked waits before it runs again.
 const restart = 10 * time.Second
 
-// runInput runs an input until ctx ends. An input that panics has that as its
-// trouble and is run again: nobody else would, and what its server keeps meanwhile
+// runInput runs an input until ctx ends. After a panic it shows the panic as the
+// trouble of the input, and runs it again: then what the server has kept meanwhile
 // is not lost.
 func (ins *inputs) runInput(ctx context.Context, in Input, sink *Sink) {
 	for {
@@ -118,7 +119,7 @@ func (ins *inputs) sink(name string) *Sink {
 	return ins.sinks[name]
 }
 
-// status returns how the inputs are, by name.
+// status returns the status of all running inputs, sorted by name.
 func (ins *inputs) status() []InputStatus {
 	var all []InputStatus
 	for _, k := range ins.running() {
@@ -127,7 +128,7 @@ func (ins *inputs) status() []InputStatus {
 	return all
 }
 
-// running returns the sinks of the running inputs, by name.
+// running returns the sinks of the running inputs, sorted by name.
 func (ins *inputs) running() []*Sink {
 	ins.mu.Lock()
 	sinks := slices.Collect(maps.Values(ins.sinks))
@@ -136,8 +137,8 @@ func (ins *inputs) running() []*Sink {
 	return sinks
 }
 
-// Sink takes the samples of one running input. All methods may be called at
-// any time from any goroutine.
+// Sink takes the samples of one running input. All methods may be called at any time
+// from any goroutine.
 type Sink struct {
 	of      *inputs
 	name    string
@@ -151,8 +152,8 @@ type Sink struct {
 	health
 }
 
-// Identity names this input of this very store among all clients of a server:
-// 22 letters and digits, the same after restarts.
+// Identity returns a name for this input of this store that no other client of a
+// server has. It has 22 letters and digits, and is the same after restarts.
 func (k *Sink) Identity() string { return k.of.identityOf(k.name) }
 
 func (ins *inputs) identityOf(name string) string {
@@ -160,16 +161,16 @@ func (ins *inputs) identityOf(name string) string {
 	return "c" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:13]))
 }
 
-// Now returns the time by which what arrives is to be stamped. It is not that of
-// the wall clock while this is in doubt, see package clock.
+// Now returns the time to stamp arriving samples with. While the wall clock is in
+// doubt, it is another time, see package clock.
 func (k *Sink) Now() time.Time { return k.of.clock.Now() }
 
-// Describe says what the metrics are, by name.
+// Describe adds metadata of metrics, by name.
 func (k *Sink) Describe(meta map[string]Metadata) { k.of.metadata.add(meta) }
 
-// Trouble sets what people are to be told about an input that is connected, empty if
-// all is well. Until the first call of this or of Retry, or the first commit, it counts
-// as connecting.
+// Trouble sets the message that people see about a connected input, empty if all is
+// well. The input counts as connecting until the first call of Trouble, of Retry or
+// of a commit.
 func (k *Sink) Trouble(message string) {
 	k.update(func(now time.Time) {
 		k.status.Trouble, k.status.NextTry = cut(message, maxPayload), 0
@@ -177,8 +178,8 @@ func (k *Sink) Trouble(message string) {
 	})
 }
 
-// Retry sets why an input has no connection, and when it tries again, a zero time if
-// that is not known.
+// Retry sets why the input has no connection, and when it tries again, a zero time
+// if that is not known.
 func (k *Sink) Retry(message string, next time.Time) {
 	k.update(func(now time.Time) {
 		k.status.Trouble, k.status.NextTry = cut(message, maxPayload), 0
@@ -189,8 +190,8 @@ func (k *Sink) Retry(message string, next time.Time) {
 	})
 }
 
-// Report adds to what the status says of messages. It comes after the commit of the
-// samples that they became.
+// Report adds r to the status. Call it after the samples of these messages were
+// committed.
 func (k *Sink) Report(r Report) {
 	k.update(func(now time.Time) {
 		k.status.add(r)
@@ -198,14 +199,14 @@ func (k *Sink) Report(r Report) {
 	})
 }
 
-// Silent sets the topics or subjects that nothing has come from yet.
+// Silent sets the topics or subjects from which nothing has come yet.
 func (k *Sink) Silent(filters []string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.status.Silent = filters
 }
 
-// update runs do and makes known what follows from it.
+// update runs do, and tells watchers if the state of the input has changed.
 func (k *Sink) update(do func(now time.Time)) {
 	now := k.of.clock.Now()
 	k.mu.Lock()
@@ -222,21 +223,21 @@ func (k *Sink) update(do func(now time.Time)) {
 	}
 }
 
-// Commit stores samples and says that the input has given all that it has up to
-// watermark (Unix ms). When it returns nil, what was not refused is found again
-// even if the process is killed. Refused are samples that are too far ahead of
-// this clock, too old, or another value for a time that the series has one for:
-// the first wins. Those that have Arrived get the time that they are stored at as
-// their T. After an error nothing counts as stored, and all should be
-// committed again: after an ErrNotReady it succeeds when there is room on the
-// disk again, or whatever else kept it from succeeding is over.
+// Commit stores samples and says that the input has given all its samples up to
+// watermark (Unix ms). When it returns nil, samples that were not refused are found
+// again even if the process is killed. Samples are refused if they are too far ahead
+// of this clock, too old, or another value for a time that has one: the first wins.
+// Samples with Arrived get the time at which they were stored as their T.
+//
+// After an error no sample counts as stored, and all should be committed again. If
+// it is an ErrNotReady, that succeeds once the cause is over, such as a full disk.
 func (k *Sink) Commit(ctx context.Context, samples []Sample, watermark int64) error {
 	return k.CommitEach(ctx, samples, watermark, func(int, error) {})
 }
 
-// CommitEach is Commit for those who tell others which samples were refused. It
-// calls refused, before it returns, with the index and the reason of each; after
-// an error they count for nothing.
+// CommitEach is Commit for callers that report refused samples. Before it returns,
+// it calls refused with the index of each such sample and the reason. If CommitEach
+// returns an error, ignore these calls.
 func (k *Sink) CommitEach(ctx context.Context, samples []Sample, watermark int64, refused func(i int, why error)) error {
 	var first map[string]int // refused, by the reason's name
 	out, err := k.of.ingester.commit(ctx, k.name, samples, watermark, func(i int, why error) {

@@ -18,31 +18,31 @@ import (
 	"github.com/spf13/afero"
 )
 
-// files is how this package touches files that are not the TSDB's.
+// files accesses all files but those of the TSDB.
 var files = afero.Afero{Fs: afero.NewOsFs()}
 
-// memoryFile lies beside a store's samples.
+// memoryFile is in the folder of the store.
 const memoryFile = "continuum.json"
 
-// memory is what a store remembers beside its samples, so that it can be opened
-// again before anybody asks for it.
+// memory is what a store writes to the disk beside its samples, so that the inputs
+// can run after a restart before anybody asks for the store.
 type memory struct {
 	file  string
-	fresh bool // not yet written down
+	fresh bool // not on the disk yet
 
-	// Identity is random, and tells this store from all others anywhere.
+	// Identity is random, and distinguishes this store from all others anywhere.
 	Identity string `json:"identity"`
-	// Settings are Config.Remember.
+	// Settings is Config.Remember.
 	Settings json.RawMessage `json:"settings,omitempty"`
-	// Used is when samples were last asked for, in Unix milliseconds, to the
-	// hour. Idle is Config.Idle, in milliseconds.
+	// Used is when samples were last asked for (Unix ms), at most an hour too early.
+	// Idle is Config.Idle in milliseconds.
 	Used int64 `json:"used"`
 	Idle int64 `json:"idle"`
 }
 
-// recall reads the memory of the store in dir, or begins one of the given
-// identity, a random one if it is empty. What cannot be understood is forgotten:
-// the samples are worth more.
+// recall reads the memory of the store in dir. If there is none, it makes one with
+// this identity, or a random identity if that is empty. A file that cannot be parsed
+// is ignored, so that its store can still be opened.
 func recall(dir, identity string, now time.Time, logger *slog.Logger) (*memory, error) {
 	m := &memory{file: filepath.Join(dir, memoryFile)}
 	text, err := files.ReadFile(m.file)
@@ -62,7 +62,7 @@ func recall(dir, identity string, now time.Time, logger *slog.Logger) (*memory, 
 	return m, nil
 }
 
-// keep writes the memory down if it has changed.
+// keep writes the memory to the disk if it has changed.
 func (m *memory) keep(c Config, used int64) error {
 	next := memory{file: m.file, Identity: m.Identity, Settings: c.Remember, Used: used, Idle: c.Idle.Milliseconds()}
 	if !m.fresh && string(next.Settings) == string(m.Settings) && next.Used == m.Used && next.Idle == m.Idle {
@@ -79,7 +79,7 @@ func (m *memory) keep(c Config, used int64) error {
 	return nil
 }
 
-// write replaces a file, whole or not at all.
+// write replaces a file completely or not at all.
 func write(file string, content io.Reader) error {
 	f, err := files.TempFile(filepath.Dir(file), filepath.Base(file)+".*")
 	if err != nil {
@@ -100,8 +100,8 @@ func write(file string, content io.Reader) error {
 
 var orgs = regexp.MustCompile(`^[1-9][0-9]{0,18}$`)
 
-// Remembered returns the settings, as Config.Remember had them, of all stores
-// that were in use when they were last open. What cannot be read is logged.
+// Remembered returns Config.Remember of all stores that were in use when they were
+// last open. It logs and leaves out what it cannot read.
 func (r *Recorder) Remembered() map[Key]json.RawMessage {
 	now := r.clock.Now()
 	all := make(map[Key]json.RawMessage)

@@ -10,9 +10,9 @@ import (
 	"github.com/prometheus/prometheus/util/annotations"
 )
 
-// Querier implements storage.Queryable. It leaves out what is older than the
-// retention, which the TSDB deletes only in whole blocks, and yields series in
-// the order of their labels: sums would differ in their last bits otherwise.
+// Querier implements storage.Queryable. It leaves out samples older than the
+// retention, which the TSDB only deletes in whole blocks. It sorts series by their
+// labels: otherwise sums of them would differ in the last bits.
 func (s *Store) Querier(mint, maxt int64) (storage.Querier, error) {
 	db, err := s.database.acquire()
 	if err != nil {
@@ -63,7 +63,7 @@ func (s *Store) query(mint, maxt int64, do func(storage.Querier) (annotations.An
 	return errors.Join(err, q.Close())
 }
 
-// MostSeries returns how many series there are at most, whatever is asked for.
+// MostSeries returns an upper bound of how many series the store has.
 func (s *Store) MostSeries() (n uint64, err error) {
 	db, err := s.database.acquire()
 	if err != nil {
@@ -77,7 +77,7 @@ func (s *Store) MostSeries() (n uint64, err error) {
 	return n, nil
 }
 
-// CountSeries returns how many series match that may have samples from mint to maxt
+// CountSeries returns how many matching series may have samples from mint to maxt
 // (Unix ms).
 func (s *Store) CountSeries(ctx context.Context, mint, maxt int64, matchers ...*labels.Matcher) (n uint64, err error) {
 	err = s.query(mint, maxt, func(q storage.Querier) (annotations.Annotations, error) {
@@ -90,8 +90,8 @@ func (s *Store) CountSeries(ctx context.Context, mint, maxt int64, matchers ...*
 	return n, err
 }
 
-// LabelNames returns the names of labels that series with samples from mint to
-// maxt (Unix ms) have, at most limit of them.
+// LabelNames returns the label names of matching series with samples from mint to
+// maxt (Unix ms), at most limit of them.
 func (s *Store) LabelNames(ctx context.Context, mint, maxt int64, limit int, matchers ...*labels.Matcher) (names []string, err error) {
 	err = s.query(mint, maxt, func(q storage.Querier) (w annotations.Annotations, err error) {
 		names, w, err = q.LabelNames(ctx, &storage.LabelHints{Limit: limit}, matchers...)
@@ -100,7 +100,7 @@ func (s *Store) LabelNames(ctx context.Context, mint, maxt int64, limit int, mat
 	return names[:min(len(names), limit)], err
 }
 
-// LabelValues returns the values of a label, as LabelNames does its names.
+// LabelValues returns the values of a label, with the same arguments as LabelNames.
 func (s *Store) LabelValues(ctx context.Context, mint, maxt int64, limit int, name string, matchers ...*labels.Matcher) (values []string, err error) {
 	err = s.query(mint, maxt, func(q storage.Querier) (w annotations.Annotations, err error) {
 		values, w, err = q.LabelValues(ctx, name, &storage.LabelHints{Limit: limit}, matchers...)

@@ -10,12 +10,12 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/internal/defence"
 )
 
-// Why nothing is acknowledged now. All of these are ErrNotReady, too.
+// The reasons why nothing is acknowledged now. Each of them is an ErrNotReady, too.
 var (
-	// ErrNotReady says that samples cannot be acknowledged now, whatever they are.
-	// They should be kept and committed again.
+	// ErrNotReady means that no samples can be acknowledged now, whatever they are.
+	// Keep them and commit them again.
 	ErrNotReady = errors.New("nothing can be stored now")
-	// ErrDiskLow says that the disk has too little free space.
+	// ErrDiskLow means that the disk has too little free space.
 	ErrDiskLow = fmt.Errorf("%w: the disk is nearly full", ErrNotReady)
 
 	errReopening = fmt.Errorf("%w: the store is being opened anew", ErrNotReady)
@@ -23,7 +23,7 @@ var (
 	errAhead     = fmt.Errorf("%w: the store has samples ahead of this machine's clock", ErrNotReady)
 )
 
-// lookEvery is how often the free space is looked at.
+// lookEvery is the interval of looking at the free space.
 const lookEvery = 200 * time.Millisecond
 
 // level is how full a disk is.
@@ -35,23 +35,23 @@ const (
 	levelCritical       // nothing may be written at all
 )
 
-// readiness owns the question whether a store may acknowledge samples: what is
-// acknowledged must be found again after a crash, and under its true time.
+// readiness decides whether a store may acknowledge samples: what is acknowledged
+// must be found again after a crash, and under its true time.
 //
-// It may not while the disk has less free space than the first floor, and
-// below the second the TSDB has to be closed; after a write failed, until the
-// TSDB was opened anew; while the clock is in doubt; and while it is not known
-// what becomes of samples that the store has of the future.
+// The store may not while the disk has less free space than the first floor; below
+// the second floor the TSDB has to be closed, too. It may not from a failed write
+// until the TSDB was reopened, nor while the clock is in doubt, nor while the store
+// has samples from the future that may have to be deleted.
 type readiness struct {
 	clock *clock.Clock
 	// free returns the bytes that are free on the store's disk.
 	free func() (int64, error)
-	// trouble is sent to when a write failed.
+	// trouble gets a value when a write has failed.
 	trouble chan struct{}
 
 	mu     sync.Mutex
-	low    int64 // the floors, in bytes
-	closes int64
+	low    int64 // the first floor, in bytes
+	closes int64 // the second floor, in bytes
 	looked time.Time
 	bytes  int64
 	level  level
@@ -77,8 +77,8 @@ func (r *readiness) configure(low, critical int64) {
 	r.low, r.closes, r.looked = low, critical, time.Time{}
 }
 
-// check returns nil if samples may be acknowledged, else an ErrNotReady that
-// says why they may not.
+// check returns nil if samples may be acknowledged, else an ErrNotReady that says
+// why not.
 func (r *readiness) check() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -102,8 +102,8 @@ func (r *readiness) diskError() error {
 		ErrDiskLow, r.bytes>>20, r.low>>20)
 }
 
-// disk returns how full the disk is, how many bytes are free and, if it is too
-// full, that as an error.
+// disk returns how full the disk is, how many bytes are free and, if there are too
+// few, an error that says so.
 func (r *readiness) disk() (level, int64, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -121,7 +121,7 @@ func (r *readiness) room() (free, low int64) {
 	return r.bytes, r.low
 }
 
-// look looks at the disk, if nobody has of late. It needs r.mu.
+// look updates the free space if that is older than lookEvery. It needs r.mu.
 func (r *readiness) look() {
 	if time.Since(r.looked) < lookEvery {
 		return
@@ -129,15 +129,16 @@ func (r *readiness) look() {
 	r.looked = time.Now()
 	bytes, err := r.free()
 	if err != nil {
-		return // nothing is known of this file system
+		return // without a number, the last level stays
 	}
 	r.bytes = bytes
 	r.level = next(r.level, bytes, r.low, r.closes)
 }
 
-// next is the level after before. A level is left upwards only when there is
-// a half more than its floor, so that nothing opens and closes all the time, and
-// that the reserve, once released, is not taken for room.
+// next returns the level that follows before. A level is left upwards only with more
+// free space than its floor, half as much again for levelCritical and an eighth for
+// levelLow. So the store does not open and close all the time, and the released
+// reserve does not count as room.
 func next(before level, free, low, critical int64) level {
 	if before == levelCritical && free < critical+critical/2 || free < critical {
 		return levelCritical
@@ -164,7 +165,7 @@ func (r *readiness) fail(err error) {
 	}
 }
 
-// recover notes that the TSDB was opened anew.
+// recover notes that the TSDB was reopened.
 func (r *readiness) recover() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -178,8 +179,8 @@ func (r *readiness) failure() error {
 	return r.failed
 }
 
-// setAhead notes whether the store has samples of the future of which it is not
-// yet known what becomes.
+// setAhead notes whether the store has samples from the future that may have to be
+// deleted.
 func (r *readiness) setAhead(ahead bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,16 +1,17 @@
-// Package recorder gives a history to what has none: stores on Prometheus' TSDB
-// and the inputs that fill them.
+// Package recorder keeps a history of data that has none, such as MQTT messages: it
+// holds stores on Prometheus' TSDB, and the inputs that fill them.
 //
-// Stores belong to the process, one per organisation and data source, opened
-// once and never twice. It guarantees that
+// Stores belong to the process, one per organisation and data source. Each is opened
+// once and never twice at a time. The package guarantees that
 //
-//   - a sample that was committed is found again after the process was killed,
-//     and whatever becomes of the disk: see readiness;
-//   - the settled time of a store never goes back, and no sample at or before it
-//     comes without being counted as late;
-//   - a change of settings opens nothing anew, and stops no input that stays.
+//   - a committed sample is found again after the process was killed, whatever
+//     happens to the disk: see readiness;
+//   - the settled time of a store never goes back, and every sample that comes at or
+//     before it is counted as late;
+//   - a change of settings reopens no store, and stops no input that the new settings
+//     leave as it was.
 //
-// The TSDB and afero alone touch files. The package knows nothing of Grafana: it must
+// Only the TSDB and afero touch files. The package knows nothing of Grafana: it must
 // not import the SDK, pkg/source, pkg/tail or pkg/plugin.
 package recorder
 
@@ -33,35 +34,34 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
 )
 
-// Key names a store: a data source's uid alone does not, because two
-// organisations may have the same.
+// Key identifies a store. The uid of a data source is not enough, because data
+// sources of two organisations may have the same.
 type Key struct {
 	Org int64
 	UID string
 }
 
-// Config is what a store is kept by.
+// Config has the settings of a store.
 type Config struct {
-	// Retention is how long samples are kept, MaxBytes how much of the disk the
-	// store may take, 0 for as much as there is. The oldest go first.
+	// Retention is how long samples are kept. MaxBytes is how much of the disk the
+	// store may take, 0 for no limit; the oldest samples are deleted first.
 	Retention time.Duration
 	MaxBytes  int64
-	// OutOfOrder is how far behind the newest sample of the store another one
-	// is still taken.
+	// OutOfOrder is how far a sample may be behind the newest one of the store.
 	OutOfOrder time.Duration
 	// MaxAhead is how far ahead of this machine's clock a sample may be.
 	MaxAhead time.Duration
-	// Below DiskLow free bytes nothing is acknowledged, below DiskCritical the
-	// store is closed until there is room again. 0 is no floor.
+	// With less than DiskLow free bytes nothing is acknowledged. With less than
+	// DiskCritical the store is closed until there is room again. 0 means no floor.
 	DiskLow, DiskCritical int64
 	// MaxWait is the longest that the settled time waits for one input.
 	MaxWait time.Duration
-	// Idle is how long inputs run although nobody asks for samples, 0 for ever.
+	// Idle is how long inputs run while nobody asks for samples, 0 for ever.
 	Idle time.Duration
-	// Inputs are to fill the store.
+	// Inputs fill the store.
 	Inputs []Input
-	// Remember is what Recorder.Remembered returns after a restart, nil for
-	// nothing. It must have no secrets: it is written down.
+	// Remember is what Recorder.Remembered returns after a restart, nil for nothing.
+	// It is written to the disk, so it must hold no secrets.
 	Remember json.RawMessage
 }
 
@@ -80,7 +80,7 @@ type Recorder struct {
 	closed  bool
 }
 
-// entry is one store, or what it will be.
+// entry is a store that is open, will be opened, or was deleted.
 type entry struct {
 	// configuring is held while settings are applied to the store, which may have to
 	// wait for inputs to stop, and while it is taken away. It is locked before mu, which
@@ -90,14 +90,14 @@ type entry struct {
 	mu       sync.Mutex
 	config   Config
 	store    *Store
-	opening  chan struct{} // closed when the store was opened or could not be
-	err      error         // why it could not
+	opening  chan struct{} // closed once opening has succeeded or failed
+	err      error         // why opening failed
 	closed   bool
-	identity string // of the store that was deleted
+	identity string // of a deleted store, kept for the next one
 }
 
-// New returns a recorder whose stores live in <root>/<organisation>/<uid>. It
-// opens nothing yet.
+// New returns a recorder that keeps its stores in <root>/<organisation>/<uid>. It
+// opens no store yet.
 func New(root string, logger *slog.Logger) *Recorder {
 	r := &Recorder{root: root, logger: logger, clock: clock.System(), free: freeBytes, reserve: newReserve(root), entries: make(map[Key]*entry)}
 	r.resumeClock()
@@ -105,17 +105,17 @@ func New(root string, logger *slog.Logger) *Recorder {
 }
 
 var (
-	// ErrClosed says that the process is about to end.
+	// ErrClosed means that the recorder was closed, as the process is about to end.
 	ErrClosed = errors.New("the recorder is closed: the plugin is about to end")
-	// ErrNotConfigured says that nobody has told how to keep the store.
+	// ErrNotConfigured means that Configure was not called for this data source.
 	ErrNotConfigured = errors.New("the recorder has no settings for this data source")
 )
 
-// uids are Grafana's; whatever else came would become a path.
+// uids matches Grafana's uids. Anything else must not become part of a path.
 var uids = regexp.MustCompile(`^[A-Za-z0-9_-]{1,40}$`)
 
-// Configure says how the store of key is to be kept from now on: the newest
-// settings win, whoever still uses older ones. It opens nothing.
+// Configure sets the settings of key's store from now on. The newest settings apply
+// to everybody who uses the store. Configure opens no store.
 func (r *Recorder) Configure(key Key, c Config) error {
 	if !uids.MatchString(key.UID) || key.Org < 1 {
 		return fmt.Errorf("there can be no store for organisation %d and data source %q", key.Org, key.UID)
@@ -149,8 +149,8 @@ func (r *Recorder) Configure(key Key, c Config) error {
 	return err
 }
 
-// Idle stops the inputs of key's store, if it is open, and forgets its settings:
-// its data source wants them no more. What was recorded stays.
+// Idle stops the inputs of key's store, if it is open, and forgets them and
+// Remember: the data source does not record any more. Recorded samples stay.
 func (r *Recorder) Idle(key Key) error {
 	r.mu.Lock()
 	e := r.entries[key]
@@ -170,9 +170,9 @@ func (r *Recorder) Idle(key Key) error {
 	return s.apply(c)
 }
 
-// Store returns the store of key, and opens it if no one has yet. That may take
-// seconds, and goes on when ctx ends. After an error it may be asked for again.
-// Whoever gets it does not close it.
+// Store returns the store of key, and opens it if it is not open yet. That may take
+// seconds, and goes on after ctx has ended. After an error Store may be called
+// again. The caller must not close the store.
 func (r *Recorder) Store(ctx context.Context, key Key) (*Store, error) {
 	r.mu.Lock()
 	e, closed := r.entries[key], r.closed
@@ -234,7 +234,7 @@ func (r *Recorder) open(key Key, e *entry) {
 	defer e.configuring.Unlock()
 	if err == nil {
 		e.mu.Lock()
-		config = e.config // the newest, not those of above
+		config = e.config // the settings may have changed meanwhile
 		e.mu.Unlock()
 		if err = panics.Catch("store", func() error { return s.apply(config) }); err != nil {
 			err = errors.Join(err, s.close())
@@ -269,7 +269,7 @@ func (r *Recorder) Delete(ctx context.Context, key Key) error {
 		}
 		taken := e.take(s)
 		switch {
-		case !taken && s != nil: // somebody else was quicker
+		case !taken && s != nil: // another call has deleted it already
 			return nil
 		case !taken: // it may be open by now
 			continue
@@ -366,7 +366,7 @@ func (e *entry) close() error {
 	return s.close()
 }
 
-// openError says what to do about err.
+// openError adds to err what somebody can do about it.
 func openError(dir string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):

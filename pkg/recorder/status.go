@@ -6,86 +6,88 @@ import (
 	"unicode/utf8"
 )
 
-// Status is how a store is. It holds no addresses and no secrets.
+// Status is the state of a store. It has no addresses and no secrets.
 type Status struct {
 	Inputs []InputStatus `json:"inputs"`
-	// Series is how many there are in the newest part of the store, which is
-	// kept in memory and spans two to three hours.
+	// Series is the number of series in the head, the newest two to three hours of
+	// the store.
 	Series uint64 `json:"series"`
-	// Bytes is what the store takes of the disk.
+	// Bytes is how much of the disk the store takes.
 	Bytes int64 `json:"bytes"`
-	// Oldest is the time of the oldest sample and Settled the settled time, in
-	// Unix milliseconds; Oldest is 0 before there is a sample.
+	// Oldest is the time of the oldest sample, 0 if there is none, and Settled the
+	// settled time, both in Unix milliseconds.
 	Oldest  int64 `json:"oldest"`
 	Settled int64 `json:"settled"`
 	// Used is when samples were last asked for, and Stops when recording stops
-	// unless somebody asks before, in Unix milliseconds, 0 for never.
+	// unless somebody asks again, 0 for never. Both are in Unix milliseconds.
 	Used  int64 `json:"used"`
 	Stops int64 `json:"stops"`
-	// NotReady is why nothing can be stored now, empty if it can. DiskFree is how
-	// many bytes are free on the store's disk, 0 if that is not known.
+	// NotReady is why nothing can be stored now, empty if samples can be stored.
+	// DiskFree is the number of free bytes on the store's disk, 0 if unknown.
 	NotReady string `json:"notReady,omitempty"`
 	DiskFree int64  `json:"diskFree"`
 	// Fleeting is why what is recorded may not be there after the next start, empty if
 	// nothing is known.
 	Fleeting string `json:"fleeting,omitempty"`
-	// Removed is what was deleted last because it was ahead of the clock.
+	// Removed are the samples deleted last because they were ahead of the clock.
 	Removed *Removed `json:"removed,omitempty"`
 }
 
-// InputStatus is how an input has been since it began.
+// InputStatus is the state of an input, with its counters since the input started.
 type InputStatus struct {
 	Name string `json:"name"`
-	// State is how the input is, since the time Since in Unix milliseconds.
+	// State has been this since Since, in Unix milliseconds.
 	State State `json:"state"`
 	Since int64 `json:"since"`
-	// Silent are the topics or subjects that nothing has come from yet.
+	// Silent are the topics or subjects from which nothing has come yet.
 	Silent []string `json:"silent,omitempty"`
-	// Samples were stored, Late ones of them at or before the settled time.
-	// Repeated were stored already, as after a redelivery.
+	// Samples is how many were stored, and Late how many of these at or before the
+	// settled time. Repeated is how many the store had already, as after a
+	// redelivery.
 	Samples  uint64  `json:"samples"`
 	Late     uint64  `json:"late"`
 	Repeated uint64  `json:"repeated"`
 	Refused  Refused `json:"refused"`
 	// RefusedFirst are the first samples that were, by the reason's name in Refused.
 	RefusedFirst map[string]string `json:"refusedFirst,omitempty"`
-	// Stored is when samples were stored last, in Unix milliseconds, 0 for never.
+	// Stored is when a sample was stored last, in Unix milliseconds, 0 for never.
 	Stored int64 `json:"stored"`
 	// Rate is in samples per second, over the last ten seconds.
 	Rate float64 `json:"rate"`
-	// Trouble is what is wrong now, and NextTry when the input tries to connect
-	// again, in Unix milliseconds, 0 if it does not. LastError is what last kept
-	// samples from being stored.
+	// Trouble is what is wrong now. NextTry is when the input tries to connect
+	// again, in Unix milliseconds, 0 if it does not. LastError is the last error of
+	// a commit.
 	Trouble   string `json:"trouble,omitempty"`
 	NextTry   int64  `json:"nextTry,omitempty"`
 	LastError string `json:"lastError,omitempty"`
-	// What inputs of messages report.
+	// Only inputs of messages report these.
 	Messages uint64             `json:"messages"`
 	Skipped  map[string]Skipped `json:"skipped,omitempty"`
 	Last     *Message           `json:"last,omitempty"`
 }
 
-// State is how an input is, by what comes of it.
+// State is the state of an input.
 type State string
 
 // The states of an input.
 const (
-	// StateConnecting: it is not known yet whether it can connect.
+	// StateConnecting: the input has not connected or failed yet.
 	StateConnecting State = "connecting"
-	// StateDown: it has no connection.
+	// StateDown: the input has no connection.
 	StateDown State = "down"
-	// StateWaiting: it is connected, and nothing has come yet.
+	// StateWaiting: the input is connected, and nothing has come yet.
 	StateWaiting State = "waiting"
-	// StateUnstored: messages come, and nothing is stored.
+	// StateUnstored: messages come, but no samples are stored.
 	StateUnstored State = "unstored"
-	// StateRecording: what comes is stored.
+	// StateRecording: the samples that come are stored.
 	StateRecording State = "recording"
 )
 
 // Connected reports whether the input has a connection.
 func (s State) Connected() bool { return s != StateConnecting && s != StateDown }
 
-// up reports whether samples can come. Until it is known they can.
+// up reports whether viewers can expect samples. While the state is not known, they
+// can.
 func (s State) up() bool { return s != StateDown && s != StateUnstored }
 
 // Refused counts samples that were not stored, by reason.
@@ -104,34 +106,34 @@ func (r *Refused) add(o Refused) {
 	r.Duplicate += o.Duplicate
 }
 
-// Report is what came of messages.
+// Report is the result of processing messages.
 type Report struct {
 	// Messages is how many were received.
 	Messages uint64
-	// Skipped is what could not be recorded, by reason. There are few reasons,
-	// always in the same words.
+	// Skipped are the parts that could not be recorded, by reason. The reasons are a
+	// few fixed texts.
 	Skipped map[string]Skipped
 	// Last is the last message, nil if there was none.
 	Last *Message
 }
 
-// Skipped is what could not be recorded for one reason.
+// Skipped counts what could not be recorded for one reason.
 type Skipped struct {
 	Count uint64 `json:"count"`
-	// Example is the first that was met.
+	// Example is the first one.
 	Example string `json:"example"`
 }
 
-// Message is a message, and what it became.
+// Message is a message and its samples.
 type Message struct {
-	// From is its topic or subject.
+	// From is the topic or subject.
 	From    string `json:"from"`
 	Payload string `json:"payload"`
-	// Samples are in the text format that PromQL's users know.
+	// Samples are in Prometheus' text format.
 	Samples []string `json:"samples"`
 }
 
-// How much is kept of what came from outside, in runes.
+// Texts from outside are cut to this many runes.
 const (
 	maxExample = 200
 	maxPayload = 1000
@@ -168,7 +170,7 @@ func (in *InputStatus) add(r Report) {
 	}
 }
 
-// Status returns how the store is.
+// Status returns the state of the store.
 func (s *Store) Status() Status {
 	st := Status{Inputs: s.inputs.status(), Settled: s.Settled(), Removed: s.future.last(), Fleeting: s.fleeting}
 	st.Used, st.Stops = s.usage.times()
@@ -193,7 +195,7 @@ func (s *Store) Status() Status {
 	return st
 }
 
-// rate counts what came in each of the last seconds.
+// rate counts samples by second, over the last ten seconds.
 type rate struct {
 	counts [10]uint64
 	last   int64 // the second that was counted last

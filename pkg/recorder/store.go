@@ -15,27 +15,26 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
 )
 
-// Store has the samples of one data source. It is made of parts, each of which
-// has a lock of its own and knows the others only as its fields say:
+// Store has the samples of one data source. It is made of parts. Each part has its
+// own lock, and knows only the other parts in its fields:
 //
-//   - database is the TSDB, which is closed and opened anew when it must be;
+//   - database is the TSDB, which is closed and reopened when necessary;
 //   - readiness decides whether samples may be acknowledged;
-//   - horizon has the settled time, and notes what changed before it;
+//   - horizon has the settled time, and notes which settled samples have changed;
 //   - ingester takes batches of samples into the TSDB, one after another;
 //   - inputs start and stop, and each has a Sink;
-//   - usage knows when somebody last asked;
-//   - metadata is what inputs say of metrics.
+//   - usage knows when somebody last asked for samples;
+//   - metadata has what inputs say about metrics.
 //
-// How its inputs are is recorded, too: see recordHealth.
-//
-// Store itself looks after them: see maintain.
+// The store also records the state of its inputs, see recordHealth, and keeps its
+// parts working, see maintain.
 type Store struct {
 	identity string
 	fleeting string // why what is recorded may not be there after the next start
 	logger   *slog.Logger
 	clock    *clock.Clock
 	reserve  *reserve
-	// keepClock writes down what the clock is believed to be.
+	// keepClock writes the state of the clock to the disk.
 	keepClock func()
 
 	database *database
@@ -47,13 +46,13 @@ type Store struct {
 	metadata metadata
 	future   future
 
-	// ended is closed at the end.
+	// ended is closed when the store closes.
 	ended   chan struct{}
 	running sync.WaitGroup
 	// importing is held by an import.
 	importing sync.Mutex
 
-	// configuring is held while settings are applied and kept.
+	// configuring is held while settings are applied and written to the disk.
 	configuring sync.Mutex
 	config      Config
 	idle        bool // the inputs are stopped, because nobody asks
@@ -123,7 +122,7 @@ func (s *Store) apply(c Config) error {
 	} else {
 		s.inputs.run(c.Inputs)
 	}
-	// Nothing is lost but what a restart would begin with.
+	// Samples are recorded all the same; only the next restart needs the file.
 	if err := s.keep(); err != nil {
 		s.logger.Warn("Recording will not go on by itself after a restart", "error", err)
 	}
@@ -136,11 +135,11 @@ func (s *Store) keep() error {
 	return s.memory.keep(s.config, used)
 }
 
-// leaveWithin is how long it may take to remove what an input has left at its server.
+// leaveWithin is how long Leaver.Leave may take.
 const leaveWithin = 10 * time.Second
 
-// leave removes from their servers what inputs have left there that were removed
-// from the settings. It does not wait for that.
+// leave calls Leave of the inputs that were removed from the settings, so that
+// nothing of theirs stays at their servers. It does not wait for the result.
 func (s *Store) leave(removed []Input) {
 	for _, in := range removed {
 		leaver, ok := in.(Leaver)
@@ -163,7 +162,7 @@ func (s *Store) leave(removed []Input) {
 				}
 				return leaver.Leave(ctx, s.inputs.identityOf(in.Name()))
 			})
-			if err != nil { // whose text may have secrets
+			if err != nil { // its text is not logged, as it may have secrets
 				s.logger.Warn("An input that was removed has left its session or consumer at its server", append(panics.Attrs(err), "input", in.Name())...)
 			}
 		})
@@ -180,7 +179,7 @@ func (s *Store) close() error {
 	s.inputs.run(nil)
 	err := s.keep()
 	s.database.retire(ErrClosed, false)
-	s.horizon.wake() // whoever follows rows has to look elsewhere
+	s.horizon.wake() // followers of rows must ask the recorder for the store again
 	return errors.Join(err, s.database.close(ErrClosed), s.database.release())
 }
 
@@ -200,8 +199,8 @@ func (s *Store) watchUse() {
 	}
 }
 
-// guard runs what a goroutine of the store does time and again. If it panics, the
-// next time is another chance.
+// guard runs do, and logs its panics. The goroutines of the store call it time and
+// again, so the next call is another chance.
 func (s *Store) guard(do func()) {
 	err := panics.Catch("store", func() error {
 		do()
@@ -232,7 +231,7 @@ func (s *Store) checkUse() {
 	}
 }
 
-// retryOpen is how long a TSDB that could not be opened is not tried again.
+// retryOpen is the pause after a TSDB could not be opened.
 const retryOpen = 5 * time.Second
 
 // maintain keeps the TSDB open while it may be, and closed while it must not.
@@ -251,8 +250,8 @@ func (s *Store) maintain() {
 	}
 }
 
-// look does what the disk, the store and the clock ask for. It notes when the store
-// could not be opened.
+// look reacts to the state of the disk, of the store and of the clock. It sets
+// failed to the time of an attempt to open the store that has failed.
 func (s *Store) look(failed *time.Time) {
 	full, _, why := s.ready.disk()
 	open, failure := s.database.isOpen(), s.ready.failure()
@@ -287,7 +286,7 @@ func (s *Store) shut(why error) {
 	}
 }
 
-// reopen opens the TSDB anew, and reports whether it could.
+// reopen reopens the TSDB after failure, and reports whether that worked.
 func (s *Store) reopen(failure error) bool {
 	if failure != nil {
 		s.logger.Error("Samples could not be written: the store is opened anew", append(panics.Attrs(failure), "error", failure)...)
@@ -302,27 +301,29 @@ func (s *Store) reopen(failure error) bool {
 	return true
 }
 
-// Sink returns that of the running input of the given name, nil if there is none.
+// Sink returns the sink of the running input of this name, nil if there is none.
 func (s *Store) Sink(name string) *Sink { return s.inputs.sink(name) }
 
-// Settled returns the time in Unix milliseconds up to which samples are final,
-// but for late ones. It is the lowest watermark of the inputs, and waits at most
-// the configured time for any of them.
+// Settled returns the time (Unix ms) up to which samples are final, apart from late
+// ones. It is the lowest watermark of the inputs. For each input it waits at most
+// Config.MaxWait.
 func (s *Store) Settled() int64 {
 	_, settled := s.horizon.times()
 	return settled
 }
 
-// Watch returns a mark, which is another one once settled samples of one of the
-// metrics have changed or an input that may write to them went down or is back, and a
-// channel that is closed when that has happened to any metric or an input moves the
-// settled time. An empty metric stands for all.
+// Watch returns a mark of what is known about the metrics, and a channel. The mark
+// is another one once settled samples of one of the metrics have changed, or an
+// input that may write to them went down or came back. The channel is closed when
+// that happens to any metric, or when the settled time moves. An empty metric stands
+// for all.
 func (s *Store) Watch(metrics ...string) (mark string, moved <-chan struct{}) {
 	return s.horizon.watch(metrics)
 }
 
-// Since returns what became of settled samples of a metric, of any if it is empty,
-// since a mark of Watch. If nothing, ok is false. The error is an ErrMark.
+// Since returns which settled samples of a metric have changed since a mark of
+// Watch; an empty metric stands for all. ok is false if none has. The error is an
+// ErrMark.
 func (s *Store) Since(mark, metric string) (change Change, ok bool, err error) {
 	return s.horizon.since(mark, metric)
 }
@@ -336,12 +337,12 @@ func (s *Store) TurnedSince(mark string, metrics ...string) (bool, error) {
 // Metadata returns what inputs have said about metrics, by name.
 func (s *Store) Metadata() map[string]Metadata { return s.metadata.get() }
 
-// Delete deletes the samples from mint to maxt (Unix ms) of all series that match,
-// from the disk too. That rows have changed is told as with late samples. What is
-// written to these times afterwards stays.
+// Delete deletes the samples from mint to maxt (Unix ms) of all matching series,
+// from the disk too. Since reports the change, as it does for late samples. Samples
+// that are written to these times afterwards stay.
 func (s *Store) Delete(ctx context.Context, mint, maxt int64, matchers ...*labels.Matcher) error {
-	// In memory the TSDB only hides samples, and later ones of the same times
-	// along with them. In blocks it deletes them.
+	// In memory the TSDB only hides deleted samples, and would hide later ones of
+	// the same times along with them. In blocks it really deletes them.
 	resume := s.ingester.pause()
 	err := s.database.toBlocks(ctx, maxt, func(db *tsdb.DB) error { return db.Delete(ctx, mint, maxt, matchers...) })
 	resume()
@@ -359,7 +360,7 @@ func (s *Store) Delete(ctx context.Context, mint, maxt int64, matchers ...*label
 	if err != nil || !ahead {
 		return err
 	}
-	// It goes by the newest sample that it has had until it is opened anew.
+	// Until it is reopened, the TSDB goes by the newest sample that it ever had.
 	resume = s.ingester.pause()
 	defer resume()
 	return s.database.toBlocks(ctx, maxt, nil)

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// usage knows when somebody last asked for samples. Grafana tells a plugin
-// nothing of a data source that was deleted, so one that nobody asks for long
-// stops recording.
+// usage knows when somebody last asked for samples. Grafana does not tell a plugin
+// when a data source is deleted, so a store that nobody asks for a long time stops
+// recording.
 type usage struct {
 	now func() time.Time
-	// woken is sent to when an idle store is used again.
+	// woken gets a value when an idle store is used again.
 	woken chan struct{}
 
 	mu   sync.Mutex
@@ -42,8 +42,8 @@ func (u *usage) note() {
 	u.used = now
 }
 
-// times returns when samples were last asked for, and when recording stops
-// unless somebody asks before, 0 for never.
+// times returns when samples were last asked for, and when recording stops unless
+// somebody asks again, 0 for never. Both are in Unix ms.
 func (u *usage) times() (used, stops int64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -23,48 +23,50 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/grid"
 )
 
-// Source is one place that numbers come from.
+// Source is one place from which numbers come.
 type Source interface {
-	// Query returns the query that raw describes. Every error is the asker's
-	// to mend: it names the field and says what to do.
+	// Query parses a query. Every error is one that the user can fix: it names the
+	// field and says what to do.
 	Query(raw json.RawMessage) (Query, error)
-	// Check reports whether the source can answer: in one sentence for people
-	// if so, else as an error that says what to do.
+	// Check reports whether the source can answer. It returns a sentence for people
+	// if it can, and an error that says what to do if not.
 	Check(ctx context.Context) (string, error)
 }
 
-// Query is one valid query, at no particular step.
+// Query is a valid query, without a step.
 type Query interface {
-	// JSON returns the canonical form: the same query always has the same
-	// bytes, and Source.Query accepts them. It has what the user wrote, macros
+	// JSON returns the canonical form: equal queries have the same bytes, and
+	// Source.Query accepts them. It has the text that the user wrote, macros
 	// included.
 	JSON() json.RawMessage
-	// String says in one line what is asked, for the query inspector.
+	// String returns the query in one line, for the query inspector.
 	String() string
 	// MinStep returns the smallest step in milliseconds at which the query makes
 	// sense.
 	MinStep() int64
-	// Bind returns the query at a step, for windows of a length that is at least
-	// one step. Both are in milliseconds. Every error is the asker's to mend.
+	// Bind returns the query at a step, for windows of this length, which is at
+	// least one step. Both are in milliseconds. Every error is one that the user can
+	// fix.
 	Bind(step, window int64) (Bound, error)
 }
 
-// Bound is a query at one step and for one length of window. All that can be
-// said of its rows is derived from this form, in which macros have their values.
-// Times are Unix milliseconds.
+// Bound is a query at one step and for one length of window, in which macros have
+// their values. All statements about its rows follow from this form. Times are Unix
+// milliseconds.
 type Bound interface {
 	// Query returns the query that was bound.
 	Query() Query
-	// Traits says what kind of query it is.
+	// Traits returns what kind of query it is.
 	Traits() Traits
-	// Settled returns the time up to which rows are final. It never goes back.
+	// Settled returns the time up to which rows are final. It goes back only if the
+	// source's clock is set back.
 	Settled(ctx context.Context) (int64, error)
-	// Watch returns a mark, which is another one once there is something in Since, and
-	// a channel that is closed when that may be or the settled time was moved. Time
-	// alone may move it too, without notice.
+	// Watch returns a mark and a channel. The mark changes when Since has something
+	// to report. The channel is closed when the mark or the settled time may have
+	// changed; the settled time may also move with the clock, without notice.
 	Watch() (mark string, changed <-chan struct{})
-	// Since returns why rows after a time that were read at a mark must be read
-	// again: ErrLate or ErrHealth, nil if they need not.
+	// Since returns why rows after a time must be read again that were read at this
+	// mark: ErrLate or ErrHealth, nil if they need not.
 	Since(mark string, after int64) error
 	// Rows returns the rows in (after, through], which is a whole number of steps:
 	// all of them grid times, or those of a calendar's rows of the same length. An
@@ -76,59 +78,57 @@ type Bound interface {
 
 // Hinter is a Bound that may know why it has no series.
 type Hinter interface {
-	// Hint returns a sentence for who asked for rows in (after, through] and got
-	// no series, empty if there is nothing to say.
+	// Hint returns a sentence about a query that has no series in (after, through],
+	// empty if nothing is known.
 	Hint(ctx context.Context, after, through int64) string
 }
 
-// Traits say what kind of query a bound query is.
+// Traits are the properties of a bound query.
 type Traits struct {
 	// Step is the step in milliseconds.
 	Step int64
 	// Window is the length of the window in milliseconds, 0 if the rows do not
 	// depend on it.
 	Window int64
-	// Reads are the samples that rows are made of. There are none if no sample
-	// that comes can change a row.
+	// Reads are the samples that rows are made of, none if no new sample can change
+	// a row.
 	Reads []Read
-	// Unsplit is why rows that are asked for in parts may differ from those
-	// asked for at once, nil if they never do. Such a query cannot be streamed.
+	// Unsplit is why rows may differ between answers to a whole range and to its
+	// parts, nil if they never do. Such a query cannot be streamed.
 	Unsplit error
 	// Drawn is why the rows are to be drawn and nothing is to be calculated from them:
 	// their values stand for texts. It is nil for numbers.
 	Drawn error
-	// Lookback is how long the newest row stands for the present, in milliseconds,
-	// when the settled time stays where it is. It is 0 where the settled time goes
-	// on with a clock.
+	// Lookback is how long the newest row counts as the present value, in
+	// milliseconds, if the settled time does not move. It is 0 if the settled time
+	// moves with a clock.
 	Lookback int64
-	// Revised says that settled rows may change without notice, as they do on a
-	// server that takes late samples. Then the newest rows are read again
-	// whenever there are more.
+	// Revised says that settled rows may change without notice, as on a server that
+	// accepts late samples. Then the newest rows are read again with each new row.
 	Revised bool
 }
 
-// Read is a range of samples that every row is made of: those of a metric at the
-// times in (After, Through], in milliseconds.
+// Read is a range of samples that every row is made of: those of a metric in (After,
+// Through], in milliseconds.
 type Read struct {
 	// Metric is the name of the metric, empty if it may be any.
 	Metric string
-	// Fixed says that the times are Unix milliseconds, the same for every row.
-	// Else they count from the row's own time.
+	// Fixed says that the times are Unix milliseconds, the same for all rows.
+	// Otherwise they count from the row's own time.
 	Fixed          bool
 	After, Through int64
 }
 
-// Why rows must be read again.
+// The reasons why rows must be read again.
 var (
-	// ErrLate says that samples which came late, or were deleted, may have changed
-	// rows that were settled.
+	// ErrLate means that late or deleted samples may have changed settled rows.
 	ErrLate = errors.New("settled samples have changed")
-	// ErrHealth says that the rows come with other notices now.
+	// ErrHealth means that rows have other notices now.
 	ErrHealth = errors.New("an input of the source went down or is back")
 )
 
-// Unwatched is the part of a Bound that a source has which gives no sign of changes:
-// it is embedded.
+// Unwatched implements Watch and Since of a Bound for sources that do not report
+// changes. It is meant to be embedded.
 type Unwatched struct{}
 
 // Watch implements Bound.
@@ -137,12 +137,12 @@ func (Unwatched) Watch() (string, <-chan struct{}) { return "", nil }
 // Since implements Bound.
 func (Unwatched) Since(string, int64) error { return nil }
 
-// ErrDownstream is what errors.Is finds in an error that is not this plugin's own:
-// the server that a source asks is away, refuses or answers nonsense, or the query
-// cannot be evaluated on the data that there are.
+// ErrDownstream marks errors that are not this plugin's own, for errors.Is: the
+// source's server is not reachable, refuses or answers nonsense, or the query cannot
+// be evaluated on the samples that there are.
 var ErrDownstream = errors.New("not an error of this plugin")
 
-// Downstream returns err as an error that is not this plugin's own.
+// Downstream marks err as an ErrDownstream.
 func Downstream(err error) error { return downstream{err} }
 
 type downstream struct{ error }
@@ -151,5 +151,5 @@ func (d downstream) Unwrap() error { return d.error }
 
 func (downstream) Is(target error) bool { return target == ErrDownstream }
 
-// ErrNotSettled says that rows were asked for that may still change.
+// ErrNotSettled means that some of the requested rows may still change.
 var ErrNotSettled = errors.New("the range goes beyond the settled time")

@@ -16,7 +16,7 @@ import (
 // Pool keeps one tail per (query, step, window if the rows depend on it, schema)
 // for as long as somebody follows it. Its zero value is ready.
 type Pool struct {
-	// ReadTime bounds one reading of the source, by default 30 seconds.
+	// ReadTime is the longest time for one read of the source, 0 for 30 seconds.
 	ReadTime time.Duration
 
 	mu    sync.Mutex
@@ -79,15 +79,15 @@ func (p *Pool) Follow(b source.Bound, schema grid.Schema) (*Tail, func()) {
 		defer p.mu.Unlock()
 		if s.followers--; s.followers == 0 {
 			s.stop()
-			if p.tails[k] == s { // and not a newer one
+			if p.tails[k] == s { // not if a newer one has replaced it
 				delete(p.tails, k)
 			}
 		}
 	})
 }
 
-// overlapWait bounds how long Overlap waits for a source: a viewer who joins
-// must not wait on it, and gets the same rows a moment later anyway.
+// overlapWait is how long Overlap waits for a source. A viewer who joins must not
+// wait longer, and gets the same rows a moment later anyway.
 const overlapWait = 250 * time.Millisecond
 
 // Overlap returns the newest rows of b as a packet for a viewer who joins now,

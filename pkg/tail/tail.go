@@ -32,8 +32,8 @@ import (
 )
 
 const (
-	// pace is the least time between two publications. With the repeats of the
-	// overlap, at most two a second, a channel gets at most ten packets a second.
+	// pace is the shortest time between two publications. With the repeated overlap,
+	// at most twice a second, a channel gets at most ten packets a second.
 	pace = 125 * time.Millisecond
 
 	// The overlap: 10 rows or 10 seconds of rows, whichever is more, but at
@@ -42,18 +42,18 @@ const (
 	overlapTime  = 10 * time.Second
 	overlapBytes = 16 << 10
 
-	// catchUp is the most values, times included, that are sent at once after a
-	// source was away: some 200 KB. Behind more than that, the tail starts anew
-	// and leaves a hole, upon which viewers ask for their history again.
+	// catchUp is how many values, times included, are sent at once at most after the
+	// source was not reachable: some 200 KB. If there are more, the tail begins
+	// again and leaves a hole, and viewers query their history again.
 	catchUp = 10_000
 
-	// idle is how long a stream sends nothing: then the overlap is sent again, so
-	// that viewers can tell a slow source from a dead stream.
+	// idle is after how long without a packet the overlap is sent again, so that
+	// viewers can tell a slow source from a dead stream.
 	idle = 5 * time.Second
 
-	// lookAgain is how long the settled time is not asked for at most, however
-	// long the step is: viewers who join a tail whose source's clock was set back
-	// would find its rows to be of the future.
+	// lookAgain is the longest time between two reads of the settled time, however
+	// long the step is. Otherwise it would take long to notice that the source's
+	// clock was set back, and viewers who join would get rows from the future.
 	lookAgain = 10 * time.Second
 
 	backoffMin = 250 * time.Millisecond
@@ -64,19 +64,19 @@ var (
 	// ErrFields says that the query has a series or a state that the stream was not
 	// made for.
 	ErrFields = errors.New("the query has a new series or state")
-	// ErrClock says that rows were sent which the source no longer takes for
-	// past, as happens when its clock is set back.
+	// ErrClock means that rows were sent that are in the future by the source's
+	// clock, because it was set back.
 	ErrClock = errors.New("the clock of the source was set back")
 )
 
-// readTime bounds one reading of the source by default. It must not hang for ever:
-// its stream would look alive.
+// readTime is the default of Pool.ReadTime. Without a limit, a stream whose source
+// hangs would look alive for ever.
 const readTime = 30 * time.Second
 
 var errSlow = fmt.Errorf("the source did not answer in time: %w", context.DeadlineExceeded)
 
-// leastLife is how long a stream goes on although its history has to be read again,
-// so that a source which is always late does not make its viewers ask all the time.
+// leastLife is how long a stream goes on when its history has to be read again, so
+// that a source with many late rows does not make its viewers query all the time.
 const leastLife = 10 * time.Second
 
 // Tail follows one query at one step. Make it with [Pool.Follow].
@@ -90,40 +90,39 @@ type Tail struct {
 	newest packet
 	err    error  // why the tail has ended
 	away   bool   // the last attempt to read the source failed
-	mark   string // of the source
-	// overlap are the newest rows; encoded is their packet, made at the first
-	// use after each publication.
+	mark   string // the last mark of the source
+	// overlap are the newest rows; encoded is their packet, which is encoded when it is
+	// first used after a publication.
 	overlap grid.Rows
 	encoded packet
 	fits    int // rows that may fit into overlapBytes
-	// published is closed and made anew at each publication.
+	// published is closed and replaced at each publication.
 	published chan struct{}
 }
 
-// packet is what a stream is sent: the rows in (after, through], and perhaps
-// older ones that have changed.
+// packet has the rows in (after, through], and perhaps older ones that have changed.
 type packet struct {
 	after, through int64
 	json           []byte
 }
 
-// exists is false before the first publication.
+// exists reports whether p is a packet; there is none before the first publication.
 func (p packet) exists() bool { return p.json != nil }
 
 func newTail(b source.Bound, schema grid.Schema) *Tail {
 	return &Tail{bound: b, step: b.Traits().Step, schema: schema, readTime: readTime, published: make(chan struct{}), fits: mostRows(len(schema.Fields))}
 }
 
-// mark is a grid time, or none yet.
+// mark is a grid time, or none if not set.
 type mark struct {
 	at  int64
 	set bool
 }
 
-// run reads and publishes rows until ctx ends, there is a new series, the
-// source's clock is set back, or the rows have become too many for the limits.
-// It outlives every failure of the source, panics included: while the source is
-// away nothing is sent.
+// run reads and publishes rows until ctx ends, there is a new series, the source's
+// clock is set back, or there are more rows than the limits allow. It survives every
+// failure of the source, panics included, and sends nothing while the source cannot
+// be read.
 func (t *Tail) run(ctx context.Context) {
 	var read mark // the newest row that was published
 	wait := backoffMin
@@ -134,7 +133,7 @@ func (t *Tail) run(ctx context.Context) {
 			var now string
 			now, changed = t.bound.Watch()
 			if t.noteMark(now) {
-				read = mark{} // what was published may be wrong: begin anew
+				read = mark{} // published rows may have changed: begin again
 			}
 			read, pause, err = t.advance(ctx, read)
 			return err
@@ -175,8 +174,8 @@ func (t *Tail) run(ctx context.Context) {
 	}
 }
 
-// noteMark reports whether the source's mark is another one than it was, and wakes
-// the streams if so.
+// noteMark reports whether the source's mark has changed, and wakes the streams if
+// it has.
 func (t *Tail) noteMark(now string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -199,7 +198,7 @@ func (t *Tail) noteAway(away bool) {
 	}
 }
 
-// end says why there are no more rows.
+// end ends the tail because of err.
 func (t *Tail) end(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -218,9 +217,8 @@ func (t *Tail) ended() bool {
 	return t.err != nil
 }
 
-// advance publishes the rows that settled after read, or the overlap if there is
-// no such mark. It returns what is read by then, and how long to wait for the
-// next row.
+// advance publishes the rows that settled after read, or the overlap if read is not
+// set. It returns up to where it has read, and how long to wait for the next row.
 func (t *Tail) advance(ctx context.Context, read mark) (mark, time.Duration, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, t.readTime, errSlow)
 	defer cancel()
@@ -260,7 +258,8 @@ func (t *Tail) advance(ctx context.Context, read mark) (mark, time.Duration, err
 	return read, min(max(next, pace), lookAgain), nil
 }
 
-// unsent returns rows from the first one on that was not published as it is.
+// unsent returns rows from the first one that was not published with the same
+// values.
 func (t *Tail) unsent(rows grid.Rows) grid.Rows {
 	t.mu.Lock()
 	sent := t.overlap
@@ -280,23 +279,23 @@ func (t *Tail) unsent(rows grid.Rows) grid.Rows {
 	return rows.Newest(rows.Len() - same)
 }
 
-// catchUp returns how many rows are sent at once at most. One row always is.
+// catchUp returns how many rows are sent at once at most, never less than one.
 func (t *Tail) catchUp() int64 { return max(1, catchUp/int64(len(t.schema.Fields)+1)) }
 
-// OverlapLen returns how many rows the overlap has at a step. The fields of a
-// stream must be those of at least so many rows: a tail begins with them.
+// OverlapLen returns how many rows the overlap has at a step (ms). The fields of a
+// stream must be those of at least this many rows, because a tail begins with them.
 func OverlapLen(step int64) int64 {
 	return max(overlapRows, overlapTime.Milliseconds()/step)
 }
 
-// publish hands rows to the streams. They go on from the last ones, or repeat
-// some of these; if not, or if they are too many to be sent at once, what is sent
-// is the overlap.
+// publish sends rows to the streams. rows follow the last ones, or repeat some of
+// them. If they do neither, or are too many to be sent at once, it sends the overlap
+// instead.
 func (t *Tail) publish(rows grid.Rows) error {
-	joined, _ := t.overlap.Append(rows) // nobody else writes to it
+	joined, _ := t.overlap.Append(rows) // without the lock: only this goroutine writes to it
 	overlap := joined.Newest(int(OverlapLen(t.step)))
 	unsent := t.unsent(rows)
-	// A stream that has the last packet needs no more than this one.
+	// A stream that has the last packet needs only this one.
 	last := t.state().newest
 	p := packet{after: last.through, through: rows.Through}
 	var err error
@@ -316,14 +315,13 @@ func (t *Tail) publish(rows grid.Rows) error {
 	return nil
 }
 
-// encode returns rows as a packet without a schema. The values find their
-// series by position alone, which is safe because the fields are part of what
-// the channel's path digests.
+// encode returns rows as a packet without a schema. A value belongs to the series at
+// its position. That is safe because the path's digest covers the fields.
 func encode(rows grid.Rows) ([]byte, error) {
 	return data.FrameToJSON(rows.Frame(), data.IncludeDataOnly)
 }
 
-// state is what a stream has to know of its tail.
+// state is what Serve needs to know about its tail.
 type state struct {
 	newest packet
 	mark   string
@@ -338,8 +336,8 @@ func (t *Tail) state() state {
 	return state{t.newest, t.mark, t.err, t.away, t.published}
 }
 
-// overlapPacket returns the overlap. Before the first publication it has no
-// bytes.
+// overlapPacket returns the packet of the overlap, an empty one before the first
+// publication.
 func (t *Tail) overlapPacket() (packet, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -355,8 +353,8 @@ func (t *Tail) overlapPacket() (packet, error) {
 	return t.encoded, nil
 }
 
-// encodeOverlap encodes the newest of the rows, as many as fit, starting with a
-// guess. It returns the guess for the next time. One row always fits.
+// encodeOverlap encodes the newest rows, as many as fit. It tries guess rows first,
+// and returns the guess for the next time. One row always fits.
 func encodeOverlap(rows grid.Rows, guess int) (packet, int, error) {
 	for {
 		newest := rows.Newest(guess)
@@ -366,7 +364,7 @@ func encodeOverlap(rows grid.Rows, guess int) (packet, int, error) {
 		case err != nil:
 			return packet{}, 0, err
 		case len(b) <= overlapBytes:
-			// Room that was lost to long rows comes back bit by bit.
+			// Allow a few more rows next time, in case rows have become shorter.
 			return p, n + n/8 + 1, nil
 		case n == 1:
 			return p, 1, nil
@@ -375,28 +373,29 @@ func encodeOverlap(rows grid.Rows, guess int) (packet, int, error) {
 	}
 }
 
-// mostRows returns how many rows could fit into the overlap at the very most: a
-// time takes 14 bytes and a value no less than 2.
+// mostRows returns an upper bound of how many rows fit into the overlap: a time
+// takes 14 bytes and a value at least 2.
 func mostRows(fields int) int { return 1 + overlapBytes/(14+2*fields) }
 
-// History is what viewers of a stream have got before it.
+// History describes the rows that viewers of a stream already have.
 type History struct {
-	// Window is its length in milliseconds, and Mark the source's of when it was read.
+	// Window is the length of the history in milliseconds. Mark is the source's mark
+	// from when the history was read.
 	Window int64
 	Mark   string
 }
 
-// Serve sends the tail to one channel until ctx ends, send fails, the tail ends,
-// or the source says that the history has to be read again. Each receive from joined says that a viewer joined; the
-// call itself is the first join.
+// Serve sends the tail to one channel. It returns an error when ctx ends, send
+// fails, the tail ends, or the source says that the history has to be read again.
+// joined gets a value whenever a viewer joins; the call itself counts as the first
+// join.
 //
-// A stream that has sent nothing for five seconds sends the overlap once more
-// while the source can be read, so that silence means trouble.
+// After five seconds without a packet Serve sends the overlap again while the source
+// can be read, so that silence means trouble.
 //
-// It is what RunStream does: Grafana starts it before the viewer is in its hub
-// and publishes to whoever is there by then, so the first packets can vanish.
-// That is why the overlap is sent a quarter of a second and one second after
-// each join.
+// Serve also sends the overlap a quarter of a second and one second after each join.
+// Grafana calls RunStream before the viewer is in its hub, and publishes only to
+// viewers who are there, so the first packets can get lost.
 func (t *Tail) Serve(ctx context.Context, h History, joined <-chan struct{}, send func([]byte) error) error {
 	var repeats repeats
 	began := time.Now()
@@ -404,10 +403,10 @@ func (t *Tail) Serve(ctx context.Context, h History, joined <-chan struct{}, sen
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 
-	// Rows up to the newest that there are now come with the overlap.
+	// The overlap has the rows up to the newest one.
 	newest := t.state().newest
 	sent := mark{newest.through, newest.exists()}
-	last := began // when anything was sent
+	last := began // when a packet was sent last
 	for ctx.Err() == nil {
 		s := t.state()
 		now := time.Now()
@@ -469,8 +468,8 @@ func (t *Tail) Serve(ctx context.Context, h History, joined <-chan struct{}, sen
 	return ctx.Err()
 }
 
-// repeats plans when the overlap is sent again: a quarter of a second and one
-// second after each join, but at most twice a second for however many joins.
+// repeats schedules when the overlap is sent again: a quarter of a second and one
+// second after each join, but at most twice a second for any number of joins.
 type repeats struct {
 	wanted []time.Time // ascending
 	last   time.Time
@@ -504,7 +503,7 @@ func (r *repeats) due(now time.Time) bool {
 	return ok && !at.After(now)
 }
 
-// done says that the overlap was sent, which serves all that was wanted by now.
+// done notes that the overlap was sent at now, which serves all repeats due by then.
 func (r *repeats) done(now time.Time) {
 	r.last = now
 	r.wanted = slices.DeleteFunc(r.wanted, func(t time.Time) bool { return !t.After(now) })

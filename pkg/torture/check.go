@@ -8,31 +8,32 @@ import (
 	"time"
 )
 
-// The guarantees. Each is the type of the errors that say it was broken.
+// The guarantees. Each is also the type of the errors that report that it was
+// broken.
 type (
-	// noLoss: what was acknowledged is found by a query.
+	// noLoss: a query finds every acknowledged number.
 	noLoss struct{ numbers }
-	// exactlyOnce: what has a stamp of its own, or a position in a stream, is
-	// found once, at that time. Of what is stamped when it arrives, no more comes
-	// twice than can have been on its way at an interruption.
+	// exactlyOnce: a number with a stamp of its own, or with a position in a stream, is
+	// found once, at that time. Of numbers that are stamped on arrival, at most as many
+	// are found twice as can be on their way at an interruption.
 	exactlyOnce struct {
 		numbers
 		what string
 	}
-	// alive: the process never ends but by a signal of this program.
+	// alive: only a signal of this program ends the process.
 	alive struct {
 		at     time.Time
 		why    string
 		output string
 		during string
 	}
-	// bounded: memory and goroutines go back to what they were.
+	// bounded: memory and goroutines go back to their level after warm-up.
 	bounded struct {
 		what        string
 		warm, after float64
 	}
-	// reserved: while there is less room than the first floor, nothing is
-	// acknowledged.
+	// reserved: nothing is acknowledged while there is less free space than the
+	// first floor.
 	reserved struct{ numbers }
 )
 
@@ -56,7 +57,7 @@ func (v reserved) Error() string {
 	return fmt.Sprintf("Reserved: %v: acknowledged below the first floor%s", v.numbers, v.during)
 }
 
-// numbers are numbers of a sender that follow one another.
+// numbers are numbers that a sender sent soon after one another.
 type numbers struct {
 	sender      string
 	first, last int
@@ -83,16 +84,17 @@ func indent(s string) string {
 	return "    " + strings.ReplaceAll(strings.TrimSpace(s), "\n", "\n    ")
 }
 
-// sample is one that a query found.
+// sample is a sample that a query found.
 type sample struct {
 	sender, series string
 	n              int
 	t              int64 // Unix ms
 }
 
-// event is a fault that was, or another thing that helps to explain.
+// event is a fault that happened, or something else that helps to explain a
+// violation.
 type event struct {
-	begin, end time.Time // end is zero while it lasts
+	begin, end time.Time // end is zero while the event lasts
 	kind       kind
 	text       string
 }
@@ -105,23 +107,23 @@ func (e event) String() string {
 	return s + " " + e.text
 }
 
-// record is all that is known of a sender's run.
+// record has everything about the run of a sender.
 type record struct {
 	messages []message // by number
 	found    []sample
 	events   []event
-	// direct: the plugin itself acknowledges, and not a broker.
+	// direct says that the plugin itself acknowledges, and not a broker.
 	direct bool
 	// inFlight is how many messages can be on their way at an interruption.
 	inFlight int
 }
 
-// tally counts what became of a sender's messages.
+// tally counts the messages of a sender by outcome.
 type tally struct {
 	sent, acknowledged, refused, unknown, found, lost, doubled int
 }
 
-// check says what a sender's messages show of NoLoss, ExactlyOnce and Reserved.
+// check returns how a sender's messages break NoLoss, ExactlyOnce and Reserved.
 func check(r record) (tally, []error) {
 	var c tally
 	var violations []error
@@ -204,10 +206,10 @@ func whileFull(m message, events []event) bool {
 	})
 }
 
-// notice is how long the plugin may take to notice that the disk is full.
+// notice is how long the plugin may take to notice a full disk.
 const notice = 2 * time.Second
 
-// interruptions is how often the way between broker and plugin was cut.
+// interruptions returns how often the connection between broker and plugin was cut.
 func interruptions(events []event) int {
 	n := 0
 	for _, e := range events {
@@ -219,8 +221,8 @@ func interruptions(events []event) int {
 	return n
 }
 
-// group makes one of messages that were sent soon after one another, and adds
-// what may have harmed them.
+// group joins messages that were sent soon after one another, and adds the faults
+// around them.
 func group(messages []message, events []event) []numbers {
 	const apart = 2 * time.Second
 	var all []numbers
@@ -238,8 +240,8 @@ func group(messages []message, events []event) []numbers {
 	return all
 }
 
-// during tells the faults around a time. What harms a message may come before it
-// or, as a kill that loses what was not written, after it.
+// during lists the faults around a time. The fault that harms a message may come
+// before it, or after it: a kill loses what is not written yet.
 func during(events []event, from, to time.Time) string {
 	const before, after, most = 10 * time.Second, 15 * time.Second, 15
 	var lines []string

@@ -13,16 +13,16 @@ import (
 	psutil "github.com/shirou/gopsutil/v4/disk"
 )
 
-// disk is where the plugin records: a file system of its own, of limited size,
-// that can be filled.
+// disk is a file system of limited size for the plugin's stores, which can be
+// filled.
 type disk struct {
 	dir     string
 	size    int64
 	mounted bool
 }
 
-// mountDisk makes a file system in memory. Where that is refused the disk is a
-// folder, which cannot be filled.
+// mountDisk mounts a file system in memory at dir. If that is not allowed, it also
+// returns an error; the disk is then a folder, which cannot be filled.
 func mountDisk(dir string, size int64) (*disk, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -35,7 +35,7 @@ func mountDisk(dir string, size int64) (*disk, error) {
 	return d, nil
 }
 
-// unmount takes the file system away, with all that is on it.
+// unmount removes the file system with all files on it.
 func (d *disk) unmount() error {
 	if !d.mounted {
 		return nil
@@ -43,7 +43,7 @@ func (d *disk) unmount() error {
 	return run("umount", d.dir)
 }
 
-// resize gives it so many bytes more than are used, which may be none.
+// resize changes the size so that left bytes are free.
 func (d *disk) resize(left int64) error {
 	var errs []error
 	for range 10 { // somebody may write meanwhile, so that it is too small
@@ -59,7 +59,7 @@ func (d *disk) resize(left int64) error {
 	return errors.Join(errs...)
 }
 
-// restore gives it the size that it had at first.
+// restore changes the size back to the original one.
 func (d *disk) restore() error { return d.remount(d.size) }
 
 func (d *disk) remount(size int64) error {
@@ -77,7 +77,7 @@ func run(program string, args ...string) error {
 
 func (d *disk) ballast() string { return filepath.Join(d.dir, "ballast") }
 
-// fill takes all of the disk but so many bytes.
+// fill fills the disk with a file until left bytes are free.
 func (d *disk) fill(left int64) (err error) {
 	file, err := os.OpenFile(d.ballast(), os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -99,7 +99,7 @@ func (d *disk) fill(left int64) (err error) {
 	return file.Truncate(max(0, size-left))
 }
 
-// empty gives it back.
+// empty removes the file of fill.
 func (d *disk) empty() error {
 	if err := os.Remove(d.ballast()); !errors.Is(err, os.ErrNotExist) {
 		return err

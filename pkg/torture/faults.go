@@ -18,15 +18,15 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// faults does what is planned, and keeps the log of it.
+// faults makes the planned faults, and logs them.
 type faults struct {
 	process    *process
 	disk       *disk
 	mqtt, nats *service
 	js         jetstream.JetStream
-	clock      string // the file that says how far the plugin's clock is off
+	clock      string // the file with the offset of the plugin's clock
 	pusher     *pusher
-	pushers    []*pusher // all
+	pushers    []*pusher // all pushers
 	began      time.Time
 
 	filling sync.Mutex // held while the disk is full
@@ -37,7 +37,7 @@ type faults struct {
 	settings int64
 }
 
-// run does the planned faults and returns when all are over.
+// run makes the planned faults and returns when all are over.
 func (f *faults) run(ctx context.Context, plan []fault) {
 	begin := time.Now()
 	var running sync.WaitGroup
@@ -70,8 +70,8 @@ func (f *faults) each(ctx context.Context) error {
 	return nil
 }
 
-// note adds to the log what begins now. The function that it returns says that it
-// is over.
+// note logs an event that begins now. The caller must call over when the event is
+// over.
 func (f *faults) note(k kind, text string) (over func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -110,14 +110,14 @@ func (f *faults) do(ctx context.Context, one fault) error {
 		if !f.disk.mounted {
 			return nil
 		}
-		f.filling.Lock() // on a slow machine the one before may not be over
+		f.filling.Lock() // on a slow machine the last fault may not be over
 		defer f.filling.Unlock()
 		if err := f.disk.fill(one.amount); err != nil {
 			return err
 		}
 		over := f.note(one.kind, fmt.Sprintf("the disk is full, %d bytes are left", one.amount))
 		wait()
-		over() // before it is, or what comes next would count as too early
+		over() // before emptying, or later acknowledgements would count as too early
 		return f.disk.empty()
 	case shrinkDisk:
 		return f.shrink(ctx, one)
@@ -127,7 +127,7 @@ func (f *faults) do(ctx context.Context, one fault) error {
 			s = f.nats
 		}
 		if s.name == "mochi" {
-			return nil // it would forget what it has
+			return nil // it would lose its sessions and messages
 		}
 		defer f.note(one.kind, s.name+" is ended")()
 		s.stop()
@@ -223,8 +223,8 @@ func (f *faults) shrink(ctx context.Context, one fault) error {
 // notWritten is what the plugin answers after a write that failed.
 const notWritten = "could not be written"
 
-// calm waits until the plugin stores what comes, and has all that was sent before:
-// for as long as it takes, while there is progress. A loaded machine needs longer.
+// calm waits until the plugin stores new samples and has stored all earlier ones. It
+// waits for as long as there is progress, because a loaded machine needs longer.
 func (f *faults) calm(ctx context.Context, l *ledger) error {
 	goals := make(map[string]int)
 	for _, s := range senders {
@@ -247,8 +247,8 @@ func (f *faults) calm(ctx context.Context, l *ledger) error {
 	return ctx.Err()
 }
 
-// progress returns how much is stored and, as long as that is less than it must be,
-// an error that says what is missing.
+// progress returns how much is stored. Until that is enough, the error says what is
+// missing.
 func (f *faults) progress(ctx context.Context, goals map[string]int) (done int, missing error) {
 	asking, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -305,7 +305,7 @@ const (
 	largeSamples = 400
 )
 
-// writeClock says how far the plugin's clock is off from now on.
+// writeClock sets the offset of the plugin's clock.
 func writeClock(file string, offset time.Duration) error {
 	if err := os.WriteFile(file+".new", []byte(offset.String()), 0o600); err != nil {
 		return err
@@ -313,7 +313,7 @@ func writeClock(file string, offset time.Duration) error {
 	return os.Rename(file+".new", file)
 }
 
-// hostileRequest is one that must harm nobody. What is answered does not matter.
+// hostileRequest is a request that must do no harm. Its answer does not matter.
 type hostileRequest struct {
 	name string
 	send func(context.Context, poster) error
@@ -389,7 +389,7 @@ func hostile(js jetstream.JetStream) []hostileRequest {
 	}
 }
 
-// nested is a field of a protocol buffer with bytes.
+// nested returns a protobuf field with bytes.
 func nested(field int, b []byte) []byte {
 	return append(binary.AppendUvarint([]byte{byte(field<<3 | 2)}, uint64(len(b))), b...)
 }

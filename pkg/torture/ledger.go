@@ -5,32 +5,32 @@ import (
 	"time"
 )
 
-// state is what became of a message as its sender knows it.
+// state is the outcome of a message as its sender knows it.
 type state int
 
 const (
 	// unknown: the connection was lost before there was an answer.
 	unknown state = iota
-	// acknowledged: the plugin answered 2xx, or the broker has it.
+	// acknowledged: the plugin answered 2xx, or the broker acknowledged the message.
 	acknowledged
-	// refused: the answer was that it can never be stored.
+	// refused: the answer said that the message can never be stored.
 	refused
 )
 
-// message is one number that a sender sent.
+// message is one number of a sender.
 type message struct {
 	sender string
 	n      int
 	series string
-	t      int64     // its stamp in Unix ms, 0 if it is stamped when it arrives
-	sent   time.Time // first
-	tried  time.Time // last
+	t      int64     // its stamp in Unix ms, 0 if it is stamped on arrival
+	sent   time.Time // for the first time
+	tried  time.Time // for the last time
 	acked  time.Time
 	state  state
 }
 
-// ledger is what was sent, and what became of it. Its methods may be called from
-// any goroutine.
+// ledger has all sent messages and their outcome. Its methods may be called from any
+// goroutine.
 type ledger struct {
 	mu       sync.Mutex
 	messages map[string][]message // by sender; number n is at n-1
@@ -55,13 +55,13 @@ func (l *ledger) count(sender string) int {
 	return len(l.messages[sender])
 }
 
-// trying notes that messages are sent, maybe again.
+// trying notes that messages are being sent, perhaps again.
 func (l *ledger) trying(messages ...message) {
 	now := time.Now()
 	l.each(messages, func(m *message) { m.tried = now })
 }
 
-// settle notes what became of messages.
+// settle notes the outcome of messages.
 func (l *ledger) settle(s state, messages ...message) {
 	now := time.Now()
 	l.each(messages, func(m *message) { m.state, m.acked = s, now })
@@ -87,7 +87,7 @@ func (l *ledger) each(messages []message, do func(*message)) {
 	}
 }
 
-// all returns a copy of what a sender sent.
+// all returns a copy of a sender's messages.
 func (l *ledger) all(sender string) []message {
 	l.mu.Lock()
 	defer l.mu.Unlock()

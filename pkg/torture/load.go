@@ -18,12 +18,12 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// gauge measures what the process takes.
+// gauge measures the memory and the goroutines of the plugin.
 type gauge struct {
-	profiler string // its address: it can be told to collect garbage
+	profiler string // address of the plugin's pprof server, which can also collect garbage
 }
 
-// newGauge returns a gauge of the processes that will be started. Their profiles have
+// newGauge returns a gauge for plugins that are started after this call. Their profiles have
 // what is much smaller than by default, or nobody could find in them what has grown.
 func newGauge() (*gauge, error) {
 	address, err := free()
@@ -38,14 +38,15 @@ func newGauge() (*gauge, error) {
 		os.Setenv("GODEBUG", "memprofilerate=8192"))
 }
 
-// reading is what the process takes at one time.
+// reading is what the plugin takes at one time.
 type reading struct {
 	memory     float64 // bytes in use after a garbage collection
 	goroutines float64
 	resident   float64 // bytes, as the system counts them; goes up and down
 }
 
-// read returns the least of some readings: what is on its way comes on top.
+// read returns the lowest of several readings, because requests that are being
+// served only add to it.
 func (g *gauge) read(ctx context.Context, p *process) (reading, error) {
 	const readings = 9
 	least := reading{math.Inf(1), math.Inf(1), math.Inf(1)}
@@ -66,8 +67,8 @@ func (g *gauge) read(ctx context.Context, p *process) (reading, error) {
 	return least, nil
 }
 
-// save writes what takes memory, and what the goroutines are, into files whose
-// names end in when.
+// save writes profiles of memory and goroutines into files whose names have when in
+// them.
 func (g *gauge) save(ctx context.Context, dir, when string) error {
 	var errs []error
 	for file, profile := range map[string]string{"heap-" + when + ".pprof": "heap?gc=1", "goroutines-" + when + ".txt": "goroutine?debug=1"} {
@@ -82,7 +83,7 @@ func (g *gauge) get(ctx context.Context, profile string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	req.Close = true // a connection would be two goroutines
+	req.Close = true // an open connection takes two goroutines of the plugin
 	rsp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return nil, err
@@ -92,9 +93,9 @@ func (g *gauge) get(ctx context.Context, profile string) ([]byte, error) {
 }
 
 func (g *gauge) once(ctx context.Context, p *process) (r reading, err error) {
-	// Between collections memory grows as it likes, so that it tells nothing. This is
-	// read right after one: before another request comes, a machine that has much to
-	// do lets megabytes of garbage pile up.
+	// Between collections the heap may grow freely, so its size says little. It is
+	// read right after a collection: on a busy machine megabytes of garbage pile up
+	// before the next request.
 	heap, err := g.get(ctx, "heap?gc=1&debug=1")
 	if err != nil {
 		return r, err
@@ -120,18 +121,19 @@ func (g *gauge) once(ctx context.Context, p *process) (r reading, err error) {
 	}, nil
 }
 
-// memStat returns a number of runtime.MemStats, as a heap profile in text ends with.
+// memStat returns a number of runtime.MemStats from the end of a heap profile in
+// text.
 func memStat(heap []byte, name string) float64 {
 	_, after, _ := bytes.Cut(heap, []byte("\n# "+name+" = "))
 	digits := bytes.IndexFunc(after, func(r rune) bool { return r < '0' || r > '9' })
 	n, err := strconv.ParseFloat(string(after[:max(digits, 0)]), 64)
 	if err != nil {
-		return 0 // which compare does not believe
+		return 0 // compare reports 0 as a violation
 	}
 	return n
 }
 
-// compare says what has grown.
+// compare returns which readings have grown too much.
 func compare(warm, after reading) []error {
 	const most = 1.1
 	var violations []error

@@ -1,24 +1,25 @@
-// Command torture records with the real plugin binary while all that can go wrong
-// goes wrong, and checks what is found afterwards against what was sent.
+// Command torture records with the real plugin binary while everything goes wrong
+// that can, and afterwards compares what was recorded with what was sent.
 //
-// The plugin writes to a small disk of its own. MQTT and NATS servers and two that
-// push send it numbers. Meanwhile it is killed, its disk is filled, its servers
-// end, its settings and its clock are changed, late samples and hostile bodies
-// come, in an order that the seed decides. These are guaranteed:
+// The plugin writes to a small disk of its own. MQTT and NATS servers and two pushing
+// clients send it numbers. Meanwhile the plugin is killed, its disk is filled, its
+// servers are stopped, its settings and its clock are changed, and late samples and
+// hostile bodies come, in an order that the seed decides. It checks these guarantees:
 //
-//   - NoLoss: what was acknowledged is found by a query. A push is acknowledged by
-//     2xx; a message once the broker has it.
-//   - ExactlyOnce: what has a stamp of its own, or a position in a stream, is
-//     found once, at its time. Of what is stamped when it arrives, no more comes
-//     twice than can be on its way when plugin or broker end.
-//   - Alive: the process never ends but by a signal of this program.
+//   - NoLoss: a query finds every acknowledged number. A push is acknowledged by 2xx,
+//     a message by the broker.
+//   - ExactlyOnce: a number with a stamp of its own, or with a position in a stream,
+//     is found once, at its time. Of numbers that are stamped on arrival, at most as
+//     many are found twice as can be on their way when plugin or broker end.
+//   - Alive: only a signal of this program ends the process.
 //   - Bounded: memory and goroutines are at most 110 % of what they were after
-//     warm-up, a minute after the last fault, or a third of a short run.
+//     warm-up. They are measured a minute after the last fault, or a third of a short
+//     run after it.
 //   - Reserved: nothing pushed is acknowledged while the disk is full.
 //
-// A run has three parts: warm-up, faults, calm. It prints the seed, with which the
-// same faults come at the same times again. The plugin must have been built with
-// the tag torture, which lets its clock be stepped.
+// A run has three parts: warm-up, faults, calm. It prints the seed; with the same seed
+// the same faults come at the same times. The plugin must have been built with the
+// tag torture, so that its clock can be stepped.
 package main
 
 import (
@@ -91,14 +92,14 @@ func fromEnv(binary string) (*torture, error) {
 	return t, nil
 }
 
-// parts returns how long there are no faults yet, there are, and there are none
-// any more.
+// parts returns how long the time before the faults, the time with faults and the
+// time after them are.
 func (t *torture) parts() (warmUp, faults, calm time.Duration) {
 	warmUp, calm = min(30*time.Second, t.length/5), min(time.Minute, t.length/3)
 	return warmUp, t.length - warmUp - calm, calm
 }
 
-// The size of the plugin's disk and the two floors, in bytes.
+// The size of the plugin's disk, and its two floors, in bytes.
 const (
 	diskSize     = 1280 << 20
 	diskLow      = 500 << 20
@@ -220,9 +221,9 @@ func (t *torture) run(ctx context.Context) (err error) {
 	f.run(ctx, plan)
 	f.run(ctx, full)
 	f.burst(8) // what is kept of each sample adds up
-	// A fault is over when the plugin stores again and has caught up: a clock that
-	// was set back is in doubt for two minutes afterwards, and what waits meanwhile
-	// takes memory.
+	// The faults are over when the plugin stores again and has caught up: a clock
+	// that was set back is doubted for two minutes afterwards, and what waits
+	// meanwhile takes memory.
 	stuck := f.calm(ctx, ledger)
 	fmt.Printf("All faults are over, %v are to come.\n", calm)
 	wait(ctx, calm)
@@ -272,7 +273,7 @@ func (t *torture) run(ctx context.Context) (err error) {
 	return err
 }
 
-// keep keeps the status and a copy of the store, to be looked into.
+// keep copies the status and the store into dir, for a later examination.
 func keep(ctx context.Context, p *process, d *disk, dir string) error {
 	_, status, err := p.resource(ctx, http.MethodGet, "status", nil, nil)
 	return errors.Join(err, os.WriteFile(filepath.Join(dir, "status.json"), []byte(status), 0o600),
@@ -286,13 +287,13 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// running returns how many inputs a status says are well.
+// running returns how many inputs have no trouble according to a status.
 func running(status string) int {
 	return strings.Count(status, `"state":"waiting"`) + strings.Count(status, `"state":"recording"`)
 }
 
-// connected waits until all inputs are: no broker keeps anything for one that it
-// does not know.
+// connected waits until all inputs are connected, because brokers keep nothing for
+// clients that they do not know yet.
 func connected(ctx context.Context, p *process) error {
 	for deadline := time.Now().Add(begins); ; wait(ctx, 100*time.Millisecond) {
 		status, answer, err := p.resource(ctx, "GET", "status", nil, nil)
@@ -305,12 +306,12 @@ func connected(ctx context.Context, p *process) error {
 	}
 }
 
-// eventually is how long nothing may come to be found of what was acknowledged and is
-// missing. The plugin believes a clock that was set forward after two minutes.
+// eventually is how long there may be no progress while acknowledged numbers are
+// missing. The plugin doubts a clock that was set forward for two minutes.
 const eventually = 150 * time.Second
 
-// findings reads what was recorded until nothing is missing any more, or nothing more
-// comes, and checks it.
+// findings reads the recorded samples until none is missing, or for as long as there
+// is progress, and checks them.
 func findings(ctx context.Context, p *process, l *ledger, js jetstream.JetStream, f *faults, began time.Time) (tallies []tally, violations []error) {
 	if err := readStream(ctx, js, l); err != nil {
 		return make([]tally, len(senders)), []error{fmt.Errorf("the stream cannot be read: %w", err)}
@@ -320,8 +321,9 @@ func findings(ctx context.Context, p *process, l *ledger, js jetstream.JetStream
 		tallies, violations = make([]tally, len(senders)), nil
 		missing, unread := 0, false
 		for i, s := range senders {
-			// Late samples are from before the run, and so is what arrived while the
-			// clock was behind. What came all at once is stamped seconds ahead.
+			// Late samples are from before the run, and so are samples that arrived
+			// while the clock was behind. Samples that arrived all at once are
+			// stamped up to seconds ahead.
 			found, err := read(ctx, p.query, s.name, began.Add(-lateFrom-s.step), time.Now(), s.step)
 			if err != nil {
 				unread = true
@@ -353,7 +355,7 @@ func explained(ends []error, events []event) []error {
 	return ends
 }
 
-// report prints which guarantees held.
+// report prints the violations and which guarantees held.
 func report(seed uint64, violations []error) error {
 	broken := make(map[string]int)
 	for _, v := range violations {

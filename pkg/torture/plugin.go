@@ -25,18 +25,18 @@ import (
 // pluginID is the plugin's id, as in plugin.json.
 const pluginID = "continuum-live-datasource"
 
-// process keeps the plugin running as Grafana does: one that ended is started
-// again.
+// process keeps the plugin running as Grafana does: it starts it again when it has
+// ended.
 type process struct {
 	binary string
 	log    *tail
 
 	mu       sync.Mutex
 	plugin   *grafana.Plugin
-	expected bool // it was told to end
+	expected bool // a signal was sent
 	settings []byte
 	updated  time.Time
-	ended    []error // alive
+	ended    []error // errors of the type alive
 	stopping bool
 
 	done chan struct{}
@@ -49,10 +49,11 @@ func startProcess(binary string, settings []byte, log io.Writer) *process {
 	return p
 }
 
-// start starts the plugin. It needs p.mu, or to be alone.
+// start starts the plugin. The caller must hold p.mu, unless no other goroutine
+// knows p yet.
 func (p *process) start() {
 	if p.plugin != nil {
-		p.plugin.Stop() // lets go of what was connected
+		p.plugin.Stop() // closes the connections to the old process
 	}
 	p.expected = false
 	p.log.begin()
@@ -89,7 +90,7 @@ func (p *process) watch() {
 	}
 }
 
-// signal sends the plugin a signal that ends it.
+// signal sends the plugin a signal, after which its end is expected.
 func (p *process) signal(s syscall.Signal) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -100,14 +101,14 @@ func (p *process) signal(s syscall.Signal) error {
 	if err != nil {
 		return err
 	}
-	if p.plugin.Exited() { // and nobody has told it to
+	if p.plugin.Exited() { // without a signal: watch reports it
 		return nil
 	}
 	p.expected = true
 	return found.Signal(s)
 }
 
-// stop ends the plugin for good, as Grafana does.
+// stop ends the plugin as Grafana does, and does not start it again.
 func (p *process) stop() {
 	p.mu.Lock()
 	p.stopping = true
@@ -120,14 +121,15 @@ func (p *process) stop() {
 	}
 }
 
-// failures returns how often the plugin ended by itself.
+// failures returns an error for each time that the plugin ended by itself or did not
+// start.
 func (p *process) failures() []error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.ended)
 }
 
-// configure gives the data source other settings, which the plugin gets with the
+// configure changes the settings of the data source. The plugin gets them with the
 // next request.
 func (p *process) configure(settings []byte) {
 	p.mu.Lock()
@@ -152,7 +154,7 @@ func (p *process) current() (*grafana.Plugin, backend.PluginContext, error) {
 	return p.plugin, pc, nil
 }
 
-// post sends a body to a resource.
+// post sends a body to a resource of the data source.
 func (p *process) post(ctx context.Context, path string, body []byte, header http.Header) (status int, answer string, err error) {
 	return p.resource(ctx, http.MethodPost, path, body, header)
 }
@@ -208,7 +210,7 @@ func (p *process) metrics(ctx context.Context) ([]byte, error) {
 	return plugin.Metrics(ctx)
 }
 
-// tail passes on what is written and keeps the end of it.
+// tail passes on what is written, and keeps the last part of it.
 type tail struct {
 	to io.Writer
 
@@ -227,14 +229,15 @@ func (t *tail) Write(b []byte) (int, error) {
 	return t.to.Write(b)
 }
 
-// begin forgets what came before.
+// begin drops what was written before.
 func (t *tail) begin() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.end = t.end[:0]
 }
 
-// last returns the last lines, from where a panic begins if there is one.
+// last returns the last lines. If there is a panic, it returns the text from there
+// on.
 func (t *tail) last() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -9,15 +9,15 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 )
 
-// asker answers a query with rows.
+// asker sends a query and returns the rows.
 type asker func(ctx context.Context, expr string, from, to time.Time, step time.Duration) (*data.Frame, error)
 
-// page is how many rows are asked for at a time.
+// page is how many rows one query asks for.
 const page = 3000
 
-// read returns every sample of a sender from one time to another. Rows are asked
-// for, as anybody could: where a row stands for one sample alone, its value and
-// time are read, else all milliseconds of it are asked for.
+// read returns every sample of a sender in a time range. It uses ordinary queries:
+// if a row has only one sample, it queries its value and time, otherwise all
+// milliseconds of the row.
 func read(ctx context.Context, ask asker, sender string, from, to time.Time, step time.Duration) ([]sample, error) {
 	selector := fmt.Sprintf(`n{sender=%q}`, sender)
 	var all []sample
@@ -27,7 +27,7 @@ func read(ctx context.Context, ask asker, sender string, from, to time.Time, ste
 		if until.After(to) {
 			until = to
 		}
-		// A row has what came after the one before it.
+		// A row has the samples after the row before it.
 		counts, err := cells(ctx, ask, fmt.Sprintf("count_over_time(%s[%dms])", selector, step.Milliseconds()), from, until, step)
 		if err != nil || len(counts) == 0 {
 			if err != nil {
@@ -61,9 +61,9 @@ func read(ctx context.Context, ask asker, sender string, from, to time.Time, ste
 	return all, nil
 }
 
-// readFine reads the samples of one row, one by one.
+// readFine reads the samples of one row millisecond by millisecond.
 func readFine(ctx context.Context, ask asker, sender string, at cell, step time.Duration) ([]sample, error) {
-	const fine = 10 * time.Millisecond // no rows are closer
+	const fine = 10 * time.Millisecond // the smallest step
 	var all []sample
 	to := time.UnixMilli(at.t)
 	for offset := range fine.Milliseconds() {
@@ -82,7 +82,7 @@ func readFine(ctx context.Context, ask asker, sender string, at cell, step time.
 	return all, nil
 }
 
-// cell is a place in an answer.
+// cell is a position in an answer.
 type cell struct {
 	series string
 	t      int64 // Unix ms

@@ -17,20 +17,20 @@ const (
 	shrinkDisk  kind = "shrink"   // has no room for one write, then SIGKILL
 	stopMQTT    kind = "mqtt"     // the broker is ended, then started
 	killNATS    kind = "nats"     // the server is killed, then started
-	newSettings kind = "settings" // other settings, under which inputs start anew
+	newSettings kind = "settings" // other settings, with which inputs start again
 	stepClock   kind = "clock"    // the plugin's clock is stepped, then stepped back
 	lateBatch   kind = "late"     // samples of the last hour
-	hostileBody kind = "hostile"  // bodies that nobody in their right mind sends
+	hostileBody kind = "hostile"  // bodies that could harm the plugin, see hostile
 	failedWrite kind = "failed"   // is noted, not planned
 )
 
-// fault is a fault that is to come.
+// fault is a planned fault.
 type fault struct {
-	at    time.Duration // since the first could be
+	at    time.Duration // since the begin of the faults
 	kind  kind
 	lasts time.Duration // 0 if it is over at once
-	// amount is what is left of the disk in bytes, by how much the clock is
-	// stepped in ms, or which of the settings and bodies are meant.
+	// amount is how many bytes are left on the disk, by how much the clock is
+	// stepped in ms, or the number of the settings or of the body.
 	amount int64
 }
 
@@ -50,7 +50,8 @@ func (f fault) String() string {
 	return s
 }
 
-// deck has each kind as often as it is drawn before all kinds are drawn again.
+// deck has the kinds of faults. All of it is drawn before it is shuffled again, so a
+// kind comes as often as it is here.
 var deck = []kind{
 	killPlugin, killPlugin, termPlugin, fillDisk, fillDisk, shrinkDisk, stopMQTT, killNATS,
 	newSettings, stepClock, lateBatch, hostileBody,
@@ -75,7 +76,7 @@ const (
 	enough = 3 * time.Minute
 )
 
-// planned returns the faults of a run: the same for the same seed and length.
+// planned returns the faults of a run. They only depend on seed and length.
 func planned(seed uint64, length time.Duration) []fault {
 	r := rand.New(rand.NewPCG(seed, 0))
 	between := func(least, most time.Duration) time.Duration {
@@ -106,7 +107,8 @@ func planned(seed uint64, length time.Duration) []fault {
 		switch f.kind {
 		case fillDisk:
 			f.lasts = between(3*time.Second, 9*time.Second)
-			// Nothing at all, some pages, some blocks, or what is between the floors.
+			// Nothing, less than some pages, less than some blocks, or an amount
+			// between the floors.
 			f.amount = []int64{0, 0, r.Int64N(64 << 10), r.Int64N(16 << 20), (diskLow + diskCritical) / 2}[r.IntN(5)]
 		case shrinkDisk:
 			f.amount = r.Int64N(4 << 10)

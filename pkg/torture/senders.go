@@ -29,18 +29,19 @@ const (
 	lines   = "line-protocol"
 )
 
-// sender is how a sender sends, and what can be asked of its samples.
+// sender describes how a sender sends, and how its samples can be queried.
 type sender struct {
 	name   string
-	series int           // numbers go to one after another
+	series int           // numbers go to the series in turn
 	every  time.Duration // between two numbers, or two batches
-	step   time.Duration // in which a series has one sample, if all goes well
+	step   time.Duration // in which a series usually has one sample
 	direct bool          // the plugin itself acknowledges
 }
 
 var senders = []sender{
 	{name: stamped, series: 64, every: 40 * time.Millisecond, step: time.Second},
-	// Series get several at once when a broker sends all that it has kept.
+	// A series gets several at once when a broker sends all messages that it has
+	// kept.
 	{name: arrival, series: 8, every: 100 * time.Millisecond, step: 500 * time.Millisecond},
 	{name: stream, series: 64, every: 40 * time.Millisecond, step: time.Second},
 	{name: write, series: 16, every: writeEvery, step: writeEvery, direct: true},
@@ -50,11 +51,11 @@ var senders = []sender{
 // inputs is how many the settings have, with that of this machine's metrics.
 const inputs = 5
 
-// writeEvery is short enough that a chunk of a series, which has 120 samples, is
-// full before long.
+// writeEvery is so short that a chunk of a series, 120 samples, is soon full.
 const writeEvery = 200 * time.Millisecond
 
-// settings are those of the data source. Others of a kind make inputs start anew.
+// settings returns the settings of the data source. With another number the inputs
+// start again.
 func settings(mqtt, nats string, number int64) []byte {
 	rules := func(sender string, more map[string]any) map[string]any {
 		all := map[string]any{"maxSeries": 5000 + number, "labels": map[string]string{"sender": sender}}
@@ -81,20 +82,20 @@ func settings(mqtt, nats string, number int64) []byte {
 		},
 	})
 	if err != nil {
-		panic(err) // all of it is ours
+		panic(err) // cannot fail
 	}
 	return b
 }
 
 const (
-	// patience is how long an answer may take on a machine that has much else to do.
+	// patience is how long an answer may take on a busy machine.
 	patience = 30 * time.Second
-	// begins is how long a server or the plugin may take to begin.
+	// begins is how long a server or the plugin may take to start.
 	begins = 2 * time.Minute
 )
 
-// tick calls do at every multiple of a time until ctx ends. What is missed is left
-// out.
+// tick calls do at every multiple of a duration until ctx ends. It skips the times
+// that it misses.
 func tick(ctx context.Context, every time.Duration, do func(at time.Time)) {
 	for {
 		at := time.Now().Truncate(every).Add(every)
@@ -107,8 +108,8 @@ func tick(ctx context.Context, every time.Duration, do func(at time.Time)) {
 	}
 }
 
-// sendMQTT publishes one number after another until ctx ends. Those with a stamp
-// are sent again until the broker has them.
+// sendMQTT publishes one number after another until ctx ends. It sends numbers with
+// a stamp again until the broker has acknowledged them.
 func sendMQTT(ctx context.Context, s sender, address string, l *ledger) {
 	var client paho.Client
 	publish := func(topic, payload string) error {
@@ -140,7 +141,7 @@ func sendMQTT(ctx context.Context, s sender, address string, l *ledger) {
 				l.settle(acknowledged, m)
 			}
 		}
-		for range s.series { // all series are there from the beginning
+		for range s.series { // so that all series exist from the beginning
 			send(time.Now())
 		}
 		tick(ctx, s.every, send)
@@ -180,7 +181,7 @@ func sendNATS(ctx context.Context, s sender, js jetstream.JetStream, l *ledger) 
 		m := l.next(s.name, strconv.Itoa(n%s.series), 0)
 		asking, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
-		// Not sent again, or the stream might have it twice.
+		// Never twice, because the stream might then have the number twice.
 		if _, err := js.Publish(asking, "torture."+m.series+".n", []byte(strconv.Itoa(m.n))); err == nil {
 			l.settle(acknowledged, m)
 		} else {
@@ -189,7 +190,7 @@ func sendNATS(ctx context.Context, s sender, js jetstream.JetStream, l *ledger) 
 	})
 }
 
-// newStream connects to the server and makes the stream.
+// newStream connects to the server and creates the stream.
 func newStream(ctx context.Context, address string) (*nats.Conn, jetstream.JetStream, error) {
 	nc, err := nats.Connect("nats://"+address, nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.ReconnectBufSize(-1))
 	if err != nil {
@@ -208,7 +209,7 @@ func newStream(ctx context.Context, address string) (*nats.Conn, jetstream.JetSt
 	return nc, js, nil
 }
 
-// readStream notes what the stream has.
+// readStream notes the messages that the stream has, with their times.
 func readStream(ctx context.Context, js jetstream.JetStream, l *ledger) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute) // by default each request gets five seconds
 	defer cancel()
@@ -232,16 +233,16 @@ func readStream(ctx context.Context, js jetstream.JetStream, l *ledger) error {
 	return nil
 }
 
-// poster is what takes requests.
+// poster sends a request with a body.
 type poster func(ctx context.Context, path string, body []byte, header http.Header) (status int, answer string, err error)
 
-// pusher sends batches one after another, each until it is answered for good.
+// pusher sends batches one after another, each until it is stored or refused.
 type pusher struct {
 	sender
 	post   poster
 	ledger *ledger
 	encode func([]message) (path string, body []byte, header http.Header)
-	late   chan []message // to be sent in between
+	late   chan []message // batches to be sent in between
 
 	mu       sync.Mutex
 	at       time.Time // of the last batch
@@ -258,8 +259,8 @@ func newPusher(s sender, post poster, l *ledger) *pusher {
 	return p
 }
 
-// run sends a batch for every tick, also for those that are over when the batches
-// before them have been answered, until ctx ends.
+// run sends a batch for every tick until ctx ends. Ticks that pass while earlier
+// batches are not answered yet get their batches later.
 func (p *pusher) run(ctx context.Context) {
 	at := time.Now().Truncate(p.every)
 	for ctx.Err() == nil {
@@ -295,7 +296,7 @@ func (p *pusher) behind() int {
 	return n
 }
 
-// batch is a number for each series, of one time.
+// batch returns one number for each series, all with the same time.
 func (p *pusher) batch(at time.Time) []message {
 	batch := make([]message, p.series)
 	for i := range batch {
@@ -346,7 +347,7 @@ func (p *pusher) trouble(status int, answer string, err error) {
 	p.troubles[varying.ReplaceAllString(text, "$1#")]++
 }
 
-// varying is what differs between troubles of one kind.
+// varying matches what differs between troubles of the same kind.
 var varying = regexp.MustCompile(`(full: |/plugin|forward by |, to )[-\w:]+`)
 
 func remoteWrite(batch []message) (path string, body []byte, header http.Header) {
@@ -365,7 +366,7 @@ func remoteWrite(batch []message) (path string, body []byte, header http.Header)
 	}
 	body, err := w.Marshal()
 	if err != nil {
-		panic(err) // all of it is ours
+		panic(err) // cannot fail
 	}
 	return "push/prometheus", snappy.Encode(nil, body), writeHeader
 }

@@ -48,7 +48,7 @@ func (s *service) start() error {
 	}
 }
 
-// stop ends the server and waits for that.
+// stop ends the server and waits until it has ended.
 func (s *service) stop() {
 	if s.cmd == nil {
 		return
@@ -60,7 +60,7 @@ func (s *service) stop() {
 	s.cmd = nil
 }
 
-// free returns an address that nobody listens on.
+// free returns an address where nothing listens.
 func free() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -69,8 +69,8 @@ func free() (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-// newMQTT returns mosquitto, or mochi with an error that says that it forgets what
-// it has when it ends.
+// newMQTT returns mosquitto. Without mosquitto it returns mochi and errNoMosquitto:
+// mochi loses its sessions and messages when it ends.
 func newMQTT(dir string, log io.Writer) (*service, error) {
 	const inFlight = 5 // few, so that few may come twice
 	address, err := free()
@@ -89,8 +89,8 @@ func newMQTT(dir string, log io.Writer) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Mosquitto writes down what it has at its end. Killed with SIGKILL it would
-	// forget messages that it has acknowledged, which is no fault of the plugin.
+	// Mosquitto saves its state when it ends. After SIGKILL it would have lost
+	// messages that it has acknowledged, which is not the plugin's fault.
 	return &service{name: "mosquitto", address: address, program: command[0], args: command[1:], end: syscall.SIGTERM, log: log, inFlight: inFlight}, nil
 }
 
@@ -102,7 +102,7 @@ func newNATS(dir string, log io.Writer) (*service, error) {
 	return newSelf("nats", address, log, dir)
 }
 
-// newSelf returns a server that is this very program, told to be one.
+// newSelf returns a server that is this program with serve as its first argument.
 func newSelf(name, address string, log io.Writer, more ...string) (*service, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -118,7 +118,7 @@ func runServer(ctx context.Context, args []string) error {
 	if len(args) < 2 {
 		return errors.New("which server?")
 	}
-	// Whoever is gone needs no server.
+	// End with the process that started this server.
 	parent := os.Getppid()
 	ended := func() bool { return ctx.Err() != nil || os.Getppid() != parent }
 	host, port, err := net.SplitHostPort(args[1])

@@ -2,20 +2,23 @@ import { Combobox, ComboboxOption, MultiCombobox } from '@grafana/ui';
 import React, { useCallback, useEffect, useId, useLayoutEffect, useRef } from 'react';
 import { variableNames } from '../promql/names';
 
-/** Finds what there is to choose from when a list is opened, and as one types. */
+/** Finds the options of a list. Called when the list is opened and as the user types. */
 type Find = (search: string) => Promise<ComboboxOption[]>;
 
 interface ChoiceProps {
-  /** Of a label on screen. */
+  /** The id that a visible label refers to. */
   id?: string;
-  /** A name where there is none. */
+  /** The name for screen readers, if there is no visible label. */
   label?: string;
   placeholder?: string;
-  /** In units of 8 px. Between two widths the value decides. */
+  /** In units of 8 px. With two widths, the field is as wide as its value, within these limits. */
   width: number | [min: number, max: number];
-  /** A list is to be a constant. Where options are looked for, others can be entered too. */
+  /**
+   * An array must be the same object in each render. With a function, values that it does not return can be entered
+   * too.
+   */
   options: ComboboxOption[] | Find;
-  /** Whether others than those of a list can be entered too. */
+  /** Whether values that are not in the array can be entered too. */
   custom?: boolean;
   value?: string;
   onChange: (value: string) => void;
@@ -36,8 +39,9 @@ export function Choice({ id, label, placeholder, width, options, custom, value, 
     createCustomValue: custom,
     value: value ?? null,
   };
-  // Lists say what was chosen while they are still at it. Where the change comes back at once, as in Explore, they would
-  // say it again and again, and to what was there before.
+  // Combobox reports a choice during its own update. If the change comes back at once, as in Explore, it reports the
+  // same choice again and again, and to an outdated callback. So compare with the latest value, and call the latest
+  // callback.
   const latest = useRef({ value, onChange, onClear });
   useLayoutEffect(() => {
     latest.current = { value, onChange, onClear };
@@ -72,7 +76,7 @@ interface SeveralProps {
   onChange: (values: string[]) => void;
 }
 
-/** For several values, others than those of the list among them. */
+/** A choice of several values. Values that are not in the list can be entered too. */
 export function Several({ label, placeholder, width: [minWidth, maxWidth], options, values, onChange }: SeveralProps) {
   const labelId = useId();
   return (
@@ -95,9 +99,11 @@ export function Several({ label, placeholder, width: [minWidth, maxWidth], optio
 }
 
 /**
- * A function that stays the same: given another one, a list would forget what is being typed, as often as rows come.
- * What is typed can be taken as it is, and comes last: it comes first where the list itself offers it, and so would be
- * what Enter takes when one only searches.
+ * Wraps `find` in a function that stays the same: a list that gets another function forgets what is being typed, and
+ * panels render with every new row.
+ *
+ * The typed text is added as the last option. If Combobox itself offered it, it would come first, and Enter would take
+ * it although the user only searches.
  */
 function useStable(find: Find): Find {
   const latest = useRef(find);
@@ -114,7 +120,7 @@ function useStable(find: Find): Find {
 export const optionOf = (value: string): ComboboxOption => ({ value, label: value });
 export const optionsOf = (values: readonly string[]) => values.map(optionOf);
 
-/** Those of the names, and of the dashboard's variables, that have the search in them. */
+/** The names and the dashboard's variables that contain the search text. */
 export function found(search: string, names: readonly string[]): ComboboxOption[] {
   const has = ({ value }: ComboboxOption) => value.toLowerCase().includes(search.toLowerCase());
   const variables = variableNames().map((value) => ({ ...optionOf(value), description: 'Variable' }));

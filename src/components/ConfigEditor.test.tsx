@@ -269,7 +269,7 @@ describe('the status', () => {
     expect(screen.getByText(/texts: no message has become a sample, since/)).toBeInTheDocument();
   });
 
-  it('stays, with the message, while it cannot be read', async () => {
+  it('stays while it cannot be read, with an error message', async () => {
     await open();
     await tick(0);
     fetch.mockImplementation(() => refused({ data: { error: 'the store is locked' } }));
@@ -376,7 +376,7 @@ describe('an input', () => {
     expect(field(/^Name/)).toHaveValue(wanted[0]!.name);
   });
 
-  it('can be pushed to in one place only', async () => {
+  it('of the type push can be added only once', async () => {
     await withInputs([{ type: 'push', name: 'push' }]);
     await press('Add input');
     expect(screen.getByRole('menuitem', { name: /^Push/ })).toBeDisabled();
@@ -440,7 +440,7 @@ describe('an input', () => {
     expect(settings().secureJsonData).toEqual({
       'input.ticks.headers': '{"Authorization":"Bearer x:y","X-Key":"1"}',
     });
-    // Closed and opened again, what was typed is still there.
+    // After closing and opening the card, the typed headers are still there.
     await unfold();
     await unfold();
     expect(field(/^Headers/)).toHaveValue('Authorization: Bearer x:y\nX-Key: 1');
@@ -506,8 +506,8 @@ describe('an input', () => {
     await unfold();
     if (text) {
       await enter(label, text);
-      expect(inputs()).not.toEqual([MQTT]); // what was typed goes along, for the back end to refuse,
-      expect(JSON.stringify(inputs())).not.toContain('secret'); // but no password, which viewers could read
+      expect(inputs()).not.toEqual([MQTT]); // invalid text is saved, for the back end to refuse,
+      expect(JSON.stringify(inputs())).not.toContain('secret'); // but no password, because viewers could read it
     } else {
       await userEvent.clear(field(startsWith(label)));
       await userEvent.tab();
@@ -549,7 +549,7 @@ describe('an input', () => {
     expect(settings().secureJsonData).toEqual({ 'input.plant.password': '', 'input.hall.password': 'pw' });
   });
 
-  it('is not renamed to what is no name', async () => {
+  it('is not renamed to an invalid name', async () => {
     const { inputs } = await withInputs([MQTT]);
     await unfold();
     await enter('Name', 'Hall 1');
@@ -557,7 +557,7 @@ describe('an input', () => {
     expect(inputs()).toEqual([MQTT]);
   });
 
-  it('is removed, and what is open stays with the others', async () => {
+  it('is removed, and the cards of the others stay open', async () => {
     const { inputs } = await withInputs([{ type: 'nats', name: 'bus' }, MQTT]);
     await press(/^plant MQTT/);
     await press(/^Remove bus/);

@@ -88,7 +88,10 @@ export function QueryEditor(props: Props) {
   );
 }
 
-/** Where the query was made for another source, Grafana has handed it over with the panel: it begins as a new one does. */
+/**
+ * When a panel changes to another data source, Grafana keeps its queries. A query that was made for another source is
+ * replaced by a new one.
+ */
 function SourceEditor(props: Props) {
   const { datasource, query, onChange, onRunQuery } = props;
   const { source } = datasource;
@@ -113,7 +116,7 @@ const STATES = { value: 'states' as const, label: 'States' };
 /** What is Grafana's in a query, or means the same to all sources. */
 const KEPT = ['refId', 'key', 'hide', 'datasource', 'queryType', 'format', 'timezone'] as const;
 
-/** The data source that a query names, once it is there, or why there is none. */
+/** The data source that a query names, once it is loaded, or why there is none. */
 function useOther(datasource: DataSource, uid?: string): { other?: DataSource; error?: string } {
   const [found, setFound] = useState<{ uid: string; other?: DataSource; error?: string }>();
   useEffect(() => {

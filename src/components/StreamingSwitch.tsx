@@ -3,7 +3,7 @@ import { InlineField, InlineSwitch } from '@grafana/ui';
 import React from 'react';
 import type { BaseQuery } from '../types';
 
-/** Whether whoever asks draws the rows. Alert rules take no stream and have no legend. */
+/** Whether the rows of the query are drawn. Alert rules do not draw: they need no stream and no legend. */
 export const isDrawn = (app?: CoreApp | string) => app !== CoreApp.UnifiedAlerting && app !== CoreApp.CloudAlerting;
 
 interface StreamingSwitchProps {

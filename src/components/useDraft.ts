@@ -4,13 +4,14 @@ import { KeyboardEvent, useState } from 'react';
 interface Draft<T> {
   draft: T;
   setDraft: (draft: T) => void;
-  /** For a field that is saved when one leaves it and when one presses Enter in it. */
+  /** For a field that is saved when the user leaves it or presses Enter in it. */
   handlers: { onBlur: () => void; onKeyDown: (event: KeyboardEvent) => void };
 }
 
 /**
- * What is typed, beside what is saved. It follows when something else is saved, be it from elsewhere. `save` gets what
- * was typed if it differs; it may leave it unsaved, and what is typed stays.
+ * Keeps what is typed apart from what is saved. When the saved value changes, also from elsewhere, the draft follows.
+ * `save` is called with a draft that differs from the saved value. It need not save the draft, for example if it is
+ * invalid; the draft stays then.
  */
 export function useDraft<T>(saved: T, save: (draft: T) => void): Draft<T> {
   const [draft, setDraft] = useState(saved);

@@ -22,21 +22,24 @@ import {
 } from './visual';
 
 interface BuilderProps {
-  /** One that the builder can show. */
+  /** An expression that the builder can show. */
   expr: string;
-  /** What a new query begins with. Nobody has asked for what it does with its metric. */
+  /**
+   * The expression of a new query. Choosing a metric replaces all of it, because the user did not choose its
+   * operations.
+   */
   starter?: string;
   names: Names;
   onChange: (expr: string) => void;
 }
 
 /**
- * Shows what the expression says, and beside that only what is not complete yet: a filter without a value, or functions
- * of a metric that is still to be chosen.
+ * Shows the expression, and what it cannot hold yet: a filter without a value, or operations while no metric is chosen.
  */
 export function Builder({ expr, starter, names, onChange }: BuilderProps) {
   const parsed = useMemo(() => toVisual(expr) ?? EMPTY, [expr]);
-  // Not kept in step with the expression by setting it: the expression can come back before what was set with it.
+  // The draft belongs to one expression and is ignored for any other. Resetting it when `expr` changes would not do,
+  // because the changed `expr` can come back before the draft that was set with it.
   const [draft, setDraft] = useState({ expr, visual: parsed });
   const visual = draft.expr === expr ? draft.visual : parsed;
   const [chosen, setChosen] = useState<Metric>();
@@ -108,7 +111,7 @@ export function Builder({ expr, starter, names, onChange }: BuilderProps) {
           />
         ))}
         <Choice
-          key={added} // anew, for it is empty again
+          key={added} // a new key empties the field again
           label="Add operation"
           placeholder="Add a function, an aggregation …"
           width={34}
@@ -126,7 +129,9 @@ export function Builder({ expr, starter, names, onChange }: BuilderProps) {
 const complete = (filters: Filter[]) =>
   filters.flatMap(({ label, op, value }) => (label !== undefined && value !== undefined ? { label, op, value } : []));
 
-/** The operations with one more. A function over a time takes the place of the one there is: there can be no second. */
+/**
+ * The operations with one more. A function over a range replaces the one that is there, because there can be only one.
+ */
 export function withOperation(operations: Operation[], name: string): Operation[] {
   const added = newOperation(name);
   if (added.kind !== 'range') {
@@ -191,7 +196,7 @@ const EMPTY_VALUE = '(empty)';
 
 interface FilterFieldProps {
   filter: Filter;
-  /** Selects the series without this filter. */
+  /** Selects the series as if this filter were not there. */
   match: string;
   names: Names;
   onChange: (filter: Filter) => void;
@@ -250,7 +255,7 @@ function OperationField({ operation, match, names, onChange, onRemove }: Operati
   const styles = useStyles2(getStyles);
   const { kind, name } = operation;
   const rename = (next: string) => {
-    // What both take stays.
+    // Parameters and labels that both operations take are kept.
     const added = newOperation(next);
     const same = kind !== 'calculation' && isEqual(FUNCTIONS[name]?.params, FUNCTIONS[next]?.params);
     onChange(
@@ -340,7 +345,7 @@ const RANGES: ComboboxOption[] = [
 const findRanges = (search: string) =>
   Promise.resolve([...RANGES.filter(({ value }) => value.includes(search)), ...found(search, [])]);
 
-/** A number that is saved when one leaves the field or presses Enter, unless it is none. */
+/** A number. It is saved when the user leaves the field or presses Enter, if it is valid. */
 function NumberField({ param, value, onChange }: { param: Param; value: string; onChange: (value: string) => void }) {
   const isValid = (text: string) => isNumber(text) || (param.optional === true && text.trim() === '');
   const { draft, setDraft, handlers } = useDraft(value, (text) => isValid(text) && onChange(text.trim()));

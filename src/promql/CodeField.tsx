@@ -11,7 +11,7 @@ interface CodeFieldProps {
   expr: string;
   names: Names;
   placeholder: string;
-  /** Called when one leaves the field, or presses Shift+Enter or Ctrl+Enter. */
+  /** Called when the user leaves the field, or presses Shift+Enter or Ctrl+Enter. */
   onCommit: (expr: string) => void;
 }
 
@@ -24,7 +24,7 @@ export function CodeField({ expr, names, placeholder, onCommit }: CodeFieldProps
   const [height, setHeight] = useState(LINE + PADDING);
   const { draft, setDraft } = useDraft(expr, onCommit);
 
-  // Monaco keeps the first functions that it is given.
+  // Monaco keeps the first functions that it is given. They read the latest values from here.
   const latest = useRef({ names, onCommit });
   useEffect(() => {
     latest.current = { names, onCommit };
@@ -45,7 +45,8 @@ export function CodeField({ expr, names, placeholder, onCommit }: CodeFieldProps
     editor.onKeyDown((event) => {
       const suggests = editor.getDomNode()?.querySelector('.suggest-widget.visible');
       if (event.keyCode === monaco.KeyCode.Tab && !suggests) {
-        // Leaves the field, as in any other: Monaco would insert a tab, and nobody could go on by keyboard.
+        // Tab leaves the field, as in any other field. Monaco would insert a tab, and keyboard users could not leave
+        // the field.
         event.stopPropagation();
       }
       if (event.keyCode === monaco.KeyCode.Enter && (event.shiftKey || event.ctrlKey || event.metaKey)) {
@@ -87,7 +88,7 @@ const OPTIONS = {
   hideCursorInOverviewRuler: true,
   quickSuggestions: { other: true, comments: false, strings: true },
   suggest: { showWords: false },
-  wordBasedSuggestions: false as never, // a text in newer versions, which take false for it too
+  wordBasedSuggestions: false as never, // a string in newer versions, which also accept false
   occurrencesHighlight: false as never,
 } as const;
 
@@ -95,7 +96,7 @@ const getStyles = (theme: GrafanaTheme2) => ({
   field: css({ position: 'relative', flexGrow: 1, minWidth: 0 }),
   placeholder: css({
     position: 'absolute',
-    top: PADDING / 2 + 1, // and the border
+    top: PADDING / 2 + 1, // 1 for the border
     left: theme.spacing(1.5),
     right: 0,
     overflow: 'hidden',

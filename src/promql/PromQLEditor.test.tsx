@@ -73,7 +73,7 @@ async function type(label: string, text: string, key = '') {
 }
 
 beforeAll(() => {
-  // Lists show as many entries as there is room for, and in jsdom nothing has a size.
+  // Lists show as many entries as fit, and in jsdom nothing has a size.
   jest.spyOn(HTMLElement.prototype, 'getBoundingClientRect').mockReturnValue(new DOMRect(0, 0, 500, 500));
   jest.spyOn(Element.prototype, 'clientHeight', 'get').mockReturnValue(5000);
 });
@@ -109,7 +109,7 @@ describe('the builder', () => {
     expect(screen.queryByRole('button', { name: 'rate' })).toBeNull();
   });
 
-  it('begins anew when another metric is chosen in what a new query begins with', async () => {
+  it('drops the operations of a new query when another metric is chosen', async () => {
     const { saved } = open({ expr: STARTER });
     await choose('Metric', /^node_load1/);
     expect(saved()?.expr).toBe('node_load1');
@@ -139,7 +139,7 @@ describe('the builder', () => {
     }
   });
 
-  it('adds a filter once it is complete, with the values of what is selected otherwise', async () => {
+  it('adds a filter once it is complete, and offers values of the series that the rest selects', async () => {
     const { saved, getResource } = open({ expr: 'up{cpu="0"}' });
     await userEvent.click(screen.getByRole('button', { name: 'Add label filter' }));
     const filter = within(screen.getByRole('group', { name: 'Label filters' }));
@@ -198,7 +198,7 @@ describe('the builder', () => {
     expect(saved()?.expr).toBe('sum(up)');
   });
 
-  it('follows an expression that is changed elsewhere, and leaves its writing alone', async () => {
+  it('follows an expression that is changed elsewhere, and keeps how it is written', async () => {
     const { replace, saved } = open({ expr: 'up' });
     replace({ refId: 'A', expr: 'rate( load[5m] )', editorMode: 'builder' });
     expect(field('Metric')).toHaveValue('load');

@@ -18,7 +18,10 @@ const MODES: Array<{ value: EditorMode; label: string }> = [
   { value: 'code', label: 'Code' },
 ];
 
-/** The expression alone is saved; the builder reads it, and is there for those that it can show. */
+/**
+ * Only the expression and the choice of builder or code are saved. The builder parses the expression; an expression
+ * that it cannot show is edited as code.
+ */
 export function PromQLEditor({ datasource, query, app, range, data, onChange, onRunQuery }: EditorProps<PromQLQuery>) {
   const { expr = '', legend = '', withStreaming = true } = query;
   const styles = useStyles2(getStyles);
@@ -91,7 +94,7 @@ export function PromQLEditor({ datasource, query, app, range, data, onChange, on
   );
 }
 
-/** Saved when one leaves the field or presses Enter. */
+/** Saved when the user leaves the field or presses Enter. */
 function LegendField({ id, value, onChange }: { id: string; value: string; onChange: (value: string) => void }) {
   const { draft, setDraft, handlers } = useDraft(value, (text) => onChange(text.trim()));
   return (

@@ -4,12 +4,15 @@ import { labelName, Matcher, quote, selector, unquote } from './text';
 import { FUNCTIONS } from './functions';
 import { CALCULATIONS, MATCH_OPERATORS } from './visual';
 
-/** What may come at a place in an expression, which need not be complete; from and to are what it takes the place of. */
+/**
+ * What can be suggested at a position in an expression, which may be incomplete. A suggestion replaces the text from
+ * `from` to `to`.
+ */
 export type Context = { from: number; to: number } & (
   | { kind: 'none' | 'expression' | 'range' | 'operator' | 'matchOperator' }
-  /** Within a text in quotes, where macros mean nothing, or not. */
+  /** Within a string if `quoted`. Macros are not suggested there. */
   | { kind: 'variable'; quoted: boolean }
-  /** Of a selector or of a grouping. Match selects the series that are meant, if that is known. */
+  /** A label of a selector or of a grouping. `match` selects the series concerned, if they are known. */
   | { kind: 'label'; match?: string }
   | { kind: 'value'; label: string; op: string; match?: string; quoted: boolean; closed: boolean }
 );
@@ -58,7 +61,7 @@ export function contextAt(expr: string, pos: number): Context {
   if (isTyped) {
     const variable = /\$\{?\w*$/.exec(expr.slice(from, pos))?.[0];
     if (variable && typed.kind !== 'comment') {
-      // Braces that were typed go: what is suggested has none.
+      // Typed braces are replaced too, because suggestions have none.
       const rest = /^\w*\}?/.exec(expr.slice(pos))![0];
       return { kind: 'variable', from: pos - variable.length, to: pos + rest.length, quoted: typed.kind === 'string' };
     }
@@ -82,13 +85,13 @@ export function contextAt(expr: string, pos: number): Context {
   if (isTyped && typed.kind === 'string') {
     return { kind: 'none', from, to };
   }
-  // A bracket that was closed ends an operand, unless it was that of a grouping.
+  // A closing bracket ends an operand, except for that of a grouping.
   const endsOperand = last?.text === ')' ? !isGrouping(tokens[closed! - 1]) : last && !'([{,'.includes(last.text);
   const wantsOperand = !endsOperand || last?.kind === 'operator' || WORDS.includes(last!.text) || isGrouping(last);
   return { kind: wantsOperand ? 'expression' : 'operator', from, to };
 }
 
-/** Whether the token goes on with what is typed at its end, or the cursor is within. */
+/** Whether the token goes on at the cursor: text typed at its end belongs to it, or the cursor is within it. */
 function isOpen({ kind, text, to }: Token, pos: number): boolean {
   switch (kind) {
     case 'name':
@@ -103,7 +106,10 @@ function isOpen({ kind, text, to }: Token, pos: number): boolean {
   }
 }
 
-/** The innermost bracket that is still open after the tokens, and the opening one of the last that was closed. */
+/**
+ * The index of the innermost bracket that is still open after the tokens, and of the opening bracket of the pair that
+ * was closed last.
+ */
 function bracketsOf(tokens: Token[]): { opener?: number; closed?: number } {
   const open: number[] = [];
   let closed: number | undefined;
@@ -129,7 +135,7 @@ function inSelector(tokens: Token[], opener: number, end: number, typed: Token |
     const quoted = typed?.kind === 'string';
     const closed = quoted && unquote(typed.text) !== undefined;
     const label = nameOf(tokens[end - 2]) ?? '';
-    // A text without its end would take all that follows for itself.
+    // A string without its closing quote would include all that follows, so only its text up to the cursor is replaced.
     const inner = quoted ? { from: from + 1, to: closed ? to - 1 : pos } : { from, to };
     return { kind: 'value', ...inner, label, op: last.text, match, quoted, closed };
   }
@@ -160,7 +166,7 @@ function metricAt(tokens: Token[], opener: number): string {
   return '';
 }
 
-/** The complete matchers of the selector, but for the one at a position. */
+/** The complete matchers of the selector, without the one at the position `except`. */
 function matchersOf(tokens: Token[], opener: number, except: number): Matcher[] {
   const matchers: Matcher[] = [];
   for (let i = opener + 1; i < tokens.length && tokens[i]!.text !== '}'; i++) {
@@ -175,7 +181,7 @@ function matchersOf(tokens: Token[], opener: number, except: number): Matcher[] 
   return matchers;
 }
 
-/** A selector of all series that the expression selects, as far as they are named. */
+/** A selector of the series that the expression selects. If it has several selectors, only their metric names count. */
 function selectionOf(tokens: Token[]): string | undefined {
   const selectors = tokens.flatMap((token, i) => {
     const next = tokens[i + 1];
@@ -199,7 +205,7 @@ function selectionOf(tokens: Token[]): string | undefined {
 export interface Suggestion {
   kind: 'metric' | 'function' | 'aggregation' | 'label' | 'value' | 'word' | 'range' | 'variable';
   label: string;
-  /** What is inserted, if not the label; in that of functions and words | is where the cursor goes. */
+  /** The text to insert instead of the label. In functions and words, | marks where the cursor goes. */
   insert?: string;
   detail?: string;
   help?: string;
@@ -229,7 +235,7 @@ const NUMBERS: Suggestion[] = ['$__interval_ms', '$__range_ms', '$__range_s'].ma
 
 const RANGES = ['1m', '5m', '15m', '1h', '1d'];
 
-/** What to suggest at a place in an expression. The variables are the dashboard's, as they are written. */
+/** What to suggest at a position in an expression. `variables` are the dashboard's, as they are written in a query. */
 export async function suggest(expr: string, pos: number, names: Names, variables: string[]): Promise<Completion> {
   const context = contextAt(expr, pos);
   const { from, to } = context;

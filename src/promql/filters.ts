@@ -2,12 +2,12 @@ import type { AdHocVariableFilter } from '@grafana/data';
 
 let withFilters: typeof import('./tree').withFilters | undefined;
 
-/** Loads the parser, which is larger than all the rest and only wanted where there are filters. */
+/** Loads the parser. It is larger than all the rest of the plugin, and only needed if there are filters. */
 export async function loadFilters() {
   ({ withFilters } = await import('./tree'));
 }
 
-/** The expression with the filters added to each of its selectors. `loadFilters` comes first. */
+/** The expression with the filters added to each of its selectors. Call `loadFilters` before. */
 export function filtered(expr: string, filters: AdHocVariableFilter[]): string {
   if (filters.length === 0) {
     return expr;

@@ -2,18 +2,21 @@
 export interface Param {
   name: string;
   initial: string;
-  /** Of the last ones: may be left out. */
+  /** May be left out. Only the last parameters may be optional. */
   optional?: boolean;
 }
 
 export interface Function {
   help: string;
-  /** What the function takes: samples over a time, one value per series, or anything else, which only code can say. */
+  /**
+   * What the function takes: samples over a range, one value per series, the series of an aggregation, or something
+   * else that only code can express.
+   */
   takes: 'range' | 'instant' | 'aggregation' | 'other';
   params: Param[];
   /** How many of the params come before the series. */
   before: number;
-  /** The time that is looked at, as it is suggested. */
+  /** The range that is suggested. Empty if the function takes none. */
   range: string;
 }
 

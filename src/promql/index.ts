@@ -11,7 +11,7 @@ import { Variables } from './variables';
 
 export type { PromQLQuery } from './query';
 
-/** What sources have in common that are asked in PromQL. */
+/** What all sources that are queried in PromQL have in common. */
 export const promQL = {
   key: 'expr',
   isComplete: ({ expr }) => Boolean(expr?.trim()),
@@ -40,7 +40,7 @@ export const promQL = {
 const asTags = (texts: string[]) => texts.map((text): MetricFindValue => ({ text }));
 const selectorOf = (filters: AdHocVariableFilter[] = []) => selector('', filters.map(matcherOf)) || undefined;
 
-/** Queries of Grafana's Prometheus data source, and of those that are like it, as ours. */
+/** Converts queries of Grafana's Prometheus data source, and of similar data sources, to ours. */
 function fromPrometheus(queries: DataQuery[], { type }: DataSourceApi): PromQLQuery[] {
   return /prometheus|victoriametrics-(metrics-)?datasource|mimir/i.test(type)
     ? queries.map((query) => {

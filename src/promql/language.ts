@@ -10,7 +10,7 @@ export type Completer = (expr: string, pos: number) => Promise<Completion>;
 
 type Model = monacoTypes.editor.ITextModel;
 
-/** Monaco asks for suggestions per language, for all editors of the page. */
+/** The completer of each editor. Monaco asks for suggestions per language, for all editors of the page. */
 const completers = new WeakMap<Model, Completer>();
 const known = new WeakSet<Monaco>();
 
@@ -58,7 +58,7 @@ const VARIABLE: monacoTypes.languages.IMonarchLanguageRule = [/\$\w+|\$\{[^}"'`]
 
 const { tokenizer } = language;
 
-/** A text in quotes goes on up to a variable. */
+/** Rules for a string: its text is highlighted up to the next variable. */
 const inQuotes = (mark: string, rules: monacoTypes.languages.IMonarchLanguageRule[] = []) => [
   VARIABLE,
   [new RegExp(`[^\\\\${mark}$[]+|[$[]`), 'string'] as [RegExp, string],
@@ -81,7 +81,7 @@ const HIGHLIGHTING: monacoTypes.languages.IMonarchLanguage = {
 /** Underlines what cannot be parsed. */
 export function markErrors(monaco: Monaco, model: Model) {
   const markers = syntaxErrors(model.getValue()).map(({ from, to }) => {
-    // What is missing has no length: the character before it is underlined.
+    // An error for something that is missing has no length, so the character before it is underlined.
     const start = model.getPositionAt(from === to ? from - 1 : from);
     const end = model.getPositionAt(to);
     return {
@@ -122,7 +122,7 @@ function itemOf(
     documentation: help,
     range,
     sortText: String(order).padStart(5, '0'),
-    // Monaco compares with what is typed, which may have a brace.
+    // Monaco compares this with the typed text, which may have a brace.
     filterText: typed.startsWith('${') ? `\${${label.slice(1)}` : label,
     insertText: isSnippet ? insert.replace(/\$/g, '\\$').replace('|', '$0') : insert,
     insertTextRules: isSnippet ? monaco.languages.CompletionItemInsertTextRule.InsertAsSnippet : undefined,

@@ -7,7 +7,7 @@ import { selector } from './text';
 
 export interface Metric {
   name: string;
-  /** As Prometheus names them, such as counter; these three are empty where nobody said. */
+  /** As Prometheus names it, such as counter. Type, unit and help are empty if they are not known. */
   type: string;
   unit: string;
   help: string;
@@ -16,7 +16,7 @@ export interface Metric {
 /** How many names are asked for at most. Where there are more, a search narrows them down. */
 export const LIMIT = 1000;
 
-/** The names that a data source which is asked in PromQL knows within a time range; the last hour without one. */
+/** The names that a data source with PromQL knows within a time range, by default the last hour. */
 export class Names {
   constructor(
     private readonly datasource: Pick<DataSource, 'getResource'>,
@@ -31,7 +31,7 @@ export class Names {
     return this.get('metrics', words.length ? selector('', matchers) : match);
   }
 
-  /** Names of labels that series of the selector have; of all series without one. */
+  /** Names of labels that the selected series have. Without a selector, of all series. */
   async labels(match?: string): Promise<string[]> {
     const labels = await this.get<string[]>('labels', match);
     return labels.filter((label) => label !== '__name__');

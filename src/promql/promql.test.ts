@@ -46,7 +46,7 @@ describe('syntax errors', () => {
     ['rate(up[$__rate_interval])', []],
     ['sum(up', [[6, 6]]],
     ['up{a="b"', [[8, 8]]],
-    ['up{$filters}', []], // may be right
+    ['up{$filters}', []], // may be valid
     ['up )', [[3, 4]]],
   ])('%s: %j', (expr, wanted) => {
     expect(syntaxErrors(expr).map(({ from, to }) => [from, to])).toEqual(wanted);
@@ -106,7 +106,7 @@ describe('filters', () => {
     [{ operator: '=~', value: 'x.*' }, 'up{a=~"x.*"}'],
     [{ operator: '=|', value: 'x', values: ['x.y', 'z'] }, 'up{a=~"x\\\\.y|z"}'],
     [{ operator: '!=|', value: 'x', values: ['x', 'z'] }, 'up{a!~"x|z"}'],
-    [{ operator: '<', value: '1' }, 'up{a<"1"}'], // refused by the back end, which is better than left out
+    [{ operator: '<', value: '1' }, 'up{a<"1"}'], // the back end refuses it: leaving the filter out would show too much
   ])('%j: %s', (filter, wanted) => {
     expect(withFilters('up', [{ key: 'a', operator: '', value: '', ...filter }])).toBe(wanted);
   });

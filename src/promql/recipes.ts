@@ -7,7 +7,10 @@ const recipe = (title: string, expr: string, why: string): Recipe<PromQLQuery> =
   query: { withStreaming: true, expr },
 });
 
-/** For sensors and machines. Metrics of this machine are there wherever it is recorded; others stand for one's own. */
+/**
+ * Recipes for sensors and machines. The node_ metrics exist wherever this machine is recorded; the others stand for the
+ * user's own.
+ */
 export const recipes: Array<Recipe<PromQLQuery>> = [
   recipe(
     'How busy the processors are',

@@ -1,13 +1,15 @@
 import type { AdHocVariableFilter } from '@grafana/data';
 import { escapeRegExp } from 'lodash';
 
-/** A template variable in each of Grafana's notations, or one of its macros. Never reaches over the end of a text in quotes. */
+/**
+ * Matches a template variable in any of Grafana's notations, or a macro. A match never goes beyond the end of a string.
+ */
 const VARIABLE = /\$(\w+)|\$\{(\w+)(?:\.[^:^}"'`]+)?(?::[^}"'`]+)?\}|\[\[(\w+)(?::\w+)?\]\]/g;
 const MACRO = /^__(?:interval|rate_interval|range)(_ms|_s)?$/;
 
 /**
- * The expression with text of the same length and of the kind that is expected there instead of each variable, so that
- * it can be parsed and positions stay what they were.
+ * The expression with each variable replaced by a text of the same length and of the kind that is expected there. So it
+ * can be parsed, and positions stay the same.
  */
 export function mask(expr: string): string {
   return expr.replace(VARIABLE, (text: string, ...rest: unknown[]) => {
@@ -86,8 +88,8 @@ export function selector(metric: string, matchers: Matcher[]): string {
 }
 
 /**
- * The matcher of a dashboard's filter. An operator that PromQL does not have stays as it is: the error of the query then
- * says so, where leaving the filter out would show too much.
+ * The matcher of a dashboard's filter. An operator that PromQL does not have is kept, so that the query fails with an
+ * error: without the filter, it would show too much.
  */
 export function matcherOf({ key, operator, value, values = [] }: AdHocVariableFilter): Matcher {
   const anyOf = (values.length ? values : [value]).map((v) => escapeRegExp(v)).join('|');

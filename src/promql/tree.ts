@@ -22,7 +22,10 @@ export function nodesOf(tree: Tree): SyntaxNode[] {
   return nodes;
 }
 
-/** The parts of the expression that cannot be parsed. None if variables of the dashboard decide about that. */
+/**
+ * The parts of the expression that cannot be parsed. None if the expression has dashboard variables, because their
+ * values decide whether it is valid.
+ */
 export function syntaxErrors(expr: string): Array<{ from: number; to: number }> {
   if (!expr.trim() || hasVariables(expr)) {
     return [];
@@ -33,8 +36,8 @@ export function syntaxErrors(expr: string): Array<{ from: number; to: number }> 
 }
 
 /**
- * The expression with the filters added to each of its selectors. An error if it cannot be parsed: without the filters
- * it would show too much.
+ * The expression with the filters added to each of its selectors. Throws an error if the expression cannot be parsed:
+ * without the filters it would show too much.
  */
 export function withFilters(expr: string, filters: AdHocVariableFilter[]): string {
   const nodes = filters.length ? nodesOf(parse(expr)) : [];
@@ -48,7 +51,7 @@ export function withFilters(expr: string, filters: AdHocVariableFilter[]): strin
   }
   const added = selector('', filters.map(matcherOf)).slice(1, -1);
   let out = expr;
-  // From the end, so that positions stay true.
+  // From the end, so that earlier positions stay valid.
   for (const node of nodes.filter(({ name }) => name === 'VectorSelector').reverse()) {
     const matchers = node.getChild('LabelMatchers');
     const last = matchers?.lastChild;

@@ -5,13 +5,16 @@ import { selector } from './text';
 export interface VariableQuery extends DataQuery {
   kind?: 'labelValues' | 'labelNames' | 'metrics' | 'queryResult';
   label?: string;
-  /** Selects the series that are looked at, for all kinds but the last. */
+  /** Selects the series to look at. Not used by `queryResult`. */
   match?: string;
-  /** Of a query result. */
+  /** The expression of `queryResult`. */
   expr?: string;
 }
 
-/** Variables as they are provisioned for Grafana's Prometheus data source: a call, by itself or as the field query. */
+/**
+ * A variable's query as this plugin saves it, or as it is provisioned for Grafana's Prometheus data source: a call such
+ * as label_values(), by itself or in the field `query`.
+ */
 export type SavedVariable = VariableQuery | string | { query: string };
 
 /** The query of a variable in whatever form it was saved. A call that is not known gives no values. */

@@ -70,7 +70,7 @@ describe('a variable', () => {
     expect(getResource).not.toHaveBeenCalled();
   });
 
-  it('is answered later, as by a request, also when there is nothing to ask for', async () => {
+  it('is never answered at once, also when there is nothing to ask for', async () => {
     const next = jest.fn();
     variables.query(request({ kind: 'labelValues' })).subscribe(next);
     for (let i = 0; i < 100; i++) {

@@ -14,7 +14,7 @@ import type { Options, Query } from '../types';
 import { selector } from './text';
 import { SavedVariable, type VariableQuery, variableQuery } from './variableQuery';
 
-/** The variables that a data source offers which is asked in PromQL. */
+/** The dashboard variables of data sources that are queried in PromQL. */
 export class Variables extends CustomVariableSupport<DataSource, VariableQuery, Query, Options> {
   override editor = lazily(async () => (await import('./VariableEditor')).VariableEditor);
 
@@ -33,7 +33,7 @@ export class Variables extends CustomVariableSupport<DataSource, VariableQuery, 
     }
     const names = new Names(this.datasource, request.range, request.scopedVars);
     return from(listed(names, query)).pipe(
-      delay(0), // an answer without a request would come so soon that Grafana's form never ends to ask
+      delay(0), // if the answer came at once, without a request, Grafana's form would ask again without end
       map((texts) => ({ data: [frameOf(texts)] })),
     );
   }
@@ -42,7 +42,7 @@ export class Variables extends CustomVariableSupport<DataSource, VariableQuery, 
   private queryResult(request: DataQueryRequest, { refId, expr = '' }: VariableQuery): Observable<DataQueryResponse> {
     const { from: first, to } = request.range;
     const length = to.valueOf() - first.valueOf();
-    // A few rows are enough, but $__range means the dashboard's.
+    // Only the newest rows are asked for, but $__range must mean the dashboard's range.
     const seconds = Math.max(1, Math.round(length / 1000));
     const written = expr.replace(
       /\$(?:__range(_ms|_s)?\b|\{__range(_ms|_s)?\})/g,

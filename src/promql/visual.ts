@@ -14,14 +14,14 @@ export interface Filter {
 }
 
 export type Operation =
-  /** A function over a time. It can only be the first. */
+  /** A function over a range. It can only be the first operation. */
   | { kind: 'range'; name: string; range: string; params: string[] }
   | { kind: 'instant'; name: string; params: string[] }
   | { kind: 'aggregation'; name: string; params: string[]; grouping?: 'by' | 'without'; labels: string[] }
-  /** With a number at its right. */
+  /** A calculation or comparison with a number on its right. */
   | { kind: 'calculation'; name: string; number: string };
 
-/** An expression as the builder shows it: what is selected, and what is done with it, one after the other. */
+/** An expression as the builder shows it: a selector, and the operations on it, one after the other. */
 export interface Visual {
   metric: string;
   filters: Filter[];
@@ -64,8 +64,9 @@ function call(name: string, params: string[], series: string): string {
 }
 
 /**
- * What the builder shows of an expression; undefined if it cannot show all of it, so that nothing is lost by going from
- * code to builder: the expression that comes out means the same, though parentheses and white space may differ.
+ * An expression as the builder shows it; undefined if the builder cannot show all of it. So nothing is lost by
+ * switching from code to the builder: the resulting expression means the same, though parentheses and white space may
+ * differ.
  */
 export function toVisual(expr: string): Visual | undefined {
   if (!expr.trim()) {
@@ -98,13 +99,13 @@ function shape(node: SyntaxNode, expr: string): string {
       return JSON.stringify(unquote(text) ?? text);
     case 'LabelMatchers':
       return parts.length ? `{${parts.join()}}` : '';
-    case 'AggregateExpr': // whose grouping may come before or after
+    case 'AggregateExpr': // the grouping may come before or after the arguments
       return `${node.name}(${parts.sort().join()})`;
   }
   if (parts.length) {
     return `${node.name}(${parts.filter(Boolean).join()})`;
   }
-  // Keywords and units may be in capitals, names are what they are.
+  // Keywords and units are case-insensitive, names are not.
   const isName = node.name === 'Identifier' || node.name === 'LabelName';
   return `${node.name} ${isName ? text : text.toLowerCase().replace(/\s/g, '')}`;
 }
@@ -153,7 +154,10 @@ function read(node: SyntaxNode, expr: string): Visual | undefined {
   }
 }
 
-/** The series that a function takes, and the numbers beside them; nothing if it takes anything else. */
+/**
+ * The series that a function takes, and its other arguments, which must be numbers. Without series if it has other
+ * arguments.
+ */
 function readArguments(
   name: string,
   node: SyntaxNode,
@@ -191,7 +195,7 @@ function readLabel({ name, from, to }: SyntaxNode, expr: string): string {
   return name === 'QuotedLabelName' ? (unquote(text) ?? text) : text;
 }
 
-/** A number or duration as PromQL has them, or a variable for one. */
+/** Whether the text is a number or duration in PromQL, or a variable for one. */
 export function isNumber(text: string): boolean {
   if (isVariable(text)) {
     return true;
@@ -201,7 +205,7 @@ export function isNumber(text: string): boolean {
   return !rest.length && number?.name === 'NumberDurationLiteral' && !number.firstChild;
 }
 
-/** A time to look at: a duration as PromQL has them, or a variable for one. */
+/** Whether the text is a range: a duration in PromQL, or a variable for one. */
 export function isRange(text: string): boolean {
   const [operation] = toVisual(`rate(x[${text}])`)?.operations ?? [];
   return operation?.kind === 'range' && operation.range === text.trim();

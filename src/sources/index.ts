@@ -2,7 +2,7 @@ import type { BaseQuery, Options } from '../types';
 import * as all from './all';
 import type { Source } from './source';
 
-/** A source of which only the name is known. Its queries are what its own functions take. */
+/** A source whose types of queries and settings are not known. Its functions must only get its own queries. */
 export type AnySource = Source<BaseQuery, object>;
 
 /** The source of a data source whose settings name none. */
@@ -22,7 +22,10 @@ export function sourceOf({ source = DEFAULT }: Options): AnySource {
   return found;
 }
 
-/** The source that a query was made for, if it is another one than this; both can be asked in the same language. */
+/**
+ * The source that a query was made for, if this one cannot answer it. Sources with the same query language answer each
+ * other's queries.
+ */
 export function foreignTo(source: AnySource, query: BaseQuery): AnySource | undefined {
   return source.key in query ? undefined : SOURCES.find(({ key }) => key in query);
 }

@@ -1,4 +1,7 @@
-/** A number of a query, which may be saved as text with variables. What is no number stays: the back end names the field. */
+/**
+ * A number of a query, which may be saved as text with variables. A text that is no number is kept: the error of the
+ * back end names the field.
+ */
 export function toNumber(saved: number | string, replace: (text: string) => string): number | string {
   const value = typeof saved === 'string' ? replace(saved) : saved;
   return typeof value === 'string' && value.trim() !== '' && Number.isFinite(Number(value)) ? Number(value) : value;

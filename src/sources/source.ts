@@ -5,21 +5,24 @@ import type { DataSource } from '../datasource';
 import type { BaseQuery, Options, Query } from '../types';
 
 /**
- * All that differs from source to source. Editors and settings are large and seldom wanted, so that they are loaded when
- * they are shown (see `lazily`).
+ * Everything that differs from source to source. Editors and settings are large and seldom needed, so they are loaded
+ * when they are first shown (see `lazily`).
  *
  * @typeParam Q - its queries as they are saved
  * @typeParam O - its own part of the settings, which is there whatever the source is
  */
 export interface Source<Q extends BaseQuery, O extends object> {
-  /** As the settings and the back end have it. */
+  /** The name in the settings and in the back end. */
   name: string;
-  /** On the settings page. */
+  /** The name on the settings page. */
   label: string;
   description: string;
 
   defaultQuery: (options: Options & O) => Partial<Q>;
-  /** A field that every query which was made for the source has. Sources that are asked in one language share it. */
+  /**
+   * A field that every query of the source has, and by which its queries are recognised. Sources with the same query
+   * language share it.
+   */
   key: keyof Q & string;
   /** Whether the query can be run. */
   isComplete: (query: Q) => boolean;
@@ -29,22 +32,22 @@ export interface Source<Q extends BaseQuery, O extends object> {
   interpolate: (query: Q, values: Values) => Q;
   /** What has to be loaded before the queries of a request can be interpolated. */
   load?: (request: DataQueryRequest<Q>) => Promise<unknown> | undefined;
-  /** What else its data sources offer Grafana. */
+  /** Further features that its data sources offer Grafana. */
   offers?: (datasource: DataSource) => Partial<Offers>;
 
   /** How far apart samples usually are, in milliseconds. */
   sampleInterval?: (options: Options & O) => number;
-  /** How long the source may take for an answer, in milliseconds, where that is not the timeout of HTTP. */
+  /** How long the source may take for an answer, in milliseconds, if that is not the HTTP timeout. */
   timeout?: (options: Options & O) => number | undefined;
 
   QueryEditor: FunctionComponent<EditorProps<Q>>;
-  /** What the help beside the editor begins with. None where the editor says it all. */
+  /** The first part of the help beside the editor. Absent if the editor needs no help. */
   Help?: FunctionComponent<HelpProps<Q>>;
-  /** None where there is nothing to set. */
+  /** Absent if there is nothing to set. */
   Settings?: FunctionComponent<SettingsProps>;
 }
 
-/** Methods of a data source that Grafana takes as a feature that is there. */
+/** Methods of a data source whose presence tells Grafana that the feature is there. */
 type Offers = Pick<DataSourceApi<BaseQuery>, 'variables' | 'getTagKeys' | 'getTagValues' | 'importQueries'>;
 
 /** What Grafana gives an editor of queries, for those of one source. */

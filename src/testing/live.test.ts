@@ -1,7 +1,7 @@
 import { DataFrame } from '@grafana/data';
 import { Server, Tab } from './live';
 
-/** The model itself: the tutorial's pattern must fail in it as it does in a real Grafana. */
+/** Tests of the model itself: the pattern of the tutorial must fail in it as it does in a real Grafana. */
 describe("the tutorial's pattern, without a guard", () => {
   const STEP = 20;
   const tutorial = { initialData: false, repeat: false, distinctPaths: false };
@@ -48,7 +48,7 @@ describe("the tutorial's pattern, without a guard", () => {
     expect(times[times.length - 1]! - times[0]!).toBeLessThan(5000);
   });
 
-  it('keeps every row once more when another viewer joins with an overlap', () => {
+  it('gets rows twice when another viewer joins with an overlap', () => {
     const server = new Server(STEP, { ...tutorial, initialData: true, repeat: true });
     const panel = open(new Tab(server), 2000);
     jest.advanceTimersByTime(2000);

@@ -22,7 +22,10 @@ export const DELAY = {
   /** From asking until the back end evaluates the query, and from there until the answer is there. */
   query: 10,
   answer: 20,
-  /** From subscribing until SubscribeStream and RunStream, then until the hub knows the viewer, then until it is told. */
+  /**
+   * From subscribing until SubscribeStream and RunStream, then until the hub knows the viewer, then until the viewer is
+   * told.
+   */
   subscribe: 20,
   hub: 20,
   joined: 10,
@@ -32,11 +35,14 @@ const after = (ms: number, what: () => void) => setTimeout(what, ms);
 const times = (from: number, through: number, step: number) =>
   Array.from({ length: Math.max(0, (through - from) / step + 1) }, (_, i) => from + i * step);
 
-/** What the back end does beyond answering and sending each row once: by default all that the design says. */
+/**
+ * What the back end does besides answering queries and sending each row once. By default everything that docs/design.md
+ * says.
+ */
 export interface BackEnd {
   initialData: boolean;
   repeat: boolean;
-  /** Of the path: a new one for each window and nonce. */
+  /** Each window and nonce has a path of its own. */
   distinctPaths: boolean;
 }
 
@@ -56,7 +62,7 @@ export class Server {
   unreachable = false;
   /** Publications are lost. */
   mute = false;
-  /** Subscriptions are refused, of which the browser hears nothing. */
+  /** Subscriptions are refused, and the browser is not told. */
   refuses = false;
   private streams = new Map<string, Stream>();
 
@@ -210,7 +216,7 @@ export class Tab {
     });
   }
 
-  /** The same with a query that wants no stream. */
+  /** What DataSourceWithBackend.query does with a query without a stream. */
   plain(window: number): Observable<DataQueryResponse> {
     return defer(() => {
       this.server.queries++;
@@ -220,7 +226,7 @@ export class Tab {
     });
   }
 
-  /** The first viewer of a channel opens its buffer, and only its history gets in. */
+  /** The first viewer of a channel opens its buffer, and only the history of that viewer gets into it. */
   getDataStream(history: DataFrameJSON, options: StreamingFrameOptions): Observable<DataQueryResponse> {
     const id = history.schema!.meta!.channel!;
     const buffer = this.buffers.get(id) ?? this.openBuffer(id);
@@ -320,7 +326,7 @@ export class Tab {
     channel.events.complete();
   }
 
-  /** The websocket goes down: what is sent meanwhile is gone. */
+  /** The websocket is cut: what is sent meanwhile is lost. */
   disconnect() {
     this.online = false;
     this.channels.forEach((channel, id) => this.server.leave(id, channel.viewer));

@@ -1,5 +1,5 @@
-// Command empty is the least that a plugin with streams can be: each of its
-// streams sends one row a second. The bench measures Continuum beside it.
+// Command empty is a minimal plugin with streams: each stream sends one row a
+// second. bench compares Continuum with it.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Package broker runs MQTT brokers for tests: mosquitto, which has to be
-// installed, and mochi in this process.
+// Package broker runs MQTT brokers for tests: mosquitto, which must be installed,
+// and mochi, within the test's process.
 package broker
 
 import (
@@ -27,11 +27,11 @@ import (
 // Broker is a broker for tests.
 type Broker interface {
 	inputtest.Server
-	// Send publishes a message with QoS 1 and waits until the broker has it.
+	// Send publishes a message with QoS 1 and waits for the acknowledgement.
 	Send(t testing.TB, topic, payload string, retain bool)
 }
 
-// sender publishes without a goroutine of its own.
+// sender is a minimal MQTT client that publishes without a goroutine of its own.
 type sender struct {
 	conn net.Conn
 	id   uint16
@@ -89,15 +89,15 @@ func (s *sender) send(t testing.TB, address, topic, payload string, retain bool)
 	}
 }
 
-// Numbered is the payload of a number and its time.
+// Numbered returns a JSON payload with a number and its time.
 func Numbered(n int, at time.Time) string {
 	return fmt.Sprintf(`{"t":%d,"n":%d}`, at.UnixMilli(), n)
 }
 
-// Mosquitto is Debian's broker.
+// Mosquitto is the broker of Debian's package mosquitto.
 type Mosquitto struct {
 	sender
-	// WebSocket is the address of the listener for WebSockets.
+	// WebSocket is host:port of the listener for WebSockets.
 	WebSocket string
 	address   string
 	command   []string
@@ -130,7 +130,8 @@ func MosquittoCommand(address, dir string, more ...string) (command []string, er
 	return []string{program, "-c", config}, errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(config, []byte(strings.Join(lines, "\n")+"\n"), 0o600))
 }
 
-// StartMosquitto starts the broker with more lines of configuration.
+// StartMosquitto starts the broker. more are additional lines of its configuration.
+// Without mosquitto the test is skipped, but it fails in continuous integration.
 func StartMosquitto(t testing.TB, more ...string) *Mosquitto {
 	t.Helper()
 	dir := t.TempDir()
@@ -205,8 +206,7 @@ func (m *Mosquitto) Send(t testing.TB, topic, payload string, retain bool) {
 	m.send(t, m.address, topic, payload, retain)
 }
 
-// Mochi is mochi's broker in this process. It remembers nothing when it is
-// stopped.
+// Mochi is a mochi broker in this process. It loses all sessions when it is stopped.
 type Mochi struct {
 	sender
 	address string

@@ -4,11 +4,11 @@ import "time"
 
 var (
 	started = time.Now()
-	// slept is how long the machine had slept then, and booted the time since it was
-	// started.
+	// At started: booted is the time since the machine was started, slept how much
+	// of it the machine has slept.
 	booted, slept = sinceBootAtStart(), asleep()
 )
 
-// sinceBoot is the time since the machine was started, sleep included, which Go's own
-// monotonic clock leaves out.
+// sinceBoot returns the time since the machine was started, including sleep, which
+// Go's monotonic clock leaves out.
 func sinceBoot() time.Duration { return booted + time.Since(started) + asleep() - slept }

@@ -17,10 +17,10 @@ func bootID() string {
 	return strings.TrimSpace(string(id))
 }
 
-// sinceBootAtStart is the time since the machine was started.
+// sinceBootAtStart returns the time since the machine was started.
 func sinceBootAtStart() time.Duration { return clockTime(unix.CLOCK_BOOTTIME) }
 
-// asleep is how long the machine has slept since it was started.
+// asleep returns how long the machine has slept since it was started.
 func asleep() time.Duration { return clockTime(unix.CLOCK_BOOTTIME) - clockTime(unix.CLOCK_MONOTONIC) }
 
 func clockTime(clock int32) time.Duration {

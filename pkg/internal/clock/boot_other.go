@@ -4,11 +4,11 @@ package clock
 
 import "time"
 
-// bootID is not known: each process begins to believe the clock anew.
+// bootID is unknown here, so each process starts with the wall clock as it is.
 func bootID() string { return "" }
 
 func sinceBootAtStart() time.Duration { return 0 }
 
-// asleep is not known. Where Go's monotonic clock stops while the machine
-// sleeps, waking up looks like a step, and is confirmed like one.
+// asleep is unknown here. If Go's monotonic clock stops while the machine sleeps,
+// waking up looks like a step forward and must be confirmed like one.
 func asleep() time.Duration { return 0 }

@@ -1,9 +1,9 @@
-// Package clock tells when something happened, on machines whose clock may be
+// Package clock provides the time for samples on machines whose wall clock may be
 // wrong for a while.
 //
-// The wall clock can be set; the time since the machine was started cannot, and
-// goes on while the machine sleeps. A Clock holds the one against the other. It
-// must not import anything of this module.
+// The wall clock can be set. The time since the machine was started cannot, and it
+// goes on while the machine sleeps. A Clock compares the two. The package must not
+// import anything of this module.
 package clock
 
 import (
@@ -14,21 +14,21 @@ import (
 )
 
 const (
-	// MaxStep is how far the wall clock may be set forward without being in
-	// doubt. Slewing, and the small steps of time synchronisation, are less.
+	// MaxStep is how far the wall clock may be set forward without being doubted.
+	// Slewing and the small steps of time synchronisation stay below it.
 	MaxStep = time.Minute
 	// Confirmation is how long the wall clock must go on steadily after a larger
-	// step before it is believed. Time synchronisation corrects a wrong step
-	// sooner than that: it asks again every 32 to 64 seconds after a step. A clock
-	// that was set back from a time which it had for this long, and returns to it
-	// within this long, is believed at once.
+	// step forward before it is believed. Time synchronisation corrects a wrong step
+	// sooner: after a step it asks again every 32 to 64 seconds. There is one
+	// exception: if the clock was set back from a time that it had for at least this
+	// long, and returns to it within this time, it is believed at once.
 	Confirmation = 2 * time.Minute
 )
 
-// ErrDoubt says that the wall clock was set forward and is not yet believed.
+// ErrDoubt means that the wall clock was set forward and is not believed yet.
 var ErrDoubt = errors.New("this machine's clock was set forward")
 
-// Clock is a wall clock that is not believed blindly. Its methods may be called
+// Clock is a wall clock that doubts large steps forward. Its methods may be called
 // from any goroutine.
 type Clock struct {
 	wall func() time.Time
@@ -39,36 +39,37 @@ type Clock struct {
 	setBack uint64
 }
 
-// State is what a Clock goes by. Another process that begins with it goes on as if it
-// were this one: without it, it would believe whatever the wall clock says then.
+// State is the state of a Clock. Another process that resumes it goes on as this one
+// would. Without a state, a Clock believes the wall clock as it is.
 type State struct {
-	// Boot names the start of the machine that the times since are of, empty if it is
-	// not known.
+	// Boot identifies the boot of the machine from which the durations count, empty
+	// if unknown.
 	Boot string `json:"boot"`
-	// Offset is what the believed time is ahead of the time since boot, as a time.
+	// Offset is the believed time minus the time since boot.
 	Offset time.Time `json:"offset"`
 	// Changed is the time since boot when Offset last changed by more than MaxStep.
 	Changed time.Duration `json:"changed"`
-	// Before is the offset that was believed for at least Confirmation until the
-	// clock was set back at the time since boot Left, zero if there is none.
+	// Before is the offset that was believed for at least Confirmation, until the
+	// clock was set back at Left (time since boot); zero if there is none.
 	Before time.Time     `json:"before,omitzero"`
 	Left   time.Duration `json:"left,omitzero"`
-	// Doubted is the offset that waits to be confirmed since the time after boot
-	// Since, zero if there is none.
+	// Doubted is the offset that waits for confirmation since Since (time since
+	// boot), zero if there is none.
 	Doubted time.Time     `json:"doubted,omitzero"`
 	Since   time.Duration `json:"since,omitzero"`
 }
 
-// Same reports whether a process that begins with s would go on as one that begins
-// with o, but for the small steps that are believed at once.
+// Same reports whether a process that resumes s goes on as one that resumes o, apart
+// from small steps, which are believed at once.
 func (s State) Same(o State) bool {
 	near := func(a, b time.Time) bool { return a.IsZero() == b.IsZero() && a.Sub(b).Abs() < time.Second }
 	return s.Boot == o.Boot && s.Changed == o.Changed && s.Left == o.Left && s.Since == o.Since &&
 		near(s.Offset, o.Offset) && near(s.Before, o.Before) && near(s.Doubted, o.Doubted)
 }
 
-// New returns a clock that believes what wall, which is time.Now or stands for
-// it, says now. boot is the time since any fixed moment, which nobody can set.
+// New returns a clock that believes the present result of wall, which is time.Now or
+// a replacement. boot returns the time since a fixed moment, by a clock that cannot
+// be set.
 func New(wall func() time.Time, boot func() time.Duration) *Clock {
 	c := &Clock{wall: wall, boot: boot}
 	c.state.Changed = c.boot()
@@ -83,14 +84,14 @@ func System() *Clock {
 	return c
 }
 
-// State returns what the clock goes by now.
+// State returns the current state.
 func (c *Clock) State() State {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.state
 }
 
-// Resume goes on with the state of another process, if the machine was not started
+// Resume continues with the state of another process, unless the machine was started
 // again since.
 func (c *Clock) Resume(s State) {
 	c.mu.Lock()
@@ -100,15 +101,15 @@ func (c *Clock) Resume(s State) {
 	}
 }
 
-// Now returns the time that is believed. After a step forward it goes on as
-// before until the new time is confirmed.
+// Now returns the believed time. After a large step forward it continues from the
+// time before, until the new time is confirmed.
 func (c *Clock) Now() time.Time {
 	now, _ := c.Check()
 	return now
 }
 
-// Check returns the time that is believed, and an ErrDoubt while the wall clock
-// has another that is not confirmed.
+// Check returns the believed time, and an ErrDoubt while the wall clock has another
+// one that is not confirmed.
 func (c *Clock) Check() (time.Time, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -118,7 +119,7 @@ func (c *Clock) Check() (time.Time, error) {
 	step := offset.Sub(c.state.Offset)
 	switch {
 	case step <= MaxStep:
-		// A clock that goes back is believed at once: it was ahead.
+		// A step back is believed at once: the clock was ahead before.
 		if step < -MaxStep {
 			c.setBack++
 			if boot-c.state.Changed >= Confirmation {
@@ -129,8 +130,8 @@ func (c *Clock) Check() (time.Time, error) {
 		c.state.Offset, c.state.Doubted = offset, time.Time{}
 		return wall, nil
 	case !c.state.Before.IsZero() && boot-c.state.Left < Confirmation && offset.Sub(c.state.Before).Abs() <= MaxStep:
-		// It was right before it was set back. The time before counts as well, so
-		// that it may be set back once more.
+		// The clock was right before it was set back. Changed is set so that the
+		// time counts as confirmed: the clock may be set back once more.
 		c.state.Offset, c.state.Doubted, c.state.Changed = offset, time.Time{}, boot-Confirmation
 		return wall, nil
 	case c.state.Doubted.IsZero() || offset.Sub(c.state.Doubted).Abs() > MaxStep:
@@ -143,8 +144,8 @@ func (c *Clock) Check() (time.Time, error) {
 		ErrDoubt, step.Round(time.Second), wall.UTC().Format(time.RFC3339), Confirmation)
 }
 
-// SetBack returns how often the clock was set back by more than MaxStep, as far
-// as calls of Now and Check have seen.
+// SetBack returns how often calls of Now and Check have found the clock set back by
+// more than MaxStep.
 func (c *Clock) SetBack() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -9,29 +9,29 @@ const (
 	// Jitter is how far two answers of one clock usually may differ beyond the time
 	// that the questions took.
 	Jitter = time.Second
-	// Confirmations is how many answers in a row must agree before they are
-	// believed against what was believed before.
+	// Confirmations is how many answers in a row must agree before they replace the
+	// one that is believed.
 	Confirmations = 3
 )
 
-// Remote is the clock of a server of which some answers may be wrong, because a
-// replica of it has another clock. An answer is believed if it agrees with those
-// before, or, as the first, with this machine's clock; else once several in a row
-// agree. So an outlier is dropped, and a clock that was set, forward or back, is
-// believed soon. The zero value has no answers. Its methods must not be called at
-// the same time.
+// Remote is the clock of a server whose replicas may have different clocks, so that
+// single answers may be wrong. An answer is believed if it agrees with the one
+// believed last; before there is one, with this machine's clock. Otherwise it is
+// believed once Confirmations answers in a row agree. So an outlier is ignored, and
+// a clock that was set, forward or back, is believed soon. The zero value has no
+// answers. Its methods must not be called concurrently.
 type Remote struct {
 	// Tolerance is how far two answers may differ beyond the time that the questions
 	// took, [Jitter] if it is 0.
 	Tolerance time.Duration
 
-	base              time.Time // by which times are counted, on our monotonic clock
+	base              time.Time // offsets count from it, by the monotonic clock
 	believed, doubted offset
 	agree             int // answers in a row with doubted
 }
 
-// offset is what a server's clock is ahead of ours, at least and at most. The
-// answer was made at some time while the question was on its way.
+// offset is how far a server's clock is ahead of ours, as a range: the server read
+// it at some time between request and answer.
 type offset struct {
 	least, most time.Duration
 	set         bool
@@ -43,9 +43,9 @@ func (r *Remote) same(o, p offset) bool {
 	return o.set && o.least <= p.most+tolerance && p.least <= o.most+tolerance
 }
 
-// Answer notes that a server took now, in Unix milliseconds, for the present at a
-// time from asked to answered. It reports whether that is believed, and whether the
-// server's clock was set since the answer that was believed last.
+// Answer notes an answer: the server's time was now (Unix ms) at some time from
+// asked to answered. believed reports whether the answer is believed, and set
+// whether the server's clock was set since the last believed answer.
 func (r *Remote) Answer(now int64, asked, answered time.Time) (believed, set bool) {
 	if r.base.IsZero() {
 		r.base = asked
@@ -74,5 +74,5 @@ func (r *Remote) Answer(now int64, asked, answered time.Time) (believed, set boo
 	return true, set
 }
 
-// Believed reports whether any answer was believed.
+// Believed reports whether an answer was believed so far.
 func (r *Remote) Believed() bool { return r.believed.set }

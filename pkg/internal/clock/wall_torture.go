@@ -11,8 +11,9 @@ import (
 	"github.com/spf13/afero"
 )
 
-// OffsetFile names the environment variable with the file that holds how far
-// the wall clock is ahead, such as 720h or -90s. Without the file it is right.
+// OffsetFile names an environment variable with the path of a file. The file has how
+// far the wall clock is ahead, such as 720h or -90s. Without the file the clock is
+// right.
 const OffsetFile = "GF_PLUGIN_CLOCK_OFFSET_FILE"
 
 var (
@@ -22,8 +23,8 @@ var (
 	read    time.Time
 )
 
-// Wall is the machine's wall clock, set by the offset in the file. A change
-// takes effect within 50 ms.
+// Wall returns the machine's wall clock plus the offset in the file. A change of the
+// file takes effect within 50 ms.
 func Wall() time.Time {
 	now := time.Now()
 	mu.Lock()
@@ -33,7 +34,7 @@ func Wall() time.Time {
 		if text, err := offsets.ReadFile(os.Getenv(OffsetFile)); err != nil {
 			ahead = 0
 		} else if d, err := time.ParseDuration(strings.TrimSpace(string(text))); err == nil {
-			ahead = d // what is half written does not count
+			ahead = d // ignore a file that is half written
 		}
 	}
 	return now.Add(ahead)

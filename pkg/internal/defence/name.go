@@ -1,6 +1,6 @@
-// Package defence lets torture show that each of the recorder's defences is
-// needed: a binary that is built with the tag torture can be run without one. In
-// all other binaries the defences are always on.
+// Package defence lets torture show that each of the recorder's defences is needed:
+// a binary built with the tag torture can run without one. In all other binaries the
+// defences are always on.
 package defence
 
 // Name names a defence.
@@ -8,14 +8,13 @@ type Name string
 
 // The defences.
 const (
-	// LowDisk is the first floor of free space, below which nothing is acknowledged.
+	// LowDisk: nothing is acknowledged below the first floor of free space.
 	LowDisk Name = "floor1"
-	// CriticalDisk is the second, below which the TSDB is closed.
+	// CriticalDisk: the TSDB is closed below the second floor of free space.
 	CriticalDisk Name = "floor2"
-	// Reopen is that nothing is acknowledged after a failed write until the TSDB
-	// was opened anew.
+	// Reopen: after a failed write nothing is acknowledged until the TSDB was reopened.
 	Reopen Name = "reopen"
-	// AckAfterCommit is that messages are acknowledged after they are committed.
+	// AckAfterCommit: messages are acknowledged only after they are committed.
 	AckAfterCommit Name = "ack"
 	// Memory is that what samples took is given back, and Goroutines that no goroutine
 	// stays: see Leak.

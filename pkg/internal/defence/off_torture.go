@@ -11,8 +11,8 @@ import (
 
 var off = strings.Split(os.Getenv("GF_PLUGIN_TORTURE_OFF"), ",")
 
-// Off reports whether a defence is switched off: GF_PLUGIN_TORTURE_OFF has its name,
-// with commas between several.
+// Off reports whether a defence is switched off. GF_PLUGIN_TORTURE_OFF has the names
+// of these, separated by commas.
 func Off(n Name) bool { return slices.Contains(off, string(n)) }
 
 var (

@@ -33,13 +33,13 @@ type Plugin struct {
 	resource    grpcplugin.ResourceClient
 }
 
-// maxMessage is what Grafana lets a plugin answer with, in bytes.
+// maxMessage is the largest answer that Grafana accepts from a plugin, in bytes.
 const maxMessage = 1 << 30
 
-// Start starts the binary. What it logs is dropped.
+// Start starts the binary and drops its log.
 func Start(binary string) (*Plugin, error) { return StartLogging(binary, io.Discard) }
 
-// StartLogging starts the binary, whose log goes to the writer.
+// StartLogging starts the binary and writes its log to log.
 func StartLogging(binary string, log io.Writer) (*Plugin, error) {
 	p := &Plugin{}
 	p.client = goplugin.NewClient(&goplugin.ClientConfig{
@@ -94,7 +94,7 @@ func dispense[T any](protocol goplugin.ClientProtocol, service string) (T, error
 	return client, err
 }
 
-// Stop ends the plugin as Grafana does when it shuts down.
+// Stop ends the plugin in the way of a Grafana that shuts down.
 func (p *Plugin) Stop() { p.client.Kill() }
 
 // PID returns the plugin's process id.
@@ -103,8 +103,8 @@ func (p *Plugin) PID() int { return p.pid }
 // Exited reports whether the plugin's process has ended.
 func (p *Plugin) Exited() bool { return p.client.Exited() }
 
-// Received returns how many bytes of answers and packets have come from the
-// plugin, as they travel.
+// Received returns how many bytes of answers and packets the plugin has sent,
+// counted on the wire.
 func (p *Plugin) Received() uint64 { return p.received.Load() }
 
 // received counts bytes as gRPC's stats handler.
@@ -120,7 +120,7 @@ func (*received) HandleConn(context.Context, stats.ConnStats)                   
 func (*received) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context   { return ctx }
 func (*received) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
 
-// Kill ends the plugin with SIGKILL, in the middle of whatever it does.
+// Kill ends the plugin with SIGKILL.
 func (p *Plugin) Kill() error {
 	process, err := os.FindProcess(p.pid)
 	if err != nil {
@@ -138,8 +138,8 @@ func (p *Plugin) QueryData(ctx context.Context, req *backend.QueryDataRequest) (
 	return backend.FromProto().QueryDataResponse(rsp)
 }
 
-// SubscribeStream calls the plugin. The bytes are the initial data, nil if there
-// are none.
+// SubscribeStream calls the plugin. It returns the initial data, nil if there are
+// none.
 func (p *Plugin) SubscribeStream(ctx context.Context, req *backend.SubscribeStreamRequest) (backend.SubscribeStreamStatus, []byte, error) {
 	rsp, err := p.stream.SubscribeStream(ctx, backend.ToProto().SubscribeStreamRequest(req))
 	if err != nil {
@@ -148,8 +148,8 @@ func (p *Plugin) SubscribeStream(ctx context.Context, req *backend.SubscribeStre
 	return backend.SubscribeStreamStatus(rsp.GetStatus()), rsp.GetData(), nil
 }
 
-// RunStream calls the plugin and hands on each packet until the stream ends. A
-// stream that ends without an error gives nil.
+// RunStream calls the plugin and calls packet for each packet until the stream ends.
+// The error is that of the stream, io.EOF if the plugin returned none.
 func (p *Plugin) RunStream(ctx context.Context, req *backend.RunStreamRequest, packet func([]byte)) error {
 	s, err := p.stream.RunStream(ctx, backend.ToProto().RunStreamRequest(req))
 	if err != nil {
@@ -164,9 +164,9 @@ func (p *Plugin) RunStream(ctx context.Context, req *backend.RunStreamRequest, p
 	}
 }
 
-// Resource answers a request with what the plugin answers, as Grafana does below
-// /api/datasources/uid/<uid>/resources/. Headers and body go to the plugin as they
-// are, whatever they are compressed with.
+// Resource answers a request by calling the plugin, as Grafana does below
+// /api/datasources/uid/<uid>/resources/. It passes headers and body on unchanged,
+// with any compression.
 func (p *Plugin) Resource(pc backend.PluginContext, path string, w http.ResponseWriter, r *http.Request) error {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {

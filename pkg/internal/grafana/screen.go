@@ -13,12 +13,12 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 )
 
-// Row is what is shown at one time: a value per series, nil for none.
+// Row has one value per series at one time, nil for none.
 type Row []*float64
 
-// Screen is what a panel shows: one row per time (Unix ms), the last one wins.
-// It takes no more repeats than the hand-off has: a row that comes twice in one
-// answer or packet, or again from before the overlap, is an error.
+// Screen has what a panel shows: one row per time (Unix ms), of which the last one
+// counts. It returns an error for rows that come more often than they should: twice
+// in one answer or packet, or again although they are older than the overlap.
 type Screen struct {
 	rows   map[int64]Row
 	newest int64
@@ -28,7 +28,7 @@ type Screen struct {
 	Live int64
 }
 
-// History starts the screen anew with an answer to a query.
+// History clears the screen and shows an answer to a query.
 func (s *Screen) History(frame *data.Frame) error {
 	times, rows, err := rowsOf(frame)
 	if err != nil {
@@ -42,8 +42,8 @@ func (s *Screen) History(frame *data.Frame) error {
 	return nil
 }
 
-// Packet adds what a stream sent. Rows that the screen has already are
-// replaced, not added, as far back as the overlap reaches.
+// Packet adds a packet of a stream. Rows within the overlap replace those that the
+// screen has already.
 func (s *Screen) Packet(b []byte) error {
 	times, values, err := decodePacket(b)
 	if err == nil {
@@ -53,8 +53,8 @@ func (s *Screen) Packet(b []byte) error {
 		return err
 	}
 	newest := times[len(times)-1]
-	// The overlap is 10 rows or 10 seconds of rows. A viewer can be ahead of the
-	// stream that it joins, and the overlap is then that of the stream.
+	// The overlap is 10 rows or 10 seconds of rows. A viewer may be ahead of the
+	// stream that it joins; the overlap then counts from the stream's newest row.
 	before := min(s.newest, newest) - max(10*s.step, 10_000)
 	s.newest = max(s.newest, newest)
 	for i, t := range times {
@@ -74,10 +74,11 @@ func (s *Screen) Packet(b []byte) error {
 	return nil
 }
 
-// ErrChanged says that the stream's rows have changed and must be asked for anew.
+// ErrChanged means that the stream tells viewers to query again.
 var ErrChanged = errors.New("the rows have changed")
 
-// decodePacket reads a data frame in Grafana's JSON without a schema.
+// decodePacket decodes a packet, a data frame in Grafana's JSON without a schema. A
+// packet with a schema gives ErrChanged.
 func decodePacket(b []byte) (times []int64, values [][]*float64, err error) {
 	var packet struct {
 		Schema *struct{} `json:"schema"`
@@ -112,8 +113,8 @@ func decodePacket(b []byte) (times []int64, values [][]*float64, err error) {
 	return times, values, nil
 }
 
-// ascending returns an error that names the first time that does not follow on
-// the one before it.
+// ascending returns an error that names the first time that is not after the one
+// before.
 func ascending(times []int64) error {
 	for i := 1; i < len(times); i++ {
 		switch before, t := times[i-1], times[i]; {
@@ -153,9 +154,8 @@ func (s *Screen) Value(t int64, series int) *float64 {
 	return s.rows[t][series]
 }
 
-// Compare returns an error that names the first rows that are missing on the
-// screen, more than the frame has, or different, among the times in
-// (after, through].
+// Compare returns an error that names the first rows in (after, through] that the
+// screen lacks, has in addition to the frame, or has with other values.
 func (s *Screen) Compare(frame *data.Frame, after, through int64) error {
 	within := func(rows map[int64]Row) map[int64]Row {
 		kept := maps.Clone(rows)

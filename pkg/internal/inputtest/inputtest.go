@@ -1,15 +1,15 @@
-// Package inputtest checks what every input of the recorder promises, against
-// its real server and a real recorder:
+// Package inputtest checks the promises of every input of the recorder, with its real
+// server and a real recorder:
 //
-//   - Starts: it records, says what it receives, and its watermark moves;
-//   - Reconnects by itself after the server was away;
-//   - Keeps: what the server holds is recorded once, whatever was cut or stopped;
-//   - NeverBlocks: a server that says nothing holds up neither the store nor
-//     other inputs;
-//   - Stops within a second, whatever it is at;
-//   - SaysWhy there is no connection, in the same words for all inputs, without
-//     secrets, and when it tries again;
-//   - and leaks nothing.
+//   - Starts: it records, the status shows what it receives, and its watermark moves;
+//   - Reconnects: it connects again by itself after the server was stopped;
+//   - Keeps: messages that the server keeps are recorded once, whatever was cut or
+//     stopped;
+//   - NeverBlocks: a silent server holds up neither the store nor other inputs;
+//   - Stops: it ends within a second, whatever it is doing;
+//   - SaysWhy: it says why there is no connection, in the same words for all inputs
+//     and without secrets, and when it tries again;
+//   - and it leaks no goroutines.
 package inputtest
 
 import (
@@ -28,31 +28,31 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 )
 
-// Suite is an input and its server.
+// Suite has an input and its server.
 type Suite struct {
-	// Server is running when the suite begins, and when it ends.
+	// Server must run when the suite begins. It runs when the suite ends.
 	Server Server
 	// Input returns an input that connects to address (host:port) and records
 	// what Server publishes.
 	Input func(t testing.TB, address string) recorder.Input
-	// Refused is as Input, but the server refuses it. secret is what must not be
-	// given away. Nil if the server refuses nobody.
+	// Refused returns an input like Input, but one that the server refuses. secret
+	// must not appear in its trouble. Nil if the server refuses nobody.
 	Refused func(t testing.TB, address string) (in recorder.Input, secret string)
-	// Holds: the server keeps what is published while the input is away. Persists:
-	// also when it is stopped and started again itself.
+	// Holds says that the server keeps messages while the input is not connected,
+	// and Persists that it keeps them through its own restart, too.
 	Holds, Persists bool
 }
 
-// Server is a server that an input is tested with.
+// Server is a server for tests of an input.
 type Server interface {
 	// Address is host:port, the same after a restart.
 	Address() string
 	// Stop ends the server and all its connections, Start starts it again.
 	Stop(t testing.TB)
 	Start(t testing.TB)
-	// Publish publishes number n so that a sample with this value comes of it,
-	// with the time at if the server or the payload can bring one. It returns once
-	// the server has it.
+	// Publish publishes a message that becomes a sample with the value n, with the
+	// time at if the server or the payload can carry one. It returns once the server
+	// has the message.
 	Publish(t testing.TB, n int, at time.Time)
 }
 
@@ -91,7 +91,7 @@ func Run(t *testing.T, s Suite) {
 	}
 }
 
-// publisher numbers what is published. No two numbers have the same millisecond.
+// publisher publishes ascending numbers. No two of them have the same millisecond.
 type publisher struct {
 	server Server
 	n      int
@@ -125,7 +125,7 @@ func starts(t *testing.T, s Suite) {
 		}
 		return nil
 	})
-	// All that was published is settled soon, and the settled time goes on.
+	// All messages are settled soon, and the settled time goes on.
 	for range 2 {
 		after := max(p.at.UnixMilli(), r.Settled()+1)
 		Eventually(t, func() error {
@@ -166,7 +166,7 @@ func keepsWhenStopped(t *testing.T, s Suite) {
 		r := Record(t, dir, in)
 		r.Connected(t, in.Name())
 		p.publish(t, 50)
-		r.Close(t) // whatever it has recorded by now
+		r.Close(t) // perhaps before it has recorded all
 		p.publish(t, 50)
 	}
 	r := Record(t, dir, s.Input(t, s.Server.Address()))
@@ -236,7 +236,7 @@ func neverBlocks(t *testing.T, s Suite) {
 	}
 }
 
-// other is an input that a test commits for.
+// other is an input for which a test makes the commits.
 type other struct{ sinks chan *recorder.Sink }
 
 func (other) Name() string    { return "other" }
@@ -287,8 +287,8 @@ func stops(t *testing.T, s Suite) {
 	}
 }
 
-// faults runs an input on a sink that panics whenever it is used, by whichever of
-// the input's goroutines: that is a panic of Run, and all of them end.
+// faults runs an input on a sink that panics whenever one of the input's goroutines
+// uses it. Then Run must panic, and all goroutines must end.
 func faults(t *testing.T, s Suite) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

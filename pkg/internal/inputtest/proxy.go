@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Proxy passes connections on to a server, until it does not.
+// Proxy passes connections on to a server, until Cut or Hang.
 type Proxy struct {
 	listener net.Listener
 	target   string
@@ -34,17 +34,17 @@ func NewProxy(t testing.TB, target string) *Proxy {
 	return p
 }
 
-// Address is where the proxy listens.
+// Address returns the proxy's host:port.
 func (p *Proxy) Address() string { return p.listener.Addr().String() }
 
-// Accepted waits until there is a connection, after Cut a new one. An input that
-// is back before anybody looks is in no trouble that could be waited for.
+// Accepted waits for a connection, after Cut for a new one. Waiting for the input's
+// trouble would not do: it may have reconnected before the test looks.
 func (p *Proxy) Accepted() { <-p.accepted }
 
-// Mute keeps from the server what clients send, until Cut.
+// Mute drops what clients send, until Cut.
 func (p *Proxy) Mute() { p.muted.Store(true) }
 
-// Cut cuts all connections. New ones are passed on.
+// Cut closes all connections. New ones are passed on.
 func (p *Proxy) Cut() {
 	defer p.muted.Store(false)
 	p.mu.Lock()
@@ -59,7 +59,7 @@ func (p *Proxy) Cut() {
 	clear(p.conns)
 }
 
-// Hang passes nothing on any more, and leaves connections open.
+// Hang stops passing data on, and leaves connections open.
 func (p *Proxy) Hang() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -68,7 +68,7 @@ func (p *Proxy) Hang() {
 	}
 }
 
-// Close cuts all connections and listens no more.
+// Close closes all connections and the listener.
 func (p *Proxy) Close() {
 	_ = p.listener.Close()
 	p.Cut()
@@ -123,7 +123,7 @@ func (p *Proxy) pass(to, from net.Conn, up bool) {
 	for {
 		n, err := from.Read(buffer)
 		if p.hanging() {
-			// Nobody is told anything, not even the end.
+			// Neither end learns anything, not even that the other one has closed.
 			_, _ = io.Copy(io.Discard, from)
 			return
 		}
@@ -138,7 +138,7 @@ func (p *Proxy) pass(to, from net.Conn, up bool) {
 	}
 }
 
-// Nobody returns an address where nothing listens.
+// Nobody returns host:port of an address where nothing listens.
 func Nobody(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

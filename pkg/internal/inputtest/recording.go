@@ -39,7 +39,7 @@ func Record(t testing.TB, dir string, inputs ...recorder.Input) *Recording {
 	return r
 }
 
-// Configure changes the inputs and returns how long that took.
+// Configure replaces the inputs and returns how long that took.
 func (r *Recording) Configure(t testing.TB, inputs ...recorder.Input) time.Duration {
 	t.Helper()
 	r.config.Inputs = inputs
@@ -58,7 +58,7 @@ func (r *Recording) Close(t testing.TB) {
 	}
 }
 
-// Input is the status of the input with this name.
+// Input returns the status of the input with this name.
 func (r *Recording) Input(name string) recorder.InputStatus {
 	for _, in := range r.Status().Inputs {
 		if in.Name == name {
@@ -68,7 +68,8 @@ func (r *Recording) Input(name string) recorder.InputStatus {
 	return recorder.InputStatus{}
 }
 
-// Samples returns all that is recorded, by the text of the labels.
+// Samples returns all recorded samples, by the text of their labels and by time
+// (Unix ms), except the health metrics.
 func (r *Recording) Samples(t testing.TB) map[string]map[int64]float64 {
 	t.Helper()
 	q, err := r.Querier(math.MinInt64, math.MaxInt64)
@@ -77,7 +78,7 @@ func (r *Recording) Samples(t testing.TB) map[string]map[int64]float64 {
 	}
 	defer func() { _ = q.Close() }() // nothing was written
 	all := make(map[string]map[int64]float64)
-	// Not how the inputs are, which is recorded every few seconds.
+	// The health metrics are recorded every few seconds, whatever a test does.
 	set := q.Select(context.Background(), true, nil, labels.MustNewMatcher(labels.MatchNotRegexp, model.MetricNameLabel, "|continuum_(input|recorder)_.*"))
 	for set.Next() {
 		samples := make(map[int64]float64)
@@ -97,8 +98,7 @@ func (r *Recording) Samples(t testing.TB) map[string]map[int64]float64 {
 	return all
 }
 
-// Numbers returns nil if the numbers from 1 to n are recorded, each once, and
-// nothing else.
+// Numbers returns nil if exactly the numbers from 1 to n are recorded, each once.
 func (r *Recording) Numbers(t testing.TB, n int) error {
 	t.Helper()
 	count := make(map[float64]int, n)
@@ -130,11 +130,11 @@ func (r *Recording) Numbers(t testing.TB, n int) error {
 	return errors.Join(errs...)
 }
 
-// patience is how long what should happen may take on a busy machine.
+// patience is how long something may take on a busy machine before a test fails.
 const patience = 2 * time.Minute
 
-// Eventually fails the test unless ok, which says what is still wrong, comes to
-// return nil.
+// Eventually waits until ok returns nil, and fails the test if that does not happen
+// within patience. ok returns what is still wrong.
 func Eventually(t testing.TB, ok func() error) {
 	t.Helper()
 	var err error
@@ -152,7 +152,7 @@ func (r *Recording) Wait(t testing.TB, n int) {
 	Eventually(t, func() error { return r.Numbers(t, n) })
 }
 
-// Connected waits until the input with this name is.
+// Connected waits until the input with this name is connected and has no trouble.
 func (r *Recording) Connected(t testing.TB, name string) {
 	t.Helper()
 	Eventually(t, func() error {
@@ -163,8 +163,7 @@ func (r *Recording) Connected(t testing.TB, name string) {
 	})
 }
 
-// Troubled waits until the input with this name is in trouble, and returns what
-// it says.
+// Troubled waits until the input with this name has a trouble, and returns its text.
 func (r *Recording) Troubled(t testing.TB, name string) string {
 	t.Helper()
 	var trouble string

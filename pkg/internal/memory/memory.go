@@ -1,4 +1,4 @@
-// Package memory measures what code takes of memory.
+// Package memory measures how much memory code takes.
 package memory
 
 import (
@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Peak returns by how many bytes the heap grew at most while do ran. Garbage is
-// collected early meanwhile, so that what is in use counts.
+// Peak runs do and returns by how many bytes the heap grew at most meanwhile.
+// Garbage is collected early, so that mostly memory in use counts.
 func Peak(do func()) uint64 {
 	defer debug.SetGCPercent(debug.SetGCPercent(10))
 	runtime.GC()

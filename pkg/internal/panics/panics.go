@@ -1,6 +1,6 @@
-// Package panics keeps a panic to what panicked. Grafana's SDK recovers the
-// panics of requests; in any other goroutine a panic would end the process and
-// every recorder in it.
+// Package panics turns panics into errors. Grafana's SDK recovers panics of
+// requests; in any other goroutine a panic would end the process and with it all
+// recorders.
 package panics
 
 import (
@@ -19,7 +19,7 @@ var caught = promauto.NewCounterVec(prometheus.CounterOpts{
 	Help: "Panics that became errors, by what ran.",
 }, []string{"in"})
 
-// Error is what was a panic. Whoever handles it logs [Attrs] of it.
+// Error is a recovered panic. Log [Attrs] with it.
 type Error struct {
 	Value any
 	Stack []byte
@@ -35,8 +35,8 @@ func (e *Error) Unwrap() error {
 	return err
 }
 
-// Attrs returns what a log line about err needs beside its text: the stack of a
-// panic, else nothing.
+// Attrs returns the attributes to log with err: the stack if it is a panic,
+// otherwise none.
 func Attrs(err error) []any {
 	if e := (*Error)(nil); errors.As(err, &e) {
 		return []any{"stack", string(e.Stack)}
@@ -44,8 +44,8 @@ func Attrs(err error) []any {
 	return nil
 }
 
-// Catch runs do and returns its error. If do panics, Catch counts that under what
-// ran and returns an *Error.
+// Catch runs do and returns its error. If do panics, Catch returns an *Error, and
+// counts the panic in a metric with what as its label.
 func Catch(what string, do func() error) (err error) {
 	defer func() {
 		if value := recover(); value != nil {
@@ -73,8 +73,8 @@ type Group struct {
 	first *Error
 }
 
-// NewGroup returns a group without goroutines, and the context under which they
-// are to run. It ends with ctx, at the first panic, and when Wait returns.
+// NewGroup returns an empty group, and the context for its goroutines. The context
+// ends with ctx, at the first panic, and when Wait returns.
 func NewGroup(ctx context.Context) (*Group, context.Context) {
 	ctx, stop := context.WithCancel(ctx)
 	return &Group{stop: stop}, ctx
@@ -83,7 +83,7 @@ func NewGroup(ctx context.Context) (*Group, context.Context) {
 // Go runs do in a goroutine.
 func (g *Group) Go(do func()) { g.running.Go(func() { g.Do(do) }) }
 
-// Do runs do, which belongs to the group, in the goroutine of the caller.
+// Do runs do as a part of the group, in the caller's goroutine.
 func (g *Group) Do(do func()) {
 	defer func() {
 		value := recover()
@@ -100,8 +100,8 @@ func (g *Group) Do(do func()) {
 	do()
 }
 
-// Wait waits for the goroutines. If any of the group has panicked, Wait panics in
-// its stead, so that whoever catches that knows the stack of the first.
+// Wait waits for the goroutines. If one of them has panicked, Wait panics with the
+// first *Error, which has the stack of that goroutine.
 func (g *Group) Wait() {
 	g.running.Wait()
 	g.stop()

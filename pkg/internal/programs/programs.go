@@ -1,6 +1,6 @@
-// Package programs builds the programs that tests and benchmarks start: the
-// plugin, the example of a metrics API, and Prometheus in the very version whose
-// library this module uses.
+// Package programs builds the programs that tests and benchmarks start: the plugin,
+// the example of a metrics API, and Prometheus in exactly the version of the library
+// that this module uses.
 //
 // Go's build cache keeps the binaries. The first build of Prometheus on a machine
 // takes minutes, so it must not happen while a test waits for something: TestMain
@@ -29,18 +29,18 @@ type Program struct {
 
 const ours = "github.com/continuum-live/continuum-datasource"
 
-// All programs, each built in its own module's folder: none of Prometheus'
-// dependencies becomes one of this module.
+// All programs. Each is built in the folder of its own module, so that the
+// dependencies of Prometheus do not become dependencies of this module.
 var (
 	Plugin     = &Program{name: "the plugin", module: ours, dir: "./pkg", tags: "arrow_json_stdlib"}
 	MetricsAPI = &Program{name: "the example of a metrics API", module: ours, dir: "./examples/metrics-api", tags: "arrow_json_stdlib"}
-	// EmptyPlugin has streams that send one row a second, and nothing else.
+	// EmptyPlugin only has streams that send one row a second.
 	EmptyPlugin = &Program{name: "the empty plugin", module: ours, dir: "./pkg/bench/empty", tags: "arrow_json_stdlib"}
 	Prometheus  = &Program{name: "Prometheus", module: "github.com/prometheus/prometheus", dir: "./cmd/prometheus", tags: "remove_all_sd"}
 )
 
-// Main is what TestMain passes to os.Exit: it builds the programs that the
-// package's tests start, then runs the tests.
+// Main builds the programs that the tests of a package start, and then runs the
+// tests. It returns the exit code for TestMain.
 func Main(m *testing.M, start ...*Program) int {
 	for _, p := range start {
 		if _, err := p.Build(); err != nil {
@@ -63,8 +63,8 @@ func (p *Program) Build() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find %s: %w", p.name, err)
 	}
-	// What go run has built stays in the cache, and -exec says where. Only the
-	// second call gets that path: the first runs what it has just linked.
+	// The result of go run stays in the cache, and -exec=echo prints its path. The
+	// first call prints a temporary path, so a second one is needed.
 	for range 2 {
 		binary, err := output(dir, "run", "-buildvcs=false", "-tags="+p.tags, "-exec=echo", p.dir)
 		if err != nil {
@@ -89,8 +89,8 @@ func (p *Program) Path(t testing.TB) string {
 	return p.binary
 }
 
-// output returns what the go command prints. With a folder it runs there, apart
-// from this module's settings.
+// output returns what the go command prints. If dir is set, it runs there, without
+// the environment's settings for this module.
 func output(dir string, args ...string) (string, error) {
 	cmd := exec.Command("go", args...)
 	cmd.Dir = dir

@@ -1,5 +1,5 @@
-// Package prometheus runs a real Prometheus server for tests. A package that uses
-// it has a TestMain that builds the server, see programs.Main.
+// Package prometheus runs a real Prometheus server for tests. A package that uses it
+// needs a TestMain that builds the server, see programs.Main.
 package prometheus
 
 import (
@@ -19,27 +19,25 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/internal/programs"
 )
 
-// Options are how a server is started.
+// Options are the options of a server.
 type Options struct {
-	// Dir is the directory of its TSDB, a new one if it is empty.
+	// Dir is the directory of the TSDB, empty for a new one.
 	Dir string
-	// Config is its configuration in YAML.
+	// Config is the configuration in YAML.
 	Config string
-	// Flags are added to its command line, after those that this package sets.
+	// Flags are added after the flags that this package sets.
 	Flags []string
 }
 
-// Server is a Prometheus server. Its methods are to be called by the test's own
-// goroutine.
+// Server is a Prometheus server. Only the test's own goroutine may call its methods.
 type Server struct {
-	// URL is where it listens, http and a loopback address. It stays the same
-	// through restarts.
+	// URL is the server's address, http and a loopback address. Restart keeps it.
 	URL string
 
 	t       testing.TB
 	binary  string
 	args    []string
-	address string // what it is told to listen on
+	address string // host:port, for the next start
 	cmd     *exec.Cmd
 	exited  chan struct{} // closed when cmd has ended
 	log     log
@@ -48,8 +46,8 @@ type Server struct {
 // patience is how long a server may take to be ready, or to end.
 const patience = time.Minute
 
-// Start starts a server that ends with the test, and waits until it is ready.
-// If the test fails, it logs what the server did.
+// Start starts a server and waits until it is ready. The server ends with the test.
+// If the test fails, its log is printed.
 func Start(t testing.TB, o Options) *Server {
 	t.Helper()
 	if o.Dir == "" {
@@ -70,7 +68,7 @@ func Start(t testing.TB, o Options) *Server {
 	return s
 }
 
-// Kill ends the server with SIGKILL, in the middle of whatever it does.
+// Kill ends the server with SIGKILL.
 func (s *Server) Kill() {
 	s.t.Helper()
 	s.stop(os.Kill)
@@ -145,8 +143,8 @@ func (s *Server) ready(ctx context.Context) bool {
 	return err == nil && rsp.Body.Close() == nil && rsp.StatusCode == http.StatusOK
 }
 
-// stop sends a signal and waits until the server has ended. One that does not
-// end is killed.
+// stop sends a signal and waits until the server has ended. After patience it kills
+// the server.
 func (s *Server) stop(signal os.Signal) {
 	s.t.Helper()
 	if s.cmd == nil {
@@ -165,7 +163,7 @@ func (s *Server) stop(signal os.Signal) {
 	http.DefaultClient.CloseIdleConnections()
 }
 
-// log is a buffer for a server that writes and a test that reads.
+// log is a buffer that the server writes and the test reads.
 type log struct {
 	mu sync.Mutex
 	b  bytes.Buffer

@@ -1,11 +1,13 @@
-// Package protofields reads protobuf messages field by field, without the types
-// that are generated for them: what is hostile takes no more memory than its bytes.
+// Package protofields reads protobuf messages field by field, without generated
+// types: a hostile message takes no more memory than its bytes.
 package protofields
 
 import "google.golang.org/protobuf/encoding/protowire"
 
-// Each calls each for the fields of a message in their order, with the number that
-// a field holds, as its bits, or its bytes, which are those of the message.
+// Each calls each for every field of a message, in order. n is the value of a
+// numeric field as bits, and b the bytes of any other field, which are part of
+// message. Each returns the first error of each, or an error if the message is not
+// valid.
 func Each(message []byte, each func(field protowire.Number, kind protowire.Type, n uint64, b []byte) error) error {
 	for len(message) > 0 {
 		field, kind, size := protowire.ConsumeTag(message)

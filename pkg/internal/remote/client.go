@@ -1,11 +1,10 @@
-// Package remote asks the HTTP servers that sources get their numbers from. It
-// does for all of them what none should do in its own way: try again where that
-// helps, leave a server alone that asks for it, keep credentials on the server
-// that they are for, bound what is read, and say in words what is wrong.
+// Package remote makes requests to the HTTP servers of sources. It has what all of
+// them need: it tries again if that can help, obeys Retry-After, keeps credentials
+// from other servers, limits the size of answers, and explains errors in words.
 //
-// It guarantees that a [Failure] is one line of valid UTF-8 with no secret in it,
-// whatever the server answers. It knows nothing of Grafana: how the requests are
-// authenticated is the *http.Client's business.
+// It guarantees that the text of a [Failure] is one line of valid UTF-8 without
+// secrets, whatever the server answers. It knows nothing of Grafana: the *http.Client
+// adds the authentication.
 package remote
 
 import (
@@ -26,48 +25,49 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/limits"
 )
 
-// Config says which server is asked, and how failures speak of it.
+// Config describes a server, and how failures name it.
 type Config struct {
-	// Base is the address that all requests lie below, without credentials.
+	// Base is the URL below which all requests are, without credentials.
 	Base *url.URL
-	// HTTP makes the requests. Redirects to other servers are refused, whatever it
-	// does with them: credentials would go there too.
+	// HTTP makes the requests. Redirects to other servers are refused, whatever its
+	// own rule is, because credentials would go there, too.
 	HTTP *http.Client
-	// Name is what failures call the server, and Setting the setting that its
-	// address comes from.
+	// Name is the name of the server in failures, and Setting the setting that has
+	// its URL.
 	Name, Setting string
-	// Endpoint is what to do where the server does not know what is asked for.
+	// Endpoint is the advice if the server does not know a path.
 	Endpoint string
-	// Secrets are credentials, Private are other values of headers. Neither is in
-	// a failure; [Client.Redact] takes out the secrets alone.
+	// Secrets are credentials, Private are other values of headers. Failures have
+	// neither; [Client.Redact] only removes secrets.
 	Secrets, Private []string
-	// Explain reads the beginning of an answer that is a failure.
+	// Explain parses the body of an error answer, at most maxFailure of it.
 	Explain func(header http.Header, body []byte) Said
 }
 
-// Said is what a server says about a failure.
+// Said is the server's own explanation of an error.
 type Said struct {
 	Text string
-	// Known: it is in the form of the server's API, so the API is there.
+	// Known says that it has the form of the server's API, so the API is there.
 	Known bool
-	// Final: the same question would fail again.
+	// Final says that the same request would fail again.
 	Final bool
 }
 
-// Client asks one server. Make it with [New]. It may be used by several
-// goroutines at once.
+// Client makes requests to one server. Make it with [New]. It is safe for concurrent
+// use.
 type Client struct {
 	Config
 	http             http.Client
 	secrets, private redactor
 
 	mu sync.Mutex
-	// until is when the server may be asked again, by its own Retry-After.
+	// until is when the server may be asked again after a Retry-After; why is the
+	// failure that had it.
 	until time.Time
 	why   *Failure
 }
 
-// New returns the client of a server. It asks nothing yet.
+// New returns the client of a server. It does not send a request yet.
 func New(c Config) *Client {
 	client := &Client{Config: c, http: *c.HTTP, secrets: newRedactor(c.Secrets)}
 	client.private = newRedactor(append(c.Private, c.Secrets...))
@@ -75,40 +75,42 @@ func New(c Config) *Client {
 	return client
 }
 
-// Tries is how often a question is asked that may go well the next time.
+// Tries is how often a request is tried that may succeed later.
 const Tries = 4
 
 const (
-	// maxWait is the longest that a server's Retry-After is believed.
+	// maxWait is the longest Retry-After that is obeyed.
 	maxWait = 5 * time.Minute
-	// maxSaid and maxText are the most runes of what a server says, and of a
-	// failure.
+	// maxSaid and maxText are the largest lengths, in runes, of a server's text and of
+	// a failure.
 	maxSaid, maxText = 300, 700
-	// maxFailure is the most of a failure's body that is read, in bytes.
+	// maxFailure is how much of the body of an error answer is read, in bytes.
 	maxFailure = 64 << 10
 )
 
-// Request is one question, which is safe to be asked again.
+// Request is one request. It must be safe to send it again.
 type Request struct {
-	// URL is the base or lies below it. Its query is replaced by Form.
+	// URL is Base or below it. Form replaces its query.
 	URL  *url.URL
 	Form url.Values
-	// Post sends the form in the body.
+	// Post sends the form in the body, with POST.
 	Post bool
-	// Tries is how often it is asked at most.
+	// Tries is how often the request is sent at most.
 	Tries uint
-	// Limit bounds the answer, in bytes.
+	// Limit limits the size of the answer, in bytes.
 	Limit limits.Limit
-	// Read reads a successful answer to its end. Its errors go on after the name
-	// of the answer. [ErrPage] says that it is a web page.
+	// Read reads the body of a successful answer to its end. The text of its errors
+	// continues a sentence that begins with the name of the answer. [ErrPage] means
+	// that the answer is a web page.
 	Read func(header http.Header, body io.Reader) error
 }
 
-// ErrPage says that an answer is a web page, as of whoever answers to everything.
+// ErrPage means that an answer is a web page, as from a server that answers every
+// path.
 var ErrPage = errors.New("is a web page")
 
-// Do asks until there is an answer, it is tried often enough, or ctx ends. An
-// error is a *[Failure], or why the asker has ended ctx.
+// Do sends a request until there is an answer, Tries are used up, or ctx ends. The
+// error is a *[Failure], or the cause of ctx.
 func (c *Client) Do(ctx context.Context, r Request) error {
 	var last error
 	wait := backoff.NewExponentialBackOff()
@@ -131,7 +133,7 @@ func (c *Client) Do(ctx context.Context, r Request) error {
 		return struct{}{}, last
 	}, backoff.WithBackOff(wait), backoff.WithMaxTries(r.Tries), backoff.WithMaxElapsedTime(limit))
 	if err != nil && last != nil {
-		return last // and not that there was no time for more
+		return last // the reason, and not that there was no time left
 	}
 	return err
 }
@@ -203,12 +205,12 @@ func (c *Client) request(ctx context.Context, r Request) (*http.Request, error) 
 	return req, nil
 }
 
-// path returns what failures call a question.
+// path returns the path of a request as failures name it.
 func (c *Client) path(u *url.URL) string {
 	return "/" + strings.TrimLeft(strings.TrimPrefix(u.Path, strings.TrimRight(c.Base.Path, "/")), "/")
 }
 
-// tracked remembers why it could not be read to its end.
+// tracked is a reader that remembers its error.
 type tracked struct {
 	r   io.Reader
 	err error
@@ -222,7 +224,7 @@ func (t *tracked) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// resting returns a failure while the server wants to be left alone.
+// resting returns a failure until the server may be asked again.
 func (c *Client) resting() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -235,7 +237,7 @@ func (c *Client) resting() error {
 	return &f
 }
 
-// rest leaves the server alone for as long as it wants, whoever asks.
+// rest stops all requests to the server for as long as the failure says.
 func (c *Client) rest(f *Failure) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -244,8 +246,8 @@ func (c *Client) rest(f *Failure) {
 	}
 }
 
-// retryAfter returns how long to wait before the next question, 0 if the server
-// does not say. A date is held against the server's own clock.
+// retryAfter returns how long to wait before the next request, 0 if the server does
+// not say. A date is compared with the server's own clock, its Date header.
 func retryAfter(h http.Header) time.Duration {
 	text := h.Get("Retry-After")
 	if seconds, err := strconv.ParseUint(text, 10, 32); err == nil {
@@ -265,7 +267,7 @@ func retryAfter(h http.Header) time.Duration {
 // maxRedirects is how many redirects are followed.
 const maxRedirects = 5
 
-// errRedirect says why a redirect is not followed.
+// errRedirect is why a redirect is not followed.
 type errRedirect struct{ text string }
 
 func (e errRedirect) Error() string { return e.text }
@@ -284,7 +286,7 @@ func (c *Client) checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// port returns the port of an address if it is not the usual one.
+// port returns the port of a URL, empty for the default one.
 func port(u *url.URL) string {
 	p := u.Port()
 	if p == "80" && u.Scheme == "http" || p == "443" && u.Scheme == "https" {
@@ -293,16 +295,16 @@ func port(u *url.URL) string {
 	return p
 }
 
-// Text returns what a server says as it may be shown: one line of valid UTF-8, of
-// sane length, without secrets.
+// Text returns a text of the server in a form that can be shown: one line of valid
+// UTF-8, not too long, without secrets.
 func (c *Client) Text(said string) string { return c.text(said, maxSaid) }
 
-// text redacts twice because a secret may have spaces in it, and a server write
-// them otherwise.
+// text redacts twice, because a secret may have spaces, which the server may have
+// written differently.
 func (c *Client) text(said string, n int) string {
 	said = c.private.redact(Line(c.private.redact(said), math.MaxInt))
 	return Line(said, n)
 }
 
-// Redact returns a text without secrets, and else as it is.
+// Redact returns a text without secrets, otherwise unchanged.
 func (c *Client) Redact(text string) string { return c.secrets.redact(text) }

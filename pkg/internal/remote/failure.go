@@ -19,29 +19,29 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
-// Step is where on the way to an answer a question has failed.
+// Step is the step at which a request has failed.
 type Step string
 
 // The steps, in their order.
 const (
 	Address     Step = "Address"     // the server is not found, or does not listen
 	TLS         Step = "TLS"         // there is no secure connection
-	Credentials Step = "Credentials" // the server does not accept them
-	Endpoint    Step = "Endpoint"    // the server is another one than was meant
-	Server      Step = "Server"      // it is too slow, too busy or broken
-	Query       Step = "Query"       // it refuses what is asked for
-	Answer      Step = "Answer"      // the answer is not as its API says
+	Credentials Step = "Credentials" // the server does not accept the credentials
+	Endpoint    Step = "Endpoint"    // the server is not the expected one
+	Server      Step = "Server"      // the server is too slow, too busy or broken
+	Query       Step = "Query"       // the server refuses the query
+	Answer      Step = "Answer"      // the answer does not follow the API
 )
 
-// Failure is why a question has no answer. It is a source.ErrDownstream, and
-// wraps a context's error or a *limits.Error at most.
+// Failure is why a request has no answer. It is a source.ErrDownstream, and may wrap
+// a context's error or a *limits.Error, but nothing else.
 type Failure struct {
 	Step   Step
 	Status int  // of HTTP, 0 if there was no answer
-	Known  bool // the server says it in the form of its API
+	Known  bool // the error has the form of the server's API
 
 	text  string
-	again bool // asking again may help
+	again bool // trying again may help
 	after time.Duration
 	cause error
 }
@@ -50,14 +50,13 @@ func (f *Failure) Error() string { return f.text }
 
 func (f *Failure) Unwrap() error { return f.cause }
 
-// RetryAfter returns how long the server asks to be left alone, 0 if it does not
-// say.
+// RetryAfter returns the server's Retry-After, 0 if there is none.
 func (f *Failure) RetryAfter() time.Duration { return f.after }
 
-// Is makes it a failure that is not this plugin's own.
+// Is makes errors.Is report a source.ErrDownstream.
 func (*Failure) Is(target error) bool { return target == source.ErrDownstream }
 
-// Checked returns the error of a check, which begins with the step that fails.
+// Checked returns the error of a check. It begins with the step that failed.
 func Checked(err error) error {
 	var f *Failure
 	if errors.As(err, &f) {
@@ -66,12 +65,12 @@ func Checked(err error) error {
 	return err
 }
 
-// Fail returns a failure for which asking again is no use. The text is redacted.
+// Fail returns a failure that would come again. Its text is redacted.
 func (c *Client) Fail(at Step, format string, args ...any) *Failure {
 	return &Failure{Step: at, text: c.text(fmt.Sprintf(format, args...), maxText)}
 }
 
-// passing returns a failure that may pass.
+// passing returns a failure that may pass, so that the request is tried again.
 func (c *Client) passing(at Step, format string, args ...any) *Failure {
 	f := c.Fail(at, format, args...)
 	f.again = true
@@ -84,20 +83,20 @@ func (c *Client) slow() *Failure {
 	return f
 }
 
-// ended says why there is no answer to a question whose context has ended.
+// ended returns why a request whose context has ended has no answer.
 func (c *Client) ended(ctx context.Context) error {
 	if why := context.Cause(ctx); !errors.Is(why, context.DeadlineExceeded) {
-		return why // the asker knows
+		return why // the caller's own reason
 	}
 	return c.slow()
 }
 
-// refused makes a failure of an answer without success.
+// refused makes a failure from an answer that is not a success.
 func (c *Client) refused(rsp *http.Response, path string) error {
 	code := rsp.StatusCode
 	var said Said
 	if body := beginning(rsp.Body); code == http.StatusBadRequest && c.Base.Scheme == "http" && bytes.Contains(body, []byte("HTTPS")) {
-		// So answer servers of https, each in its words.
+		// HTTPS servers answer HTTP requests like this, in different words.
 		return c.Fail(TLS, "%s wants TLS: enter the %s with https:// instead of http://", c.Name, c.Setting)
 	} else if len(body) > 0 && !IsPage(rsp.Header) {
 		said = c.Explain(rsp.Header, body)
@@ -130,8 +129,8 @@ func (c *Client) refused(rsp *http.Response, path string) error {
 	return f
 }
 
-// beginning returns a message. A longer one is not passed on at all: what is cut
-// off might be half of a secret.
+// beginning returns the body of an error, nil if it is longer than maxFailure: a cut
+// could leave a part of a secret, which would not be redacted.
 func beginning(r io.Reader) []byte {
 	b, err := io.ReadAll(io.LimitReader(r, maxFailure+1))
 	if err != nil || len(b) > maxFailure {
@@ -140,20 +139,20 @@ func beginning(r io.Reader) []byte {
 	return b
 }
 
-// IsPage says whether an answer is a web page by its header.
+// IsPage reports whether an answer is a web page, by its header.
 func IsPage(h http.Header) bool {
 	kind, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
 	return kind == "text/html"
 }
 
-// IsText says whether an answer is plain text by its header.
+// IsText reports whether an answer is plain text, by its header.
 func IsText(h http.Header) bool {
 	kind, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
 	return kind == "text/plain"
 }
 
-// unreached makes a failure of a request without an answer. What net/http says
-// has the whole address of the question in it, which is left out.
+// unreached makes a failure from the error of a request without an answer. It leaves
+// out the texts of net/http, which have the whole URL.
 func (c *Client) unreached(err error) error {
 	var (
 		redirect errRedirect

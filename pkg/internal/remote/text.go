@@ -13,9 +13,9 @@ import (
 	"unicode/utf8"
 )
 
-// Line returns text as one line of valid UTF-8 with at most n runes: Grafana
-// refuses a whole response of which one message is not UTF-8, and a log must not
-// get lines that others wrote.
+// Line returns text as one line of valid UTF-8 with at most n runes. Grafana refuses
+// a whole response if one message is not UTF-8, and a server's text must not add
+// lines to a log.
 func Line(text string, n int) string {
 	text = strings.Map(func(r rune) rune {
 		if !unicode.IsGraphic(r) { // controls, line separators, marks that turn the direction of writing
@@ -30,11 +30,12 @@ func Line(text string, n int) string {
 	return text
 }
 
-// redactor takes secrets out of texts. Its zero value knows none.
+// redactor removes secrets from texts. The zero value has none.
 type redactor struct {
 	forms []string
-	// short are secrets that would tear words apart, and show where they are by
-	// that. They are found only as words of their own.
+	// short are secrets that may occur within ordinary words. Redacting them there
+	// would break the words and give the secret away, so they are only found as
+	// whole words.
 	short []*regexp.Regexp
 }
 
@@ -60,7 +61,7 @@ func newRedactor(secrets []string) redactor {
 	return r
 }
 
-// forms returns a secret as it is and as servers escape what they repeat.
+// forms returns a secret in all the ways in which servers may write it.
 func forms(s string) []string {
 	asJSON, err := json.Marshal(s)
 	if err != nil {
@@ -82,8 +83,8 @@ func forms(s string) []string {
 
 var hex = regexp.MustCompile(`%[0-9A-F]{2}`)
 
-// redact replaces each run of bytes that belong to secrets. Secrets may overlap
-// or be parts of others, and nothing of either must be left.
+// redact replaces each run of bytes that belong to secrets. Secrets may overlap or
+// contain one another, and nothing of any may be left.
 func (r redactor) redact(text string) string {
 	var secret []bool // by byte of text
 	for _, form := range r.forms {

@@ -1,5 +1,5 @@
-// Package remotewrite feeds servers in tests, in the way that Prometheus and all
-// its relatives take samples.
+// Package remotewrite writes samples to servers in tests, with remote write 1.0,
+// which Prometheus and compatible servers accept.
 package remotewrite
 
 import (
@@ -21,12 +21,12 @@ type Sample struct {
 	Labels map[string]string // with __name__
 	T      int64
 	V      float64
-	// H is the sample where it is a native histogram.
+	// H is the native histogram, if the sample is one.
 	H *histogram.Histogram
 }
 
-// Send stores samples on the server at url, all of them or, with an error,
-// perhaps some.
+// Send stores samples on the server at url. After an error some of them may be
+// stored.
 func Send(ctx context.Context, url string, samples []Sample) error {
 	var w prompb.WriteRequest
 	for _, s := range samples {

@@ -1,5 +1,5 @@
-// Package reported runs tests of inputs from public reports, which are described by
-// the files in testdata/cases of the package under test.
+// Package reported runs tests of inputs that people reported publicly. Files in
+// testdata/cases of the package under test describe them.
 package reported
 
 import (
@@ -10,8 +10,9 @@ import (
 	"testing"
 )
 
-// Run calls test with the input of each case, by the name of its file without
-// .json. A case without an input is an error, as is an input without a case.
+// Run calls test for each case, with its input: inputs is keyed by the names of the
+// files without .json. A case without an input is an error, and so is an input
+// without a case.
 func Run[T any](t *testing.T, inputs map[string]T, test func(t *testing.T, input T)) {
 	t.Helper()
 	paths, err := filepath.Glob("testdata/cases/*.json")

@@ -1,4 +1,4 @@
-// Package victoria runs a real VictoriaMetrics for tests, the one of Debian's
+// Package victoria runs a real VictoriaMetrics server for tests, from Debian's
 // package victoria-metrics.
 package victoria
 
@@ -13,11 +13,10 @@ import (
 	"time"
 )
 
-// Server is a VictoriaMetrics server. Its methods are to be called by the test's
-// own goroutine.
+// Server is a VictoriaMetrics server. Only the test's own goroutine may call its
+// methods.
 type Server struct {
-	// URL is where it listens, http and a loopback address. It stays the same
-	// through restarts.
+	// URL is the server's address, http and a loopback address. Restart keeps it.
 	URL string
 
 	t      testing.TB
@@ -30,9 +29,9 @@ type Server struct {
 // patience is how long a server may take to be ready, or to end.
 const patience = time.Minute
 
-// Start starts a server with the given flags that ends with the test, and waits
-// until it is ready. Where the package is not installed it skips the test, but
-// not in continuous integration, which installs it.
+// Start starts a server with these flags and waits until it is ready. The server
+// ends with the test. Without the package the test is skipped, but it fails in
+// continuous integration.
 func Start(t testing.TB, flags ...string) *Server {
 	t.Helper()
 	if _, err := exec.LookPath("victoria-metrics"); err != nil {
@@ -41,7 +40,7 @@ func Start(t testing.TB, flags ...string) *Server {
 		}
 		t.Fatal(err)
 	}
-	// It does not say on which port it listens, so it cannot choose one.
+	// The server does not tell its port, so it cannot choose one itself.
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -62,8 +61,8 @@ func Start(t testing.TB, flags ...string) *Server {
 	return s
 }
 
-// Flush makes the server write to its disk what it has taken. Without it, Kill
-// loses up to ten seconds of samples that it has already shown.
+// Flush makes the server write its samples to the disk. Without it, Kill loses up to
+// ten seconds of samples that queries have already returned.
 func (s *Server) Flush() {
 	s.t.Helper()
 	rsp, err := http.Get(s.URL + "/snapshot/create")
@@ -75,7 +74,7 @@ func (s *Server) Flush() {
 	}
 }
 
-// Kill ends the server with SIGKILL, in the middle of whatever it does.
+// Kill ends the server with SIGKILL.
 func (s *Server) Kill() {
 	s.t.Helper()
 	s.stop(os.Kill)
@@ -118,8 +117,8 @@ func (s *Server) ready() bool {
 	return err == nil && rsp.Body.Close() == nil && rsp.StatusCode == http.StatusOK
 }
 
-// stop sends a signal and waits until the server has ended. One that does not
-// end is killed.
+// stop sends a signal and waits until the server has ended. After patience it kills
+// the server.
 func (s *Server) stop(signal os.Signal) {
 	s.t.Helper()
 	if s.cmd == nil {
@@ -138,7 +137,7 @@ func (s *Server) stop(signal os.Signal) {
 	http.DefaultClient.CloseIdleConnections()
 }
 
-// log is a buffer for a server that writes and a test that reads.
+// log is a buffer that the server writes and the test reads.
 type log struct {
 	mu sync.Mutex
 	b  bytes.Buffer

@@ -15,22 +15,23 @@ import (
 	"time"
 )
 
-// Peer is the server that an input connects to, in what is said to people.
+// Peer describes the server that an input connects to, for messages to people.
 type Peer struct {
-	// Kind is what it should be, such as "an MQTT broker".
+	// Kind is what the server should be, such as "an MQTT broker".
 	Kind string
 	// Host is host:port, or several of them.
 	Host string
-	// Patience is how long it may take to answer.
+	// Patience is how long the server may take to answer.
 	Patience time.Duration
-	// ServerName: there is a setting for the name in the certificate.
+	// ServerName says that a setting serverName exists.
 	ServerName bool
-	// ClientCert: a client certificate is set.
+	// ClientCert says that a client certificate is set.
 	ClientCert bool
 }
 
-// Explain says why there is no connection and what to do about it. connected:
-// there was one.
+// Explain returns a sentence that says why there is no connection and what to do
+// about it. err is the error of the attempt, or what ended the connection; it may be
+// nil if connected. connected says that there was a connection.
 func (p Peer) Explain(err error, connected bool) string {
 	var (
 		dns       *net.DNSError
@@ -83,7 +84,7 @@ func (p Peer) Explain(err error, connected bool) string {
 	case ended:
 		hint := ""
 		if !p.ClientCert {
-			hint = ", or whether it wants a client certificate" // what it says of that is lost now and then
+			hint = ", or whether it wants a client certificate" // the TLS alert that says so does not always arrive
 		}
 		return fmt.Sprintf("%s closes the connection at once: is it %s? If so, check port and scheme of the URL, and whether this user may connect%s", p.Host, p.Kind, hint)
 	case connected:
@@ -106,8 +107,8 @@ func errorText(err error) string {
 	return err.Error()
 }
 
-// innermost returns the error that err began with: those around it may repeat the
-// URL, which may have a secret.
+// innermost returns the error that err wraps in the end: the errors around it may
+// repeat the URL, which may have a secret.
 func innermost(err error) error {
 	for {
 		if inURL := (*url.Error)(nil); errors.As(err, &inURL) {
@@ -122,7 +123,7 @@ func innermost(err error) error {
 	}
 }
 
-// cut shortens what came from outside.
+// cut shortens the text of an error, which may come from a server.
 func cut(err error) string {
 	const most = 300
 	text := errorText(err)

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// Queue holds what was received until it is decoded, so that neither the store nor
-// the decoder holds up a connection. It is bounded in items and bytes.
+// Queue holds received items until they are decoded, so that a slow store or decoder
+// does not hold up the connection. It is bounded in items and bytes.
 type Queue[T any] struct {
 	maxItems, maxBytes int
 
@@ -16,18 +16,18 @@ type Queue[T any] struct {
 	some, room   chan struct{}
 }
 
-// NewQueue returns a queue with room for so many items and bytes.
+// NewQueue returns a queue with room for this many items and bytes.
 func NewQueue[T any](maxItems, maxBytes int) *Queue[T] {
 	return &Queue[T]{maxItems: maxItems, maxBytes: maxBytes, some: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 }
 
-// Offer adds an item that holds so many bytes. It returns false if there is no
-// room for it. It never blocks.
+// Offer adds an item of this many bytes. It returns false if there is no room. It
+// never blocks.
 func (q *Queue[T]) Offer(item T, bytes int) bool { return q.add(item, bytes, 1) }
 
-// Put adds an item that must not be dropped, because its sender keeps count of what
-// was not acknowledged. There is twice the room for such items; if that is used up
-// too, Put waits, and returns false if ctx ends before.
+// Put adds an item that must not be dropped, because its sender waits for an
+// acknowledgement. Such items have twice the room. If that is used up, too, Put
+// waits; it returns false if ctx ends first.
 func (q *Queue[T]) Put(ctx context.Context, item T, bytes int) bool {
 	for !q.add(item, bytes, 2) {
 		select {
@@ -52,11 +52,11 @@ func (q *Queue[T]) add(item T, bytes, times int) bool {
 	return true
 }
 
-// Some is sent to when there are items to take.
+// Some returns a channel that gets a value when there are items to take.
 func (q *Queue[T]) Some() <-chan struct{} { return q.some }
 
-// Take returns all items. They are valid until the next call, which only one
-// goroutine may make.
+// Take removes and returns all items. They are valid until the next call of Take.
+// Only one goroutine may call it.
 func (q *Queue[T]) Take() []T {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -70,7 +70,7 @@ func (q *Queue[T]) Take() []T {
 	return items
 }
 
-// spareItems is for how many items a queue keeps the room when they were taken.
+// spareItems is the largest capacity that a queue keeps for its next items.
 const spareItems = 200
 
 func wake(c chan struct{}) {

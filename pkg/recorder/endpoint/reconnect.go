@@ -10,34 +10,35 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 )
 
-// Cause is what kind of failure keeps an input from its server.
+// Cause is why an input has no connection to its server.
 type Cause int
 
 const (
-	// Unreachable is a server that may be back at any moment: it does not answer,
-	// or the connection was lost.
+	// Unreachable: the server does not answer, or the connection was lost. It may be
+	// back at any moment.
 	Unreachable Cause = iota
-	// Refused is a server that is there and does not want this client: the login
-	// is wrong, or somebody else has its name. Only people can change that, and
+	// Refused: the server answers and does not want this client, because the login is
+	// wrong or another client uses the same name. Only people can change that, and
 	// servers may lock out clients that try too often.
 	Refused
 )
 
-// waits is how long to wait before connecting again, give or take a quarter.
+// waits are the first and the longest wait before the next attempt, each give or
+// take a quarter.
 var waits = map[Cause]struct{ first, longest time.Duration }{
 	Unreachable: {250 * time.Millisecond, 4 * time.Second},
 	Refused:     {2 * time.Second, 48 * time.Second},
 }
 
 const (
-	// steady is how long a connection must have lasted to count as a good one.
+	// steady is how long a connection must last to count as a good one.
 	steady = 10 * time.Second
 	// conflict is how many connections in a row that were not steady count as
-	// being refused: another client may cut this one off each time.
+	// Refused: another client with the same name may end this one each time.
 	conflict = 3
 )
 
-// Backoff says how long to wait before connecting again. Its methods may be called
+// Backoff computes the waits between attempts to connect. Its methods may be called
 // from any goroutine.
 type Backoff struct {
 	mu   sync.Mutex
@@ -45,8 +46,8 @@ type Backoff struct {
 	next backoff.ExponentialBackOff
 }
 
-// Next returns how long to wait after a failure. Waits grow while the cause stays
-// the same.
+// Next returns how long to wait after a failure. The waits double while the cause
+// stays the same.
 func (b *Backoff) Next(c Cause) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -58,7 +59,7 @@ func (b *Backoff) Next(c Cause) time.Duration {
 	return b.next.NextBackOff()
 }
 
-// Reset makes the next wait a first one.
+// Reset makes the next wait as short as the first.
 func (b *Backoff) Reset() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -68,18 +69,18 @@ func (b *Backoff) Reset() {
 // Failure is why there is no connection.
 type Failure struct {
 	Err error
-	// Connected: there was a connection, which is lost. It is the Again-th in a row
-	// that did not last.
+	// Connected says that there was a connection, which was lost. Again is how many
+	// connections in a row, this one included, did not last.
 	Connected bool
 	Again     int
 }
 
-// Conflict reports whether connections are lost soon, again and again.
+// Conflict reports whether several connections in a row were lost soon.
 func (f Failure) Conflict() bool { return f.Connected && f.Again >= conflict }
 
-// Reconnect calls connect again and again, with waits, until ctx ends. connect
-// returns when there is no connection any more, and whether there was one. explain
-// says what the sink is to report.
+// Reconnect calls connect again and again, with waits between, until ctx ends.
+// connect returns once there is no connection any more, and whether there was one.
+// explain returns the text that the sink reports, and the cause.
 func Reconnect(ctx context.Context, sink Sink, connect func(context.Context) (connected bool, err error), explain func(Failure) (string, Cause)) {
 	var wait Backoff
 	for again := 0; ; {
@@ -108,15 +109,14 @@ func Reconnect(ctx context.Context, sink Sink, connect func(context.Context) (co
 	}
 }
 
-// Sink is what is needed of a *recorder.Sink.
+// Sink is the part of *recorder.Sink that Reconnect needs.
 type Sink interface {
 	Retry(trouble string, next time.Time)
 }
 
 var _ Sink = (*recorder.Sink)(nil)
 
-// Sleep waits for d, or until something comes from wake. It returns false if ctx
-// ends before.
+// Sleep waits for d, or until wake gets a value. It returns false if ctx has ended.
 func Sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -7,15 +7,15 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 )
 
-// Silence knows from which topics or subjects of an input nothing has come yet, and
-// reports it to the sink. Its methods may be called from any goroutine.
+// Silence knows the topics or subjects of an input from which nothing has come yet,
+// and reports them to the sink. Its methods may be called from any goroutine.
 type Silence struct {
 	mu   sync.Mutex
 	sink *recorder.Sink
 	rest []string
 }
 
-// NewSilence returns that of an input that has received nothing.
+// NewSilence returns the Silence of an input that has received nothing yet.
 func NewSilence(sink *recorder.Sink, filters []string) *Silence {
 	sink.Silent(filters)
 	return &Silence{sink: sink, rest: slices.Clone(filters)}
@@ -29,6 +29,6 @@ func (s *Silence) Heard(filter string) {
 	if i < 0 {
 		return
 	}
-	s.rest = slices.Delete(slices.Clone(s.rest), i, i+1) // the sink has the other
+	s.rest = slices.Delete(slices.Clone(s.rest), i, i+1) // the sink uses the old slice
 	s.sink.Silent(s.rest)
 }

@@ -16,10 +16,10 @@ const (
 	clientKey  = "clientKey"
 )
 
-// Secrets returns the names of the secrets of TLS, all in PEM, and of others.
+// Secrets returns the names of the TLS secrets, all in PEM, after those of others.
 func Secrets(others ...string) []string { return append(others, caCert, clientCert, clientKey) }
 
-// Trust says how client and server trust one another.
+// Trust has the TLS settings of an input.
 type Trust struct {
 	// ServerName is the name in the certificate, if it is not the host of the URL.
 	ServerName string
@@ -30,12 +30,12 @@ type Trust struct {
 	Secret func(key string) string
 }
 
-// IsSet reports whether any setting is made that only TLS has a use for.
+// IsSet reports whether a setting is made that is of use only with TLS.
 func (t Trust) IsSet() bool {
 	return t.ServerName != "" || t.SkipVerify || t.Secret(caCert) != "" || t.Secret(clientCert) != "" || t.Secret(clientKey) != ""
 }
 
-// Config returns the configuration of TLS. Its errors name the setting.
+// Config returns the TLS configuration. Its errors name the setting.
 func (t Trust) Config() (*tls.Config, error) {
 	c := &tls.Config{ServerName: t.ServerName, InsecureSkipVerify: t.SkipVerify, MinVersion: tls.VersionTLS12} //nolint:gosec // the user asks for it
 	if ca := t.Secret(caCert); ca != "" {
@@ -58,14 +58,14 @@ func (t Trust) Config() (*tls.Config, error) {
 	return c, nil
 }
 
-// Unencrypted is the error for settings of TLS beside a URL without TLS. use lists
-// the schemes that have it.
+// Unencrypted returns the error for TLS settings beside a URL whose scheme has no
+// TLS. use lists the schemes that have it.
 func Unencrypted(scheme, use string) error {
 	return fmt.Errorf("url: %s:// does not encrypt, so it has no use for certificates: begin with %s", scheme, use)
 }
 
-// Version returns a digest of an input's settings and of the secrets with the given
-// names, as recorder.Input.Version wants it.
+// Version returns a digest of an input's settings and of the secrets of these names,
+// for recorder.Input.Version.
 func Version(settings any, secret func(key string) string, keys []string) string {
 	all := []any{settings}
 	for _, key := range keys {

@@ -1,8 +1,7 @@
-// Package endpoint has what all inputs share that connect to a server: the URL,
-// TLS, connecting again, what is said when that fails, and the queue of what was
-// received.
+// Package endpoint has what all inputs that connect to a server share: the URL, TLS,
+// reconnecting, the texts that explain failures, and the queue of received data.
 //
-// Nothing that it says to people repeats a secret, or more of a URL than the host.
+// Its texts never repeat a secret, and of a URL only the host.
 package endpoint
 
 import (
@@ -12,17 +11,18 @@ import (
 	"strings"
 )
 
-// Form is what the URL of a server must be like.
+// Form says which URLs of a server are valid.
 type Form struct {
 	// Ports has the default port of each scheme.
 	Ports map[string]string
-	// Schemes lists the schemes for people, and Example is a URL.
+	// Schemes lists the schemes for error texts, and Example is a valid URL.
 	Schemes, Example string
-	// Credentials says where user and password belong.
+	// Credentials tells people where user and password belong instead.
 	Credentials string
 }
 
-// Parse reads a URL, and gives it the port of its scheme if it has none.
+// Parse parses a URL, and adds the default port of its scheme if it has none. Its
+// errors tell people what to change.
 func (f Form) Parse(text string) (*url.URL, error) {
 	text = strings.TrimSpace(text)
 	u, err := url.Parse(text)
@@ -44,8 +44,8 @@ func (f Form) Parse(text string) (*url.URL, error) {
 	return u, nil
 }
 
-// MayHoldSecret reports whether any of several URLs, with commas between them,
-// has a part that may be a secret, such as a token in the query.
+// MayHoldSecret reports whether one of several URLs, separated by commas, has a part
+// that may be a secret, such as a token in the query.
 func MayHoldSecret(urls string) bool {
 	for text := range strings.SplitSeq(urls, ",") {
 		u, err := url.Parse(strings.TrimSpace(text))

@@ -3,9 +3,9 @@
 // gopsutil and named as node_exporter names them, so that its dashboards and
 // rules fit.
 //
-// Samples are taken at, and stamped with, whole multiples of the interval. A
-// collector that is slow loses that sample and is named in the status; it never
-// holds the others or the settled time back.
+// Samples are taken at, and stamped with, whole multiples of the interval. If a
+// collector is slow, its samples of that time are lost, and the status names it. It
+// never holds up the other collectors or the settled time.
 package host
 
 import (
@@ -27,15 +27,15 @@ import (
 // process that has ended.
 const unused = 5 * time.Minute
 
-// patience is how long after its time a sample may still be taken. What is
-// measured later is not the value at that time.
+// patience is how long after its time a sample may be taken. A later value would not
+// be the value at that time.
 const patience = 200 * time.Millisecond
 
 // Input is the host input.
 type Input struct {
 	Interval time.Duration
 
-	collectors []collector // instead of the real ones, in tests
+	collectors []collector // set by tests; nil means machine
 }
 
 // Name implements recorder.Input.
@@ -50,13 +50,13 @@ type collector struct {
 	collect func(context.Context, emit) error
 }
 
-// emit takes the value of a metric with its labels, names and values in turn.
+// emit takes a value of a metric. nameValues are label names and values in turn.
 type emit func(metric string, value float64, nameValues ...string)
 
-// reading is what a collector gave.
+// reading is the result of a collector.
 type reading struct {
 	collector int
-	at        int64 // the time it was asked for
+	at        int64 // the time that it was asked for, in Unix ms
 	values    []value
 	err       error
 }
@@ -75,7 +75,8 @@ func (in Input) Run(ctx context.Context, sink *recorder.Sink) {
 		r.collectors = machine
 	}
 	r.busy = make([]bool, len(r.collectors))
-	// Nobody waits for a collector that hangs. It must be able to end all the same.
+	// Nobody may wait for a slow collector any more; the buffer lets it end all the
+	// same.
 	r.readings = make(chan reading, len(r.collectors))
 	for {
 		next := time.Now().Truncate(in.Interval).Add(in.Interval)
@@ -105,15 +106,15 @@ type used struct {
 	at int64
 }
 
-// sample takes and commits the samples of one time.
+// sample takes and commits the samples of the time at.
 func (r *run) sample(ctx context.Context, at time.Time) {
 	if time.Since(at) > patience {
 		// This process itself was too slow.
 		r.say("the machine was too busy to take samples")
-		_ = r.sink.Commit(ctx, nil, at.UnixMilli()) // has nothing to fail at
+		_ = r.sink.Commit(ctx, nil, at.UnixMilli()) // without samples only a closed store fails
 		return
 	}
-	for len(r.readings) > 0 { // too late, but whoever gave them is free again
+	for len(r.readings) > 0 { // too late to be stored, but their collectors can run again
 		r.busy[(<-r.readings).collector] = false
 	}
 	late := time.NewTimer(time.Until(at.Add(patience)))
@@ -134,7 +135,7 @@ gather:
 		case got := <-r.readings:
 			r.busy[got.collector] = false
 			if got.at != at.UnixMilli() {
-				continue // too late; it is asked again next time
+				continue // too late; the collector runs again next time
 			}
 			delete(waiting, got.collector)
 			if got.err != nil {
@@ -167,8 +168,8 @@ func (r *run) read(ctx context.Context, i int, at int64) {
 	r.readings <- got
 }
 
-// take adds a reading's values to the samples. Of two values for one series, as
-// two mounts of one name give, the first counts.
+// take adds the values of a reading to the samples. If a series has two values, as
+// from two mounts of one name, the first one is taken.
 func (r *run) take(got reading) {
 	seen := make(map[*recorder.Series]bool, len(got.values))
 	var key []byte

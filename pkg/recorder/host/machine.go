@@ -19,8 +19,8 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 )
 
-// machine are the collectors. Each is asked by itself, so that one that hangs,
-// as a network file system can, costs nothing but itself.
+// machine has all collectors. Each runs by itself: if one hangs, as a network file
+// system can, only its own samples are lost.
 var machine = []collector{
 	{"cpu", collectCPU},
 	{"load", collectLoad},
@@ -34,7 +34,7 @@ var machine = []collector{
 	{"processes", collectProcesses},
 }
 
-// metrics describes all that the collectors give.
+// metrics describes the metrics of all collectors.
 var metrics = map[string]recorder.Metadata{
 	"node_cpu_seconds_total":              counter("seconds", "Seconds that each CPU spent in each mode."),
 	"node_load1":                          gauge("", "1m load average."),
@@ -116,7 +116,7 @@ func collectMemory(ctx context.Context, emit emit) error {
 	emit("node_memory_MemFree_bytes", float64(m.Free))
 	emit("node_memory_MemAvailable_bytes", float64(m.Available))
 	emit("node_memory_Buffers_bytes", float64(m.Buffers))
-	// gopsutil counts what the kernel can reclaim as cached.
+	// gopsutil counts reclaimable kernel memory as cached; node_exporter does not.
 	emit("node_memory_Cached_bytes", float64(m.Cached-min(m.Cached, m.Sreclaimable)))
 	emit("node_memory_SReclaimable_bytes", float64(m.Sreclaimable))
 	return nil
@@ -132,8 +132,9 @@ func collectSwap(ctx context.Context, emit emit) error {
 	return nil
 }
 
-// What node_exporter leaves out by default: file systems that only look like
-// one, and the insides of containers. In a container the root is an overlay.
+// As node_exporter by default, leave out file systems without a disk, mounts of
+// containers, and partitions of disks. In a container the root is an overlay, so /
+// always stays.
 var (
 	pseudoTypes  = regexp.MustCompile(`^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|fusectl|hugetlbfs|iso9660|mqueue|nsfs|overlay|proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|squashfs|sysfs|tracefs)$`)
 	pseudoMounts = regexp.MustCompile(`^/(dev|proc|run/credentials/.+|sys|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)`)
@@ -195,8 +196,8 @@ func collectNetwork(ctx context.Context, emit emit) error {
 	return err
 }
 
-// collectTemperatures gives what there is: many machines have no sensors, and
-// some sensors cannot be read, which is nothing that anyone could mend.
+// collectTemperatures ignores errors: many machines have no sensors, and some
+// sensors cannot be read. Nobody could change that.
 func collectTemperatures(ctx context.Context, emit emit) error {
 	temperatures, _ := sensors.TemperaturesWithContext(ctx)
 	for _, t := range temperatures {
@@ -224,7 +225,7 @@ func collectProcesses(ctx context.Context, emit emit) error {
 		return err
 	}
 	emit("node_processes_pids", float64(len(pids)))
-	if misc, err := load.MiscWithContext(ctx); err == nil { // not everywhere
+	if misc, err := load.MiscWithContext(ctx); err == nil { // not on all systems
 		emit("node_procs_running", float64(misc.ProcsRunning))
 		emit("node_procs_blocked", float64(misc.ProcsBlocked))
 		emit("node_context_switches_total", float64(misc.Ctxt))

@@ -1,7 +1,7 @@
-// Package lineprotocol reads Influx line protocol and names what it reads as
-// Prometheus does.
+// Package lineprotocol parses Influx line protocol, and makes Prometheus names from
+// it.
 //
-// One bad line never stops the rest. Booleans are 1 and 0.
+// A bad line does not stop the others. Booleans become 1 and 0.
 package lineprotocol
 
 import (
@@ -21,15 +21,15 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/naming"
 )
 
-// Point is one line. Its bytes are valid only until the function that got it
-// returns.
+// Point is one parsed line. Its bytes are valid only until the point function of
+// Decode returns.
 type Point struct {
 	Line        int // from 1
 	Measurement []byte
 	Tags        []Tag
 	Fields      []Field
 	Texts       []Text
-	// T is the time in Unix milliseconds, if it is Timed.
+	// T is the time in Unix milliseconds, if Timed: the line has a time stamp.
 	T     int64
 	Timed bool
 }
@@ -46,12 +46,13 @@ type Field struct {
 // Text is a field with a string, as it was sent.
 type Text struct{ Name, Value []byte }
 
-// LineError says why a line was not read.
+// LineError says why a line could not be parsed.
 type LineError struct {
-	Line int // from 1; 0 if it stands for several
-	// Lines is how many lines it stands for: 1, but for the last of very many.
+	Line int // from 1; 0 if the error stands for several lines
+	// Lines is how many lines the error stands for. It is 1, except for the last error
+	// of more than maxErrors.
 	Lines int
-	Text  string // of the line, cut
+	Text  string // the line, cut to maxText
 	Err   error
 }
 
@@ -63,15 +64,15 @@ func (e LineError) Error() string {
 	return fmt.Sprintf("line %d: %v: %s", e.Line, e.Err, e.Text)
 }
 
-// Unwrap returns why.
+// Unwrap returns the error without the line.
 func (e LineError) Unwrap() error { return e.Err }
 
 const (
-	maxErrors = 100 // with their lines
+	maxErrors = 100 // lines with an error of their own
 	maxText   = 200 // bytes
 
-	// maxLine, maxTags (both in bytes) and maxFields bound a line, so that a small
-	// text cannot become large in memory: tags are there once for each field.
+	// maxLine, maxTags (both in bytes) and maxFields limit a line, so that a small
+	// text cannot become large in memory: each field gets a copy of the tags.
 	maxLine   = 1 << 20
 	maxTags   = 8 << 10
 	maxFields = 10_000
@@ -92,9 +93,9 @@ var Precisions = map[string]time.Duration{
 	"nanosecond": time.Nanosecond, "microsecond": time.Microsecond, "millisecond": time.Millisecond, "second": time.Second, "auto": 0,
 }
 
-// Decode reads the lines of b and calls point for each good one, in order, and
-// returns the others. precision is the unit of time stamps; 0 guesses it from
-// their magnitude.
+// Decode parses the lines of b, calls point for each good line, in order, and
+// returns the errors of the others. precision is the unit of time stamps; 0 means
+// that the size of a time stamp decides.
 func Decode(b []byte, precision time.Duration, point func(Point)) []LineError {
 	d := decoder{precision: precision, point: point, line: 1}
 	for len(b) > 0 {
@@ -161,7 +162,7 @@ func Read(from io.Reader, precision time.Duration, point func(Point) error) ([]L
 	return d.all(), nil
 }
 
-// length is that of the first line of b, with its end.
+// length returns the length of the first line of b, with its line break.
 func length(b []byte) int {
 	if i := bytes.IndexByte(b, '\n'); i >= 0 {
 		return i + 1
@@ -169,8 +170,8 @@ func length(b []byte) int {
 	return len(b)
 }
 
-// entry returns the length of the first entry of b: a line, or several if strings
-// go on over the ends of lines, and then over how many.
+// entry returns the length of the first entry of b, and how many line breaks are
+// within it. An entry is one line, or several if a string contains line breaks.
 func entry(b []byte) (n, within int) {
 	i := 0
 	for i < len(b) && b[i] == ' ' {
@@ -202,7 +203,7 @@ func entry(b []byte) (n, within int) {
 		}
 	}
 	if within > 0 && b[len(b)-1] == '\n' {
-		within-- // the last line's end is not within
+		within-- // the last line break ends the entry
 	}
 	return len(b), within
 }
@@ -215,7 +216,7 @@ type decoder struct {
 	more      int
 
 	p     Point
-	bytes []byte // what p points to
+	bytes []byte // p's slices point into it
 }
 
 // entry reads an entry with so many ends of lines within.
@@ -258,7 +259,7 @@ func (d *decoder) fail(line int, text []byte, err error) {
 	}
 	var syntax *lineprotocol.DecodeError
 	if errors.As(err, &syntax) {
-		err = syntax.Err // without the position in what it takes for the whole
+		err = syntax.Err // its position is that within the entry, not within b
 	}
 	d.errs = append(d.errs, LineError{Line: line, Lines: 1, Text: strings.ToValidUTF8(string(text), "\uFFFD"), Err: err})
 }
@@ -269,7 +270,7 @@ func (d *decoder) keep(b []byte) []byte {
 	return d.bytes[n:len(d.bytes):len(d.bytes)]
 }
 
-// decode reads one entry, if there is one.
+// decode parses one entry, which may be empty or a comment.
 func (d *decoder) decode(line int, b []byte) error {
 	if len(b) > maxLine {
 		return errLine
@@ -296,7 +297,8 @@ func (d *decoder) decode(line int, b []byte) error {
 		if name == nil {
 			break
 		}
-		// What separates them counts, so that there cannot be many empty ones.
+		// The two separators count, too, so that the number of empty tags is
+		// bounded.
 		if size += len(name) + len(value) + 2; size > maxTags {
 			return errTags
 		}
@@ -326,7 +328,7 @@ func (d *decoder) decode(line int, b []byte) error {
 		d.p.Timed = true
 	}
 	if r.Next() {
-		return errors.New("more than one line") // of which the library makes two
+		return errors.New("more than one line") // the library sees two entries
 	}
 	d.point(d.p)
 	return nil
@@ -352,7 +354,7 @@ func (d *decoder) field(name []byte, value lineprotocol.Value) {
 	d.p.Fields = append(d.p.Fields, Field{d.keep(name), v})
 }
 
-// maxTime is the last nanosecond that line protocol knows, in the year 2262.
+// maxTime is the latest time of line protocol in nanoseconds, in the year 2262.
 const maxTime = math.MaxInt64
 
 // Milliseconds returns a time stamp of the given unit, 0 for by its magnitude, in Unix
@@ -360,7 +362,8 @@ const maxTime = math.MaxInt64
 func Milliseconds(stamp string, unit time.Duration) (int64, error) {
 	n, err := strconv.ParseInt(stamp, 10, 64)
 	if unit == 0 {
-		// Seconds up to the year 5138, milliseconds from 1973 on, and so on.
+		// Below 1e11 are seconds (until the year 5138), then milliseconds (from 1973
+		// on), and so on.
 		switch {
 		case n < 1e11:
 			unit = time.Second
@@ -378,8 +381,8 @@ func Milliseconds(stamp string, unit time.Duration) (int64, error) {
 	return n * int64(unit) / int64(time.Millisecond), nil
 }
 
-// FieldName returns what a field is called: measurement_field, or the measurement
-// alone if the field is called value.
+// FieldName returns the metric name of a field: measurement_field, or only the
+// measurement if the field is called value.
 func FieldName(measurement, field []byte) string {
 	if string(field) == "value" {
 		return string(measurement)
@@ -387,8 +390,8 @@ func FieldName(measurement, field []byte) string {
 	return string(measurement) + "_" + string(field)
 }
 
-// Labels returns those of the series of a field of p, or why it can have none: see
-// naming.Labels for tags.
+// Labels returns the labels of the series of a field of p. The error is
+// naming.ErrNoName or naming.ErrTwice.
 func (p *Point) Labels(field []byte) (labels.Labels, error) {
 	metric := naming.Metric(FieldName(p.Measurement, field))
 	if metric == "" {

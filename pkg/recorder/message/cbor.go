@@ -14,13 +14,13 @@ import (
 	"github.com/valyala/fastjson"
 )
 
-// cborMode bounds what a small message can become in memory.
+// cborMode limits how much memory a small message can take.
 var cborMode, _ = cbor.DecOptions{
 	MaxNestedLevels: maxDepth, MaxArrayElements: maxNodes, MaxMapPairs: maxNodes,
 	DupMapKey: cbor.DupMapKeyQuiet, UTF8: cbor.UTF8DecodeInvalid, TimeTag: cbor.DecTagOptional,
 }.DecMode()
 
-// cbor reads a sequence of CBOR items as what they are in JSON.
+// cbor reads a sequence of CBOR items as if they were JSON.
 func (c *content) cbor(b []byte) {
 	for unit := int32(0); len(b) > 0; unit++ {
 		var v any
@@ -44,7 +44,7 @@ func (c *content) cbor(b []byte) {
 	}
 }
 
-// fromCBOR returns what an item is in JSON, nil if it has more than left parts.
+// fromCBOR returns an item as JSON, nil if it has more than left parts.
 func fromCBOR(a *fastjson.Arena, v any, left *int) *fastjson.Value {
 	if *left--; *left < 0 {
 		return nil
@@ -87,7 +87,7 @@ func fromCBOR(a *fastjson.Arena, v any, left *int) *fastjson.Value {
 		}
 		return array
 	case map[any]any:
-		// In the same order each time.
+		// Sorted, as Go's maps have no order.
 		type member struct {
 			key   string
 			value any
@@ -107,5 +107,5 @@ func fromCBOR(a *fastjson.Arena, v any, left *int) *fastjson.Value {
 		}
 		return object
 	}
-	return a.NewString(fmt.Sprint(v)) // simple values that mean nothing here
+	return a.NewString(fmt.Sprint(v)) // such as undefined
 }

@@ -35,7 +35,7 @@ var (
 	byteOrderMark = []byte{0xef, 0xbb, 0xbf}
 )
 
-// decode reads a message of a topic as a rule says. What payload holds is copied.
+// decode reads a message of a topic by a rule. It copies what it keeps of payload.
 func (c *content) decode(r *rule, from string, payload []byte) {
 	c.reset(r, from)
 	if len(payload) > MaxPayload {
@@ -62,7 +62,8 @@ func (c *content) decode(r *rule, from string, payload []byte) {
 	}
 }
 
-// unzip returns what a payload has compressed, or itself and why it cannot.
+// unzip returns the decompressed payload or, if that fails, payload itself and the
+// reason.
 func (c *content) unzip(payload []byte) ([]byte, string) {
 	z, err := gzip.NewReader(bytes.NewReader(payload))
 	if err != nil {
@@ -81,7 +82,7 @@ func (c *content) unzip(payload []byte) ([]byte, string) {
 
 // readable reads a payload that should be text.
 func (c *content) readable(f format, payload []byte) {
-	// Some senders put a mark before a text, others a NUL behind it.
+	// Some senders put a byte order mark before a text, or a NUL after it.
 	text := bytes.TrimSpace(bytes.TrimPrefix(payload, byteOrderMark))
 	if bytes.HasPrefix(text, []byte{0}) || bytes.HasSuffix(text, []byte{0}) {
 		text = bytes.TrimFunc(text, func(r rune) bool { return r == 0 || unicode.IsSpace(r) })
@@ -114,7 +115,7 @@ func (c *content) readable(f format, payload []byte) {
 	}
 }
 
-// guess tells the format of a text that is not empty.
+// guess returns the format of a text, which must not be empty.
 func (c *content) guess(text []byte) format {
 	switch text[0] {
 	case '{', '[', '"':
@@ -126,7 +127,7 @@ func (c *content) guess(text []byte) format {
 	return formatNumber
 }
 
-// binary writes the first bytes of a payload that is no text.
+// binary returns the first bytes of a binary payload in hexadecimal.
 func binary(payload []byte) []byte {
 	const most = 24
 	if len(payload) <= most {

@@ -15,7 +15,7 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/series"
 )
 
-// Sink is what a decoder needs of a *recorder.Sink.
+// Sink is the part of *recorder.Sink that a decoder needs.
 type Sink interface {
 	CommitEach(ctx context.Context, samples []recorder.Sample, watermark int64, refused func(i int, why error)) error
 	Report(r recorder.Report)
@@ -46,41 +46,41 @@ const (
 	grace = 500 * time.Millisecond
 )
 
-// Decoder makes samples of messages and commits them to a sink. Its methods may
-// be called from any goroutine.
+// Decoder makes samples from messages and commits them to a sink. Its methods may be
+// called from any goroutine.
 type Decoder struct {
 	sink      Sink
-	rules     []*rule // the first that a topic fits is for it
+	rules     []*rule // the first one whose pattern fits a topic applies
 	separator string
 
 	mu      sync.Mutex
 	room    *sync.Cond // there is room in pending, or Run has ended
 	ended   bool
-	full    chan struct{} // sent to when a whole batch waits
-	urgent  chan struct{} // sent to when somebody waits to acknowledge
+	full    chan struct{} // gets a value when a whole batch waits
+	urgent  chan struct{} // gets a value when a done function waits
 	pending *pending
 	content content
 	arrival arrival
-	// off is how far the clock that is believed is from this machine's, as it was at
-	// the time looked.
+	// off is how far the recorder's clock is ahead of this machine's, measured at
+	// looked.
 	off    time.Duration
 	looked time.Time
 
 	topics  map[string]*topic
-	aliases int // fields of all topics, texts included
+	aliases int // entries in the fields of all topics, texts included
 	table   *series.Table
-	number  uint64 // of what may have each series once
+	number  uint64 // the last record number, see record.number
 	key     []byte
 	zeros   int // samples that the states of this message have become
 
 	timed bool             // messages have their own time
-	own   series.Watermark // of such times
+	own   series.Watermark // the watermark of these times
 
 	examples map[string]string // by reason
 	seen     seen
 }
 
-// pending is what waits to be committed.
+// pending is what has been added since the last commit.
 type pending struct {
 	samples  []recorder.Sample
 	done     []func()
@@ -98,15 +98,15 @@ type pending struct {
 
 	watermark int64
 	report    recorder.Report
-	committed int // how many of samples are
+	committed int // how many of samples are committed
 }
 
 func newPending() *pending {
 	return &pending{skipped: make(map[string]uint64), refused: make(map[int]bool)}
 }
 
-// New returns a decoder of messages whose topics have levels that are separated
-// by separator. The rules must have passed Check.
+// New returns a decoder. separator is what separates the levels of a topic, such as
+// a slash. The rules must have passed Check.
 func New(r Rules, separator string, sink Sink) *Decoder {
 	d := &Decoder{
 		sink: sink, separator: separator,
@@ -123,16 +123,17 @@ func New(r Rules, separator string, sink Sink) *Decoder {
 	return d
 }
 
-// Add decodes one message. received is when it arrived or, if own is true, its
-// time in the stream that it comes from. What cannot be recorded of it is
-// counted by reason.
+// Add decodes one message of the topic from. received is when it arrived or, if own
+// is true, its time in the stream that it comes from. Parts that cannot be recorded
+// are counted by reason.
 //
-// done, if not nil, is called once the samples are committed, or when nothing of
-// the message can be recorded; in the order of Add, from one goroutine, which
-// must not be held up. It is not called if Run ends before.
+// If done is not nil, it is called once the samples of the message are committed, or
+// once those before it are if it has none. The done functions are called in the
+// order of Add, from one goroutine, which they must not hold up. done is not called
+// if Run ends first.
 //
-// Add blocks while the store cannot commit and too much waits. It keeps nothing
-// of payload.
+// Add blocks while the store cannot commit and too many samples wait. It keeps
+// nothing of payload.
 func (d *Decoder) Add(from string, payload []byte, received time.Time, own bool, done func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -156,8 +157,8 @@ func (d *Decoder) Add(from string, payload []byte, received time.Time, own bool,
 	}
 }
 
-// Skip counts a message that the input does not want recorded, for a reason of
-// few fixed words. done is called as in Add. It never blocks.
+// Skip counts a message that the input does not want to record. reason must be one
+// of a few fixed texts. done is called as in Add. Skip never blocks.
 func (d *Decoder) Skip(from string, payload []byte, reason string, done func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -185,8 +186,8 @@ func wake(c chan struct{}) {
 	}
 }
 
-// Run commits what was added until ctx ends, and then within a second what is
-// left.
+// Run commits what is added, until ctx ends. It then commits what is left, and
+// returns within a second.
 func (d *Decoder) Run(ctx context.Context) {
 	decoders.Store(d.sink, d)
 	defer func() {
@@ -228,7 +229,7 @@ func (d *Decoder) Run(ctx context.Context) {
 	}
 }
 
-// calm waits until no message has come for a while, or enough have.
+// calm waits until no message has come for quiet, or a whole batch waits.
 func (d *Decoder) calm(ctx context.Context) {
 	begin, before := time.Now(), uint64(0)
 	for time.Since(begin) < interval && ctx.Err() == nil {
@@ -243,7 +244,7 @@ func (d *Decoder) calm(ctx context.Context) {
 	}
 }
 
-// take returns what waits, and has empty, which is used up, filled from now on.
+// take returns what is pending. From then on, messages are added to empty.
 func (d *Decoder) take(empty *pending) *pending {
 	// What a backlog took is given back within some turns.
 	empty.usual = max(leastUsual, len(empty.samples), int(empty.messages), empty.usual/8*7)
@@ -282,7 +283,7 @@ func emptied[T any](s []T, usual int) []T {
 	return s[:0]
 }
 
-// commit commits what is not yet committed of p. It returns false if it cannot.
+// commit commits the rest of p, and reports whether that worked.
 func (d *Decoder) commit(ctx context.Context, p *pending) bool {
 	if defence.Off(defence.AckAfterCommit) {
 		p.acknowledge()

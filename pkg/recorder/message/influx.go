@@ -9,9 +9,10 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/lineprotocol"
 )
 
-// looksLikeLines tells line protocol from other text, cheaply. Log lines and pairs of
-// keys and values are often valid line protocol that was never meant: a measurement
-// has none of = : ;, and a line has tags or a time stamp.
+// looksLikeLines reports whether a text looks like line protocol, from its first
+// line only. Log lines and pairs of keys and values are often valid line protocol by
+// accident. So a measurement must have none of = : ; and the line must have tags or
+// a time stamp.
 func (c *content) looksLikeLines(text []byte) bool {
 	line, _, _ := bytes.Cut(text, []byte("\n"))
 	space := unescaped(line, " ")
@@ -32,8 +33,8 @@ func (c *content) looksLikeLines(text []byte) bool {
 	return comma > 0 || isStamp(line[bytes.LastIndexByte(line, ' ')+1:])
 }
 
-// unescaped returns where the first of some characters is that no backslash stands
-// before, -1 if there is none.
+// unescaped returns the index of the first of chars that has no backslash before it,
+// -1 if there is none.
 func unescaped(b []byte, chars string) int {
 	for i := 0; i < len(b); i++ {
 		switch {
@@ -46,8 +47,8 @@ func unescaped(b []byte, chars string) int {
 	return -1
 }
 
-// isStamp reports whether a text can be the time stamp of a line: a number of
-// seconds at least.
+// isStamp reports whether a text can be the time stamp of a line: only digits, and
+// as many as seconds since 1970 have today, or more.
 func isStamp(text []byte) bool {
 	text = bytes.TrimSpace(text)
 	for _, c := range text {
@@ -58,8 +59,8 @@ func isStamp(text []byte) bool {
 	return len(text) >= len("1000000000")
 }
 
-// lines reads line protocol: a record for each line, a group of fields for each
-// measurement.
+// lines reads line protocol. Each line is a record, and its measurement a group of
+// fields.
 func (c *content) lines(text []byte) {
 	c.keyless = true
 	guessed := c.rule.format == formatAuto

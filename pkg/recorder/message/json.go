@@ -9,15 +9,15 @@ import (
 
 // json reads JSON texts, one after another.
 //
-// Objects within objects are flattened, {"a":{"b":[1,2]}} has the fields a_b_0 and
-// a_b_1. An object with label keys is a record of its own, and so is each object of
-// an array, if the array is the whole message or the one that the rule names. In
-// other arrays objects are not recorded: their position says nothing about what they
-// are.
+// Objects within objects are flattened: {"a":{"b":[1,2]}} has the fields a_b_0 and
+// a_b_1. An object with label keys is a record of its own. So is each object of an
+// array, if the array is the whole message or the rule names it in Each. Objects in
+// other arrays are not recorded, because a position does not say what an object is.
 func (c *content) json(text []byte) {
 	scanner := &c.scanner
 	if len(text) > 16<<10 {
-		// A scanner keeps memory for the largest it has seen.
+		// A scanner keeps the memory that its largest text took, so a large one gets
+		// its own.
 		scanner = &fastjson.Scanner{}
 		switch n, ok := nodes(text); {
 		case n > maxNodes:
@@ -46,9 +46,9 @@ func (c *content) json(text []byte) {
 	}
 }
 
-// nodes returns at least how many values, objects and arrays there are in a JSON
-// text, and false if there is a word that JSON does not know: the parser repeats all
-// that follows one in its error, at each level.
+// nodes returns the least number of values, objects and arrays that a JSON text has.
+// ok is false if there is a word that JSON does not know: the parser's error would
+// repeat all the text after it, once per level.
 func nodes(text []byte) (n int, ok bool) {
 	n = 1
 	for i := 0; i < len(text); i++ {
@@ -80,7 +80,8 @@ func nodes(text []byte) (n int, ok bool) {
 	return n, true
 }
 
-// root reads a whole JSON text. shaped says that it may have a shape that is known.
+// root reads a whole JSON text. shaped says that it may have one of the shapes of
+// known.
 func (c *content) root(v *fastjson.Value, shaped bool) {
 	if shaped && !c.rule.version1 && c.known(v) {
 		return
@@ -94,7 +95,7 @@ func (c *content) root(v *fastjson.Value, shaped bool) {
 	c.walk(v, 0)
 }
 
-// each reads an array, or what stands in its place, as records.
+// each reads the objects of an array as records. all may be a single object.
 func (c *content) each(all []*fastjson.Value, depth int) {
 	parent, path, start, base := c.rec, len(c.path), c.start, c.base
 	c.start, c.base = path, path
@@ -132,8 +133,8 @@ func (c *content) walk(v *fastjson.Value, depth int) {
 	case fastjson.TypeArray:
 		c.array(v.GetArray(), depth)
 	case fastjson.TypeNumber:
-		// The number as it is written: the parser's own floats are not rounded
-		// as the standard wants it.
+		// Parse the number as it is written: fastjson does not round floats
+		// correctly.
 		c.raw = v.MarshalTo(c.raw[:0])
 		if isTime {
 			c.stamp(c.raw)
@@ -201,7 +202,7 @@ func (c *content) object(v *fastjson.Value, depth int) {
 	c.path, c.rec, c.base = c.path[:before], outer, base
 }
 
-// isLabel reports whether a value can be that of a label.
+// isLabel reports whether a value can be a label's.
 func isLabel(v *fastjson.Value) bool {
 	switch v.Type() {
 	case fastjson.TypeObject, fastjson.TypeArray, fastjson.TypeNull:
@@ -210,7 +211,7 @@ func isLabel(v *fastjson.Value) bool {
 	return true
 }
 
-// hasLabels reports whether an object has label keys.
+// hasLabels reports whether an object has one of the label keys.
 func (c *content) hasLabels(v *fastjson.Value) bool {
 	for _, k := range c.rule.labelKeys {
 		if at := v.Get(k.path...); at != nil && (k.all && at.Type() == fastjson.TypeObject || !k.all && isLabel(at)) {
@@ -220,7 +221,7 @@ func (c *content) hasLabels(v *fastjson.Value) bool {
 	return false
 }
 
-// labels gives the labels of an object to the record, and takes them out of it.
+// labels moves the label keys of an object to the labels of the record.
 func (c *content) labels(v *fastjson.Value) {
 	for _, k := range c.rule.labelKeys {
 		last := len(k.path) - 1

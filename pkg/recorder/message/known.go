@@ -6,8 +6,8 @@ import (
 	"github.com/valyala/fastjson"
 )
 
-// known reads a JSON text of a shape that only one kind of sender has, or that the
-// rule names, and returns false if it is none.
+// known reads a JSON text in a shape that only one kind of sender has, or that the
+// rule names. It returns false if the text has none of these shapes.
 func (c *content) known(v *fastjson.Value) bool {
 	switch c.rule.format {
 	case formatJSON:
@@ -24,8 +24,8 @@ func (c *content) known(v *fastjson.Value) bool {
 	return c.telegraf(v) || c.thingsBoard(v) || c.kepServer(v)
 }
 
-// objects returns the objects of an array, or the one that v is; nil if there is
-// anything else, or nothing.
+// objects returns the objects of an array, or v itself if it is an object; nil if v
+// is or has anything else.
 func objects(v *fastjson.Value) []*fastjson.Value {
 	if v == nil {
 		return nil
@@ -42,7 +42,7 @@ func objects(v *fastjson.Value) []*fastjson.Value {
 	return all
 }
 
-// every reports whether there are objects and is is true for all of them.
+// every reports whether all is not empty and is returns true for each of them.
 func every(all []*fastjson.Value, is func(*fastjson.Value) bool) bool {
 	for _, v := range all {
 		if !is(v) {
@@ -54,7 +54,7 @@ func every(all []*fastjson.Value, is func(*fastjson.Value) bool) bool {
 
 func hasType(v *fastjson.Value, t fastjson.Type) bool { return v != nil && v.Type() == t }
 
-// size returns how many members an object has, 0 if v is none.
+// size returns how many members an object has, 0 if v is not an object.
 func size(v *fastjson.Value) int {
 	if v.Type() != fastjson.TypeObject {
 		return 0
@@ -67,8 +67,8 @@ func isTelegraf(v *fastjson.Value) bool {
 		hasType(v.Get("tags"), fastjson.TypeObject) && v.Exists("timestamp")
 }
 
-// telegraf reads Telegraf's JSON, one metric or a batch of them. Its names are those
-// that the same metric has in line protocol.
+// telegraf reads Telegraf's JSON, one metric or a batch. The names are the same as
+// those of the same metric in line protocol.
 func (c *content) telegraf(v *fastjson.Value) bool {
 	var all []*fastjson.Value
 	switch size(v) {
@@ -102,7 +102,7 @@ func (c *content) telegraf(v *fastjson.Value) bool {
 	return true
 }
 
-// stampOf reads the time of the record.
+// stampOf sets the time of the record from a JSON value.
 func (c *content) stampOf(v *fastjson.Value) {
 	if v == nil {
 		return
@@ -119,8 +119,8 @@ func isThingsBoard(v *fastjson.Value) bool {
 	return size(v) == 2 && hasType(v.Get("ts"), fastjson.TypeNumber) && hasType(v.Get("values"), fastjson.TypeObject)
 }
 
-// thingsBoard reads telemetry as ThingsBoard's devices and gateways send it: values
-// with their time, one or several, of this device or by the names of devices.
+// thingsBoard reads telemetry of ThingsBoard's devices and gateways: values with
+// their time, one or several, either of one device or of several by name.
 func (c *content) thingsBoard(v *fastjson.Value) bool {
 	if v.Type() == fastjson.TypeArray || isThingsBoard(v) {
 		all := objects(v)
@@ -165,8 +165,8 @@ func (c *content) telemetry(all []*fastjson.Value, device []byte) {
 	}
 }
 
-// kepServer reads what KEPServerEX's IoT gateway sends: a value with its tag,
-// quality and time for each tag.
+// kepServer reads messages of KEPServerEX's IoT gateway. They have the id, value,
+// quality and time of each tag.
 func (c *content) kepServer(v *fastjson.Value) bool {
 	if size(v) != 2 || !v.Exists("timestamp") {
 		return false

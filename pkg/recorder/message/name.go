@@ -12,7 +12,7 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/naming"
 )
 
-// pattern tells which levels of a topic are labels.
+// pattern says which levels of a topic become labels.
 type pattern struct {
 	separator string
 	levels    []level
@@ -21,13 +21,14 @@ type pattern struct {
 
 // level is one level of a pattern.
 type level struct {
-	text string // what it must be, if not any
+	text string // what the level must be, unless any
 	any  bool
-	name string // of the label, "" for none
+	name string // the label, "" for none
 }
 
-// parsePattern reads a pattern: + or * is any level, +name one that becomes a
-// label, # or > any number of levels at the end.
+// parsePattern parses a pattern: + or * is any level, +name is any level and makes
+// it the label name, # or > is any number of levels at the end. It returns nil for
+// "".
 func parsePattern(s, separator string) (*pattern, error) {
 	if s == "" {
 		return nil, nil
@@ -62,7 +63,7 @@ func parsePattern(s, separator string) (*pattern, error) {
 	return p, nil
 }
 
-// names are the labels that p gives, none if it is nil.
+// names returns the labels of p, none if p is nil.
 func (p *pattern) names() []string {
 	if p == nil {
 		return nil
@@ -76,13 +77,14 @@ func (p *pattern) names() []string {
 	return names
 }
 
-// whole is true if topics that fit p and differ have different labels.
+// whole reports whether different topics that fit p always have different labels.
 func (p *pattern) whole() bool {
 	return p != nil && !slices.ContainsFunc(p.levels, func(l level) bool { return l.any && l.name == "" })
 }
 
-// match returns the labels that p, which may be nil, finds in a topic, and the
-// topic's last level that is not one of them.
+// match returns the labels that p, which may be nil, gives to a topic, and the
+// topic's last level that is not one of them. ok is false if the topic does not fit
+// p.
 func (p *pattern) match(topic, separator string) (found []labels.Label, last string, ok bool) {
 	parts := strings.Split(topic, separator)
 	if p == nil {
@@ -124,8 +126,8 @@ func (p *pattern) match(topic, separator string) (found []labels.Label, last str
 	return found, last, true
 }
 
-// template is the rule for the names of metrics: texts and variables in turn,
-// beginning with a text.
+// template is a parsed Rule.Metric: texts and variables in turn, the first one a
+// text.
 type template []string
 
 func parseTemplate(s string) (template, error) {
@@ -163,7 +165,7 @@ func (t template) render(value func(name string) string) string {
 	return b.String()
 }
 
-// variables are the names between the braces.
+// variables returns the names between the braces.
 func (t template) variables() []string {
 	var names []string
 	for i := 1; i < len(t); i += 2 {
@@ -187,8 +189,7 @@ func (n *namer) metricName(s string) string {
 	return naming.Metric(s)
 }
 
-// canonical is the same for the fields that are the message itself, however senders
-// write it.
+// canonical returns "" for a field that stands for the whole message, such as value.
 func (n *namer) canonical(field string) string {
 	if n.metric == nil && (field == "value" || field == "val") {
 		return ""
@@ -196,7 +197,8 @@ func (n *namer) canonical(field string) string {
 	return field
 }
 
-// tags gives the labels of a record their names, or says why there can be none.
+// tags returns the labels of a record with valid names, or the reason why it can
+// have none.
 func (n *namer) tags(all []labels.Label) ([]labels.Label, string) {
 	if n.version1 {
 		var named []labels.Label
@@ -207,7 +209,8 @@ func (n *namer) tags(all []labels.Label) ([]labels.Label, string) {
 		}
 		return named, ""
 	}
-	// A record has the labels of what it is in, and its own instead of these.
+	// Labels of outer records come first; of two with the same name the inner one
+	// counts.
 	var own []labels.Label
 	for i, t := range all {
 		if !slices.ContainsFunc(all[i+1:], func(later labels.Label) bool { return later.Name == t.Name }) {
@@ -224,9 +227,9 @@ func (n *namer) tags(all []labels.Label) ([]labels.Label, string) {
 	return named, ""
 }
 
-// series returns the labels of the series of a field, "" for the message itself,
-// with those of its record, which yield to what the rules say; or why there can be
-// none.
+// series returns the labels of the series of a field, or the reason why it can have
+// none. The field is "" if the message is only a value. of are the labels of the
+// record; a label of the same name from the topic or the rules replaces them.
 func (n *namer) series(field string, of []labels.Label) (labels.Labels, string) {
 	tags, reason := n.tags(of)
 	if reason != "" {
@@ -235,12 +238,12 @@ func (n *namer) series(field string, of []labels.Label) (labels.Labels, string) 
 	if n.metric == nil {
 		level := n.metricName(n.last)
 		if level == "" {
-			level = "value" // no two topics are one series all the same
+			level = "value" // the label topic still distinguishes topics
 		}
 		switch {
 		case n.canonical(field) == "":
 			field = level
-		case field[0] >= '0' && field[0] <= '9': // of an array
+		case field[0] >= '0' && field[0] <= '9': // an index of an array is no name
 			field = level + "_" + field
 		}
 	} else {
@@ -268,7 +271,7 @@ func (n *namer) series(field string, of []labels.Label) (labels.Labels, string) 
 		b.Set(t.Name, t.Value)
 	}
 	for _, l := range n.labels {
-		b.Set(l.Name, l.Value) // an empty one takes it away
+		b.Set(l.Name, l.Value) // an empty value removes the label
 	}
 	b.Set(model.MetricNameLabel, name)
 	return b.Labels(), ""

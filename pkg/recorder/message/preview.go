@@ -23,36 +23,36 @@ type Incoming struct {
 	Payload []byte
 }
 
-// Preview is what messages become under rules.
+// Preview shows what becomes of messages under rules.
 type Preview struct {
 	Samples []Previewed `json:"samples"`
-	// Skipped is what is not recorded, by reason.
+	// Skipped are the parts that are not recorded, by reason.
 	Skipped map[string]recorder.Skipped `json:"skipped,omitempty"`
-	// Suggestions are changes of the rules that the messages ask for.
+	// Suggestions are changes of the rules that would suit the messages.
 	Suggestions []Suggestion `json:"suggestions,omitempty"`
 }
 
-// Previewed is a sample.
+// Previewed is a sample of a preview.
 type Previewed struct {
 	Metric string            `json:"metric"`
 	Labels map[string]string `json:"labels,omitempty"`
 	Value  float64           `json:"value"`
-	// Time is in Unix milliseconds. Arrived: it is the time of arrival.
+	// Time is in Unix milliseconds. Arrived says that it is the time of arrival.
 	Time    int64 `json:"time"`
 	Arrived bool  `json:"arrived,omitempty"`
 }
 
-// Suggestion is a change of the rule that a message was read with.
+// Suggestion is a suggested change of the rule that applies to a message.
 type Suggestion struct {
 	Text string `json:"text"`
-	// Rule is the index of the rule among Rules.Topics, -1 for the one for all others.
+	// Rule is the index of the rule in Rules.Topics, -1 for Rules.Rule.
 	Rule int `json:"rule"`
-	// Change has the settings of the rule that change, by their name in JSON.
+	// Change has the new values of settings of the rule, by their JSON name.
 	Change map[string]any `json:"change"`
 }
 
 const (
-	// maxPreview is how many samples a preview has.
+	// maxPreview is the largest number of samples in a preview.
 	maxPreview = 200
 	// maxSuggested is how many keys are suggested at once.
 	maxSuggested = 20
@@ -68,8 +68,8 @@ func (previewing) Report(recorder.Report)                               {}
 func (previewing) Now() time.Time                                       { return time.Now() }
 func (previewing) States(labels.Labels, string) ([]string, bool, error) { return nil, false, nil }
 
-// Preview returns what messages that arrive now would become. The rules must have
-// passed Check.
+// Preview returns what would become of messages that arrive at now, without storing
+// anything. The rules must have passed Check.
 func (r Rules) Preview(separator string, messages []Incoming, now time.Time) Preview {
 	d := New(r, separator, previewing{})
 	words := make(map[int][]string)   // the keys whose texts could be states, by rule
@@ -137,22 +137,23 @@ func (r Rules) suggestStates(words map[int][]string) []Suggestion {
 	return all
 }
 
-// leaf is a value in JSON with the keys that lead to it, from the record on.
+// leaf is a value in JSON with its keys, counted from its record.
 type leaf struct{ key, text string }
 
-// shape is what a JSON message looks like to whoever makes rules for it.
+// shape is what suggestions need to know of a JSON message.
 type shape struct {
 	leaves []leaf
-	each   string // an array of objects that is not read, "" if there is none
+	each   string // an array of objects that the rule does not read, "" if none
 }
 
 var (
-	// timeKeys and labelKeys are what senders call times, and what tells senders apart.
+	// timeKeys are names that senders use for times, labelKeys names of ids and the
+	// like.
 	timeKeys  = regexp.MustCompile(`(?i)(^|[._])(ts|t|time|timestamp|datetime|date|last_?seen|at)$|_at$|Time$`)
 	labelKeys = regexp.MustCompile(`(?i)(^|[._])(id|uuid|mac|addr|address|device|sensor|channel|model|node|station|meter|symbol|tag|serial|sn|imei|eui|name|pair|product_id|s)$|(_id|Id|ID|_name|Name|EUI|_eui)$`)
 )
 
-// suggest looks for what rules say nothing about. zoneless are the topics whose stamps
+// suggest looks for keys that the rules do not use yet. zoneless are the topics whose stamps
 // have no zone.
 func (r Rules) suggest(d *Decoder, messages []Incoming, zoneless map[string]bool) []Suggestion {
 	type group struct {
@@ -216,8 +217,8 @@ func (r Rules) suggest(d *Decoder, messages []Incoming, zoneless map[string]bool
 	return all
 }
 
-// look notes the values of a message, those of the first record where an array has
-// records.
+// look adds the values of a message to s. Of an array of records it only takes the
+// first.
 func (s *shape) look(r *rule, path string, v any, depth int) {
 	const most = 200
 	if depth > 4 || len(s.leaves) > most {
@@ -253,7 +254,7 @@ func (s *shape) look(r *rule, path string, v any, depth int) {
 	}
 }
 
-// time returns the key of what looks like a time of this century.
+// time returns a key that has a time's name and a time of this century, "" if none.
 func (s *shape) time(r *rule) string {
 	for _, l := range s.leaves {
 		ms, _, ok := r.times.read([]byte(l.text))
@@ -264,8 +265,8 @@ func (s *shape) time(r *rule) string {
 	return ""
 }
 
-// tellsApart returns the keys that no rule has yet and whose values tell senders
-// apart, and whether they differ between the messages of a topic.
+// tellsApart returns the keys that look like ids of senders and that no rule uses
+// yet. several reports whether their values differ between the messages.
 func tellsApart(all []shape, r *rule) (keys []string, several bool) {
 	for _, l := range all[0].leaves {
 		if !labelKeys.MatchString(l.key) || flat(l.key) == r.timeKey || len(l.text) > 64 || strings.Count(l.key, ".") > 1 {
@@ -286,7 +287,7 @@ func tellsApart(all []shape, r *rule) (keys []string, several bool) {
 	return keys, several
 }
 
-// Text writes a previewed sample as PromQL does, for tests and docs.
+// Text returns a sample in PromQL's notation, for tests and docs.
 func (p Previewed) Text() string {
 	b := labels.NewBuilder(labels.FromMap(p.Labels))
 	return fmt.Sprintf("%s %v", recorder.Text(b.Set(model.MetricNameLabel, p.Metric).Labels()), p.Value)

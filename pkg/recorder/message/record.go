@@ -14,7 +14,7 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/series"
 )
 
-// Why something was not recorded.
+// The reasons why a part of a message was not recorded.
 const (
 	notANumber     = "not a number"
 	isNull         = "null"
@@ -52,8 +52,8 @@ var (
 	tooManyTexts = series.ErrManyStates.Error()
 )
 
-// MaxPayload is how large a message may be to be recorded, in bytes, after
-// decompression too.
+// MaxPayload is the largest message that is recorded, in bytes, also after
+// decompression.
 const MaxPayload = 1 << 20
 
 const (
@@ -63,26 +63,26 @@ const (
 	maxKey     = 4096    // bytes of a field and its labels
 	maxValues  = 10_000  // of one message
 	maxRecords = 10_000  // of one message
-	maxNames   = 2 << 20 // bytes of all fields of one message, with their tags
+	maxNames   = 2 << 20 // bytes of content.names for one message
 	// maxNodes is how many values, objects and arrays a JSON text may have. Each
-	// takes a hundred bytes, where two can be enough for one in the text.
+	// takes about a hundred bytes of memory, while two bytes of text can make one.
 	maxNodes = 40_000
 )
 
-// What separates the parts of a field and of labels. None is in valid text.
+// These bytes separate the parts of a field and of labels. None is in valid UTF-8.
 const (
 	partEnd = 0xFF // between the name of a group of fields and the field's own
 	nameEnd = 0xFE // between the name of a label and its value
 	pairEnd = 0xFD // after a label
 )
 
-// content is what a message says. It is used again for the next one.
+// content is a decoded message. It is reused for the next one.
 type content struct {
 	rule    *rule
 	records []record
 	values  []value
 	texts   []text
-	names   []byte // what the spans of records, values and texts are in
+	names   []byte // the bytes that all spans refer to
 	skips   []skip
 
 	scanner fastjson.Scanner
@@ -95,7 +95,7 @@ type content struct {
 	// departed: a text says that the device has gone, see Rule.Ends.
 	departed bool
 
-	// What decoders keep from one message to the next.
+	// State of decoders that stays from one message to the next.
 	from  string
 	nodes edgeNodes
 }
@@ -103,23 +103,23 @@ type content struct {
 // span is a part of content.names.
 type span struct{ begin, end int }
 
-// record is what a message says of one thing at one time. An object within it that
-// has labels of its own is a record, too.
+// record is the part of a message about one thing at one time. An object within it
+// that has labels of its own is another record.
 type record struct {
 	parent int32 // -1 for none
-	labels span  // those of the parents first
-	// unit is the same for records that could be told apart by nothing but their
-	// labels and times.
+	labels span  // the parents' labels come first
+	// Records with the same unit differ only in their labels and times. If two of them
+	// have neither, nothing tells them apart.
 	unit  int32
 	t     int64 // Unix ms, if timed
 	timed bool
-	stamp span // what was found at the time key
+	stamp span // the text at the time key
 	local bool // the stamp had no zone
 
 	filled bool // it has something that is recorded
 	ends   bool // what the message is about has ended
 
-	// How the record is stamped and told apart; set when samples are made of it.
+	// Decoder.stamp sets these when it makes samples from the record.
 	at      int64
 	arrived bool
 	bad     bool
@@ -141,11 +141,11 @@ type text struct {
 	reason string
 }
 
-// skip is what of a message is not recorded for one reason.
+// skip counts parts of a message that are not recorded, for one reason.
 type skip struct {
 	reason      string
 	count       uint64
-	field, text string // of the first
+	field, text string // of the first part
 }
 
 func (c *content) span(s span) []byte { return c.names[s.begin:s.end] }
@@ -166,7 +166,8 @@ func (c *content) reset(r *rule, from string) {
 	c.begin(-1, 0)
 }
 
-// begin begins a record within another, and returns false if there are too many.
+// begin begins a record within parent (-1 for none). It returns false if there are
+// too many.
 func (c *content) begin(parent, unit int32) bool {
 	if len(c.records) >= maxRecords {
 		c.skip(tooManyRecords, c.path, nil)
@@ -180,7 +181,7 @@ func (c *content) begin(parent, unit int32) bool {
 	return true
 }
 
-// label gives a label to the record.
+// label adds a label to the current record.
 func (c *content) label(name, value []byte) {
 	r := &c.records[c.rec]
 	if len(value) > maxLabel || len(c.names)+r.labels.end-r.labels.begin > maxNames {
@@ -194,7 +195,7 @@ func (c *content) label(name, value []byte) {
 	r.labels.end = len(c.names)
 }
 
-// add adds a number to the record.
+// add adds a number to the current record.
 func (c *content) add(field []byte, v float64) {
 	if len(c.values) >= maxValues || len(c.names)+len(field) > maxNames {
 		c.skip(tooManyFields, field, nil)
@@ -226,7 +227,7 @@ func (c *content) means(field, s []byte) bool {
 	return ok
 }
 
-// say adds a text to the record.
+// say adds a text to the current record.
 func (c *content) say(field, s []byte) {
 	if len(c.texts) >= maxValues || len(c.names)+len(field)+len(s) > maxNames {
 		c.skip(tooManyFields, field, nil)
@@ -274,13 +275,13 @@ func isWord(s []byte) bool {
 	return len(s) > 0 && len(s) <= series.MaxText
 }
 
-// stamped gives a time to the record.
+// stamped sets the time of the current record.
 func (c *content) stamped(ms int64) {
 	r := &c.records[c.rec]
 	r.t, r.timed = ms, true
 }
 
-// stamp reads the time of the record.
+// stamp sets the time of the current record from a text. An invalid one stays noted.
 func (c *content) stamp(s []byte) {
 	r := &c.records[c.rec]
 	r.stamp = c.keep(s)
@@ -289,7 +290,8 @@ func (c *content) stamp(s []byte) {
 	}
 }
 
-// skip notes a part that is not recorded.
+// skip counts a part of the message that is not recorded, and keeps the first as
+// example.
 func (c *content) skip(reason string, field, text []byte) {
 	c.skips = skipped(c.skips, reason, 1, field, text)
 }
@@ -304,7 +306,7 @@ func skipped(skips []skip, reason string, count uint64, field, text []byte) []sk
 	return append(skips, skip{reason, count, string(fieldName(field)), example(text)})
 }
 
-// example is the beginning of a text.
+// example returns the beginning of a text as valid UTF-8.
 func example(text []byte) string {
 	const most = 160
 	if len(text) > most {
@@ -313,7 +315,7 @@ func example(text []byte) string {
 	return strings.ToValidUTF8(string(text), "\uFFFD")
 }
 
-// fieldName returns the name of a field, measurement_field for one of a group.
+// fieldName returns the name of a field, measurement_field if it is in a group.
 func fieldName(field []byte) []byte {
 	group, own, found := strings.Cut(string(field), string([]byte{partEnd}))
 	switch {
@@ -325,16 +327,16 @@ func fieldName(field []byte) []byte {
 	return []byte(group + "_" + own)
 }
 
-// grouped begins the path of a field of a group such as a measurement.
+// grouped appends the path of a field in a group, such as a measurement, to path.
 func grouped(path, group, field []byte) []byte {
 	return append(append(append(path, group...), partEnd), field...)
 }
 
-// field is the name of the field at path.
+// field returns the name of the field at path.
 func (c *content) field() []byte { return c.path[c.start:] }
 
-// atKey reports whether path is a flattened key, from the record on or from where
-// names begin.
+// atKey reports whether path is the flattened key, counted either from the record or
+// from where field names begin.
 func (c *content) atKey(key string) bool {
 	if key == "" || len(c.path) < len(key) {
 		return false
@@ -349,7 +351,7 @@ func (c *content) atKey(key string) bool {
 	return isKey(own, key)
 }
 
-// under adds a key to path.
+// under appends a key to path.
 func (c *content) under(key []byte) {
 	if len(c.path) > c.start {
 		c.path = append(c.path, '_')

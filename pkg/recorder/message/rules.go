@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 	"time"
-	_ "time/tzdata" // not every machine has the zones
+	_ "time/tzdata" // not every machine has a zone database
 
 	"github.com/prometheus/common/model"
 
@@ -19,11 +19,11 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/series"
 )
 
-// Versions of the rules, which say how names and records are made. An input keeps
-// its version, and with it its series, until somebody changes it.
+// Versions of the rules, which decide how names and records are made. An input keeps
+// its version, and thereby its series, until somebody changes it.
 const (
-	// Version1 knows names of Latin letters alone, and tells the objects of an array
-	// by their position.
+	// Version1 makes names of Latin letters and digits only, and names fields in
+	// arrays of objects by their position.
 	Version1 = 1
 	// Version2 records no text unless States or Words say so.
 	Version2 = 2
@@ -31,38 +31,38 @@ const (
 	Version3 = 3
 )
 
-// Rules say what becomes of the messages of an input. The zero value is what most
-// want.
+// Rules say what becomes of the messages of an input. The zero value suits most
+// inputs.
 type Rules struct {
 	// Version is one of the versions above, 0 for the newest.
 	Version int `json:"version,omitempty"`
 	// MaxSeries is how many series the input may write to within an hour, 0 for
 	// DefaultMaxSeries.
 	MaxSeries int `json:"maxSeries,omitempty"`
-	// Rule is for the topics that none of Topics is for.
+	// Rule applies to the topics that fit none of Topics.
 	Rule
-	// Topics are rules for some topics each, those that fit the rule's Pattern. The
-	// first that fits applies.
+	// Topics are rules for the topics that fit their Pattern. The first one that
+	// fits applies.
 	Topics []Rule `json:"topics,omitempty"`
 }
 
 // Rule says what becomes of the messages of some topics.
 type Rule struct {
-	// LeaveOut has the messages counted and not recorded.
+	// LeaveOut means that the messages are only counted.
 	LeaveOut bool `json:"leaveOut,omitempty"`
 	// Format is one of auto (or empty), number, json, influx, telegraf, thingsboard,
 	// sparkplug, cbor.
 	Format string `json:"format,omitempty"`
-	// Pattern makes levels of the topic labels, as plant/+line/+sensor does.
-	// What does not fit it is not recorded.
+	// Pattern makes labels from levels of the topic, as plant/+line/+sensor does.
+	// Messages of topics that do not fit are not recorded.
 	Pattern string `json:"pattern,omitempty"`
-	// Metric is the name of the metric. It may hold {{field}}, {{level}} (the
-	// last level that is not a label) and labels, as in {{line}}_{{field}}.
+	// Metric is the name of the metric. It may have {{field}}, {{level}} (the last
+	// level that is not a label) and names of labels, as in {{line}}_{{field}}.
 	Metric string `json:"metric,omitempty"`
-	// LabelKeys are keys whose value becomes a label of all that stands in the same
-	// object: id and, for keys within another, device.id or tags.*.
+	// LabelKeys are keys whose values become labels of all numbers in the same
+	// object: id or, for keys within another object, device.id or tags.*.
 	LabelKeys []string `json:"labelKeys,omitempty"`
-	// Each is the key of an array whose objects are records of their own, such as
+	// Each is the key of an array whose objects become records of their own, such as
 	// data.values.
 	Each string `json:"each,omitempty"`
 	// States are keys whose texts are recorded as states, pump.mode or, for all
@@ -73,28 +73,29 @@ type Rule struct {
 	// Ends are texts, in any case, that say that a device has gone: the series of the
 	// topic one level up, and of all below it but the topic's own, end.
 	Ends []string `json:"ends,omitempty"`
-	// Regexp reads texts that are not a number. Its named groups are fields; a group
-	// without a name is the text's own field.
+	// Regexp finds numbers in texts. Its named groups become fields; a group without
+	// a name has the text's own field.
 	Regexp string `json:"regexp,omitempty"`
 	// TimeKey is the key of the time stamp, such as time or meta.time. If empty,
 	// messages are stamped on arrival.
 	TimeKey string `json:"timeKey,omitempty"`
-	// TimeUnit is that of numbers at TimeKey and of the stamps in line protocol:
-	// "auto" (or empty), by magnitude, "s", "ms", "us" or "ns".
+	// TimeUnit is the unit of numbers at TimeKey and of time stamps in line
+	// protocol: "s", "ms", "us" or "ns", or "auto" (or empty), by the size of the
+	// number.
 	TimeUnit string `json:"timeUnit,omitempty"`
-	// TimeLayout is how a text at TimeKey is written, as package time of Go wants it:
-	// 2006-01-02 15:04:05. If empty, it is ISO 8601 or RFC 1123.
+	// TimeLayout is the layout of texts at TimeKey, in the notation of Go's package
+	// time: 2006-01-02 15:04:05. If empty, ISO 8601 and RFC 1123 are tried.
 	TimeLayout string `json:"timeLayout,omitempty"`
-	// TimeZone is where a text at TimeKey is local time, such as Europe/Berlin. It is
-	// UTC if empty.
+	// TimeZone is the zone of texts at TimeKey that have none, such as
+	// Europe/Berlin. If empty, it is UTC.
 	TimeZone string `json:"timezone,omitempty"`
-	// Labels are given to every series. One that is empty takes away the label
-	// of that name.
+	// Labels are added to every series. An empty value removes the label of that
+	// name.
 	Labels map[string]string `json:"labels,omitempty"`
 }
 
 const (
-	// DefaultMaxSeries is the limit of series if the rules have none.
+	// DefaultMaxSeries is the value of Rules.MaxSeries if that is 0.
 	DefaultMaxSeries = 10_000
 	limitOfMaxSeries = 1_000_000
 	maxRules         = 100
@@ -115,7 +116,8 @@ func checkLabel(name string) error {
 	return nil
 }
 
-// separatorOf guesses what separates the levels of a pattern.
+// separatorOf guesses the separator of a pattern's levels, as Check does not know
+// it.
 func separatorOf(pattern string) string {
 	if strings.Contains(pattern, "/") {
 		return "/"
@@ -123,7 +125,8 @@ func separatorOf(pattern string) string {
 	return "."
 }
 
-// Check says what is wrong with the rules, for people.
+// Check returns what is wrong with the rules. The errors name the setting, for
+// people.
 func (r Rules) Check() error {
 	var errs []error
 	if r.Version < 0 || r.Version > Version3 {
@@ -234,8 +237,8 @@ func (r Rule) check(where string, version int) error {
 	return errors.Join(errs...)
 }
 
-// unknown returns a placeholder of t that stands for nothing. What tags there are is
-// known only when they come.
+// unknown returns a variable of t that no label or field can stand for, "" if there
+// is none. With formats that have tags any name may stand for a label.
 func (r Rule) unknown(t template, p *pattern) string {
 	known := append(p.names(), "field", "level", "topic", "subject")
 	for _, key := range r.LabelKeys {
@@ -264,7 +267,7 @@ func (r Rule) unknown(t template, p *pattern) string {
 // folded is a text as words and ends are compared.
 func folded(text string) string { return strings.ToLower(strings.TrimSpace(text)) }
 
-// rule is a Rule, made ready.
+// rule is a Rule that was parsed.
 type rule struct {
 	format    format
 	version1  bool
@@ -284,7 +287,7 @@ type rule struct {
 	times     times
 }
 
-// ready makes a rule that has passed its check ready.
+// ready parses a rule, which must have passed its check.
 func (r Rule) ready(separator string, version int) *rule {
 	made := &rule{
 		format: formats[r.Format], version1: version == Version1, version2: version == Version1 || version == Version2, leaveOut: r.LeaveOut, labels: maps.Clone(r.Labels),
@@ -340,9 +343,9 @@ func (r *rule) mayBeState(field []byte) bool {
 
 // labelKey is a key whose value becomes a label.
 type labelKey struct {
-	path []string // from the object that the label is for
-	all  bool     // of the keys at path
-	name string   // of the label, unless all
+	path []string // from the object that gets the label
+	all  bool     // all keys of the object at path become labels
+	name string   // the label, unless all
 }
 
 func parseLabelKey(s string) (labelKey, error) {
@@ -362,11 +365,11 @@ func parseLabelKey(s string) (labelKey, error) {
 	return k, nil
 }
 
-// flat writes a key as fields are written.
+// flat returns a key as it is written in field names.
 func flat(key string) string { return strings.ReplaceAll(key, ".", "_") }
 
-// isKey reports whether the path of a field is a flattened key. Keys may have dots
-// of their own.
+// isKey reports whether the path of a field is this flattened key. A dot in the path
+// equals an underscore in the key, because keys in JSON may have dots.
 func isKey(path []byte, key string) bool {
 	if len(path) != len(key) || key == "" {
 		return false

@@ -21,11 +21,12 @@ import (
 // maxFrom is the longest topic that becomes a label, in bytes.
 const maxFrom = 1024
 
-// topic is what is known about one topic.
+// topic is what a decoder knows about a topic.
 type topic struct {
 	namer
 	rule *rule
-	// of is what shares room for series: the topic or, of Sparkplug, what it is about.
+	// of is whose share of the series table it uses: the topic's or, with Sparkplug,
+	// the device's.
 	of     string
 	fields map[string]*series.Series // by field and labels
 	states map[string]*series.StateSet
@@ -41,7 +42,7 @@ func (d *Decoder) skip(reason string, count uint64, from, field, text string) {
 	d.examples[reason] = example([]byte(strings.Join(parts, " ")))
 }
 
-// add makes samples of a message.
+// add makes samples from a message and adds them to d.pending.
 func (d *Decoder) add(from string, payload []byte, received time.Time, own bool) {
 	t := d.topics[from]
 	if t == nil {
@@ -193,8 +194,8 @@ func (d *Decoder) text(from string, t *text) {
 	d.skip(t.reason, 1, from, field, s)
 }
 
-// stamp decides when records are and what tells them apart. A record without a time
-// has that of the one it is in.
+// stamp sets the times of the records, and the numbers by which add finds two values
+// for one series. A record without a time has that of the record it is in.
 func (d *Decoder) stamp(from string, received time.Time, own bool) {
 	c := &d.content
 	arrived, stamped := int64(math.MinInt64), false
@@ -237,8 +238,8 @@ func (d *Decoder) stamp(from string, received time.Time, own bool) {
 	}
 }
 
-// untimed counts a record without a valid time, and shows the stamp, or what keys
-// there are.
+// untimed counts a record without a valid time. Its example has the stamp or, if
+// there is none, the keys that there are.
 func (d *Decoder) untimed(from string, index int32, at *record) {
 	c := &d.content
 	if _, ok := d.examples[noTime]; ok {
@@ -264,8 +265,8 @@ func (d *Decoder) untimed(from string, index int32, at *record) {
 	d.skip(noTime, 1, from, "", fmt.Sprintf("(there is no key %s, there are %s)", c.rule.timeKey, strings.Join(keys, ", ")))
 }
 
-// untold takes back what was added of series that several records of one message
-// would have to share: which of them is which nobody knows.
+// untold removes the samples of series that several records of one message share:
+// nothing says which record is which.
 func (d *Decoder) untold(from string, begin int, shared []*recorder.Series) {
 	p := d.pending
 	also := 0
@@ -296,7 +297,7 @@ func (d *Decoder) end(of, but string, r record, received time.Time) {
 	}
 }
 
-// watermark is up to where all has been added.
+// watermark returns the time (Unix ms) up to which all samples were added.
 func (d *Decoder) watermark() int64 {
 	if !d.timed {
 		return d.arrival.at(d.believed(time.Now())) - 1
@@ -304,8 +305,9 @@ func (d *Decoder) watermark() int64 {
 	return d.own.Time()
 }
 
-// believed returns the time of an arrival by the clock that is believed: this
-// machine's may have been set forward. Most messages do without another look.
+// believed returns a time of arrival by the recorder's clock, which differs from
+// this machine's clock while that is in doubt. It asks the sink at most once per
+// interval.
 func (d *Decoder) believed(received time.Time) time.Time {
 	wall := received.Round(0)
 	if since := wall.Sub(d.looked); since < 0 || since > interval {
@@ -314,7 +316,8 @@ func (d *Decoder) believed(received time.Time) time.Time {
 	return received.Add(d.off)
 }
 
-// newTopic returns what from stands for, or why nothing of it is recorded.
+// newTopic returns the topic from, or the reason why none of its messages is
+// recorded.
 func (d *Decoder) newTopic(from string) (*topic, string) {
 	switch {
 	case len(from) > maxFrom:
@@ -355,7 +358,7 @@ func (d *Decoder) newTopic(from string) (*topic, string) {
 	return t, ""
 }
 
-// ruleFor returns the rule for a topic with its number, nil if it has none.
+// ruleFor returns the rule for a topic and its index, nil if none fits.
 func (d *Decoder) ruleFor(topic string) (int, *rule) {
 	for i, r := range d.rules {
 		if _, _, ok := r.pattern.match(topic, d.separator); ok {
@@ -365,7 +368,7 @@ func (d *Decoder) ruleFor(topic string) (int, *rule) {
 	return 0, nil
 }
 
-// find returns the series of a value, nil if there can be none.
+// find returns the series of a value, nil if it cannot be recorded; it counts why.
 func (d *Decoder) find(t *topic, from string, v *value, r *record, now time.Time) *series.Series {
 	key := d.keyOf(v.field, r)
 	if s := t.fields[string(key)]; s != nil && !s.Gone() {
@@ -473,8 +476,8 @@ func (d *Decoder) remember(t *topic, from string) {
 	d.aliases++
 }
 
-// parseLabels reads what content.label wrote. Of two with one name the inner one
-// stands, which is the last.
+// parseLabels parses what content.label wrote. If a name is there twice, the later
+// one is that of the inner record.
 func parseLabels(b []byte) []labels.Label {
 	var all []labels.Label
 	for len(b) > 0 {

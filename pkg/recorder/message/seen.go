@@ -9,19 +9,20 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// Topic is a topic with the messages that came last for it.
+// Topic is a topic with its last messages.
 type Topic struct {
 	Name string `json:"name"`
-	// Messages is how many came.
+	// Messages is how many messages came.
 	Messages uint64 `json:"messages"`
-	// Last are payloads, the newest first. They are a second apart at least, and cut.
+	// Last are payloads, the newest first. They are at least a second apart, and
+	// long ones are cut.
 	Last []Payload `json:"last"`
 }
 
-// Payload is what a message held.
+// Payload is the payload of a message.
 type Payload struct {
 	Data []byte `json:"data"`
-	// Time is when it came, in Unix milliseconds.
+	// Time is when the message came, in Unix milliseconds.
 	Time int64 `json:"time"`
 }
 
@@ -32,8 +33,8 @@ const (
 	seenEvery   = time.Second
 )
 
-// seen remembers the topics that were seen lately, for whoever makes rules. It is
-// bounded: a topic that is new takes the place of the one that was silent longest. All
+// seen remembers recent topics, for people who make rules. It is bounded: a new
+// topic replaces the one without a message for longest. All
 // places together change hands once in seenEvery at most, so that many topics that
 // take turns do not cost more than few.
 type seen struct {
@@ -44,20 +45,19 @@ type seen struct {
 type seenTopic struct {
 	messages uint64
 	last     []Payload
-	at       time.Time // of the last that was kept
-	gone     bool      // it was forgotten
+	at       time.Time // when the last payload was kept
+	gone     bool      // another topic took its place
 }
 
 func newSeen() seen {
 	lru, err := simplelru.NewLRU(maxSeen, func(_ string, t *seenTopic) { t.gone = true })
 	if err != nil {
-		panic(err) // of a size that is not positive
+		panic(err) // only if the size is not positive
 	}
 	return seen{LRU: lru}
 }
 
-// of returns what is remembered of a topic, which thereby becomes the one that was
-// silent for the shortest time. It returns nil if there is no place for it now.
+// of returns what is remembered of a topic, and marks it as used last. It returns nil if there is no place for it now.
 func (s *seen) of(topic string, now time.Time) *seenTopic {
 	if t, ok := s.Get(topic); ok {
 		return t
@@ -73,7 +73,8 @@ func (s *seen) of(topic string, now time.Time) *seenTopic {
 	return t
 }
 
-// isDue reports whether the next message is kept. Between those it is enough to count.
+// isDue reports whether the next payload is kept. Messages in between are only
+// counted.
 func (t *seenTopic) isDue(now time.Time) bool { return len(t.last) == 0 || now.Sub(t.at) >= seenEvery }
 
 // note counts a message of a topic that has a place, and keeps it if it is due.
@@ -91,10 +92,11 @@ func (t *seenTopic) note(payload []byte, now time.Time) {
 	t.last = slices.Insert(t.last, 0, Payload{slices.Clone(payload[:min(len(payload), maxSeenSize)]), now.UnixMilli()})
 }
 
-// decoders has the decoder of each sink whose input runs.
+// decoders has the decoders by their sink, while Run runs.
 var decoders sync.Map
 
-// Topics returns the topics that the decoder of a sink has seen lately, by name.
+// Topics returns the topics that the decoder of a sink has seen lately, sorted by
+// name. It returns nil if no decoder runs with that sink.
 func Topics(sink Sink) []Topic {
 	found, _ := decoders.Load(sink)
 	d, _ := found.(*Decoder)

@@ -10,16 +10,16 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/internal/protofields"
 )
 
-// edgeNodes are the edge nodes of Sparkplug that have been heard of, by group/node.
+// edgeNodes are Sparkplug's edge nodes that have sent a message, by group/node.
 type edgeNodes map[string]*edgeNode
 
-// edgeNode is what the births of a node and of its devices said about their metrics.
+// edgeNode has what the birth messages of a node and its devices said about metrics.
 type edgeNode struct {
 	aliases map[uint64]alias
-	types   map[string]uint64 // by device and name, for senders without aliases
+	types   map[string]uint64 // data types by device/name, for senders without aliases
 }
 
-// alias is the metric that a number stands for.
+// alias is the metric that an alias number stands for.
 type alias struct {
 	name   string
 	kind   uint64
@@ -31,8 +31,8 @@ const (
 	maxAliases   = 10_000 // of a node
 )
 
-// isSparkplug reports whether the messages of a topic are Sparkplug B's. The state of
-// host applications is not: it is JSON.
+// isSparkplug reports whether a topic has Sparkplug B messages. STATE topics of host
+// applications have JSON instead.
 func isSparkplug(topic string) bool {
 	rest, is := strings.CutPrefix(topic, "spBv1.0/")
 	return is && !strings.HasPrefix(rest, "STATE/") && strings.Count(rest, "/") >= 2
@@ -43,7 +43,7 @@ func (r *rule) speaksSparkplug(topic string) bool {
 	return (r.format == formatAuto || r.format == formatSparkplug) && isSparkplug(topic)
 }
 
-// sparkplugTopic returns the parts of a topic.
+// sparkplugTopic returns the parts of a Sparkplug topic.
 func sparkplugTopic(topic string) (group, kind, node, device string) {
 	parts := strings.SplitN(topic, "/", 5)
 	if len(parts) > 4 {
@@ -52,14 +52,14 @@ func sparkplugTopic(topic string) (group, kind, node, device string) {
 	return parts[1], parts[2], parts[3], device
 }
 
-// sparkplugSource names what a message of Sparkplug is about: all of its types are
-// about one device.
+// sparkplugSource returns the node or device of a topic, without the message type,
+// so that all message types of a device share its series.
 func sparkplugSource(topic string) string {
 	group, _, node, device := sparkplugTopic(topic)
 	return strings.TrimSuffix(strings.Join([]string{"spBv1.0", group, node, device}, "/"), "/")
 }
 
-// sparkplug reads a payload of Sparkplug B.
+// sparkplug reads a Sparkplug B payload.
 func (c *content) sparkplug(b []byte) {
 	group, kind, node, device := sparkplugTopic(c.from)
 	c.keyless = true
@@ -73,7 +73,8 @@ func (c *content) sparkplug(b []byte) {
 		return
 	}
 	if kind == "NDEATH" || kind == "DDEATH" {
-		// The time in it, if there is one, is that of the birth: it is a last will.
+		// A death is the last will of the birth's connection, so its time is that of
+		// the birth.
 		c.records[c.rec].ends, c.records[c.rec].filled = true, true
 		return
 	}
@@ -113,8 +114,9 @@ func (c *content) sparkplug(b []byte) {
 	}
 }
 
-// identify finds out what a metric is called and what it holds. Births say it, and
-// data may have a number alone.
+// identify completes the name and the data type of a metric from the birth message,
+// and notes those of a birth message: other messages may have only the alias. It
+// returns false if the alias is not known.
 func (c *content) identify(edge *edgeNode, m *metric, device string, birth bool) bool {
 	if birth && m.name != "" && len(edge.aliases)+len(edge.types) < maxAliases {
 		if m.aliased {
@@ -149,12 +151,12 @@ type metric struct {
 	null    bool
 	set     bool // there is a value
 
-	field   protowire.Number // the one that has the value
+	field   protowire.Number // the protobuf field that has the value
 	integer uint64
 	text    []byte
 }
 
-// The types that change what a value's bits mean, and the fields of values.
+// Sparkplug's data types of signed integers, and the protobuf fields of values.
 const (
 	kindInt8, kindInt16, kindInt32, kindInt64 = 1, 2, 3, 4
 
@@ -183,7 +185,8 @@ func readMetric(b []byte) (m metric, err error) {
 	return m, err
 }
 
-// metric adds what a metric says, under its own time if that is not the message's.
+// metric adds the value of a metric, in a record of its own if its time is not the
+// message's.
 func (c *content) metric(m *metric) {
 	field := []byte(m.name)
 	if len(field) > maxName {

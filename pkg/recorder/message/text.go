@@ -7,17 +7,17 @@ import (
 	"strings"
 )
 
-// words stand for 1 and 0, in any case.
+// words are the words that stand for 1 and 0, in upper or lower case.
 var words = map[string]float64{
 	"on": 1, "true": 1, "yes": 1, "open": 1, "online": 1,
 	"off": 0, "false": 0, "no": 0, "closed": 0, "offline": 0,
 }
 
-// longestWord bounds what is looked up in words.
+// longestWord is the length of the longest of words.
 const longestWord = 7
 
-// text adds a number that is written as text, or a text that is none. quoted says
-// that its sender wrote it as a text.
+// text adds a value that the sender wrote as text: a number if it is one. quoted
+// says that it was in quotation marks.
 func (c *content) text(field, text []byte, quoted bool) {
 	if c.means(field, text) {
 		return
@@ -43,8 +43,8 @@ func (c *content) text(field, text []byte, quoted bool) {
 	}
 }
 
-// matched adds what the regular expression of the rule finds in a text, and returns
-// false if it does not match.
+// matched adds what the rule's regular expression finds in a text. It returns false
+// if it does not match.
 func (c *content) matched(field, text []byte) bool {
 	re := c.rule.regexp
 	at := re.FindSubmatchIndex(text)
@@ -77,8 +77,7 @@ func (c *content) matched(field, text []byte) bool {
 		}
 		v, reason := number(bytes.TrimSpace(group), bare)
 		if reason == notANumber {
-			// In a group that was made for a number a comma is what some countries
-			// write for the point.
+			// The group was made for a number, so a comma in it is a decimal comma.
 			v, reason = number(bytes.Replace(bytes.TrimSpace(group), []byte(","), []byte("."), 1), bare)
 		}
 		switch reason {
@@ -102,17 +101,17 @@ func (c *content) isLabelName(name string) bool {
 	return false
 }
 
-// spelling says how strictly a number is read. Hexadecimal ids look like numbers with
-// an exponent: 00158e33, and 12e4567 or 1e5 where somebody wrote a text.
+// spelling is how strictly a number is read: hexadecimal ids can look like numbers
+// with an exponent, such as 00158e33, or 12e4567 in quotation marks.
 type spelling int
 
 const (
 	lenient  spelling = iota
-	bare              // no exponent after a 0 in front
-	inQuotes          // no exponent without a sign or a point
+	bare              // no exponent after a leading 0
+	inQuotes          // an exponent only with a sign or a point
 )
 
-// number reads a number or a word, or says why not.
+// number parses a number or one of words, or returns the reason why it cannot.
 func number(text []byte, as spelling) (float64, string) {
 	if len(text) == 0 {
 		return 0, notANumber
@@ -126,7 +125,7 @@ func number(text []byte, as spelling) (float64, string) {
 		case c == 'e' || c == 'E':
 			exponent = i
 		default:
-			return word(text) // not all that ParseFloat takes is a number here
+			return word(text) // ParseFloat takes more, such as 0x1p-2
 		}
 	}
 	if exponent > 0 && plain && (as == inQuotes || as == bare && exponent > 1 && text[0] == '0') {

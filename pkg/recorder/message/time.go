@@ -9,35 +9,35 @@ import (
 	"time"
 )
 
-// units are nanoseconds, 0 for by magnitude.
+// units are the units of time stamps in nanoseconds, 0 for by size.
 var units = map[string]int64{
 	"": 0, "auto": 0, "s": 1e9, "ms": 1e6, "us": 1e3, "ns": 1,
 }
 
-// The years that a time stamp may be in, as Unix milliseconds. Others are in
-// another unit than was thought, or nonsense.
+// A time stamp must be between these years, in Unix milliseconds. Any other is
+// nonsense, or in another unit than expected.
 const (
 	minTime = 0             // 1970
 	maxTime = 7258118400000 // 2200
 )
 
-// times says how stamps are written.
+// times says how time stamps are written.
 type times struct {
-	unit    int64 // ns, 0 for by magnitude
+	unit    int64 // ns, 0 for by size
 	layout  string
 	zone    *time.Location
-	assumed bool // nobody has set zone
+	assumed bool // the settings have no zone, so zone is UTC
 }
 
-// layouts are those that are tried, each without a zone. ISO 8601 has a comma or a
-// point before parts of a second, which package time takes either way.
+// layouts are tried one after another, each with all zones. Package time accepts
+// parts of a second after a comma or a point, as ISO 8601 does.
 var layouts = []string{"2006-01-02T15:04:05", "2006-01-02T15:04", "20060102T150405"}
 
-// zones are the ways to write a zone, the first for local time. A name such as CET
-// is none of them: package time would take it for UTC.
+// zones are the ways to write a zone; the first stands for local time. Names such as
+// CET are not among them, because package time would read them as UTC.
 var zones = []string{"", "Z07:00", "Z0700", "Z07"}
 
-// rfc1123 are layouts of mail and HTTP.
+// rfc1123 are the layouts of dates in mail and HTTP.
 var rfc1123 = []string{time.RFC1123Z, "Mon, 2 Jan 2006 15:04:05 GMT", "Mon, 2 Jan 2006 15:04:05 UTC"}
 
 func checkLayout(layout string) error {
@@ -47,7 +47,7 @@ func checkLayout(layout string) error {
 	if strings.Contains(layout, "%") {
 		return errors.New("write it as package time of Go does, 2006-01-02 15:04:05 for %Y-%m-%d %H:%M:%S")
 	}
-	// A layout without a day or a second reads back less than it was given.
+	// A layout without a day or a minute does not read back the same time.
 	at := time.Date(2013, 12, 11, 22, 9, 0, 0, time.UTC)
 	if got, err := time.Parse(layout, at.Format(layout)); err != nil || !got.Equal(at) {
 		return errors.New("it must have a date and a time of day, as 2006-01-02 15:04 does")
@@ -55,8 +55,8 @@ func checkLayout(layout string) error {
 	return nil
 }
 
-// read reads a time stamp and returns Unix milliseconds. assumed tells that it has no
-// zone, and the settings neither.
+// read parses a time stamp and returns Unix milliseconds. assumed reports that it
+// was read as UTC because neither the stamp nor the settings have a zone.
 func (f *times) read(text []byte) (ms int64, assumed, ok bool) {
 	text = bytes.TrimSpace(text)
 	if f.layout == "" {
@@ -75,7 +75,7 @@ func (f *times) read(text []byte) (ms int64, assumed, ok bool) {
 func (f *times) text(s string) (t time.Time, local, ok bool) {
 	if f.layout != "" {
 		if t, err := time.ParseInLocation(f.layout, s, f.zone); err == nil {
-			// One with a zone reads the same wherever it is read.
+			// If it has a zone, it is the same time wherever it is read.
 			elsewhere, _ := time.ParseInLocation(f.layout, s, time.FixedZone("", 3600))
 			return t, !elsewhere.Equal(t), true
 		}
@@ -117,11 +117,11 @@ func (f *times) text(s string) (t time.Time, local, ok bool) {
 	return t, false, false
 }
 
-// number reads a stamp that is a number.
+// number parses a time stamp that is a number.
 func (f *times) number(text []byte) (int64, bool) {
 	unit := f.unit
 	if n, err := strconv.ParseInt(string(text), 10, 64); err == nil {
-		// Nanoseconds do not fit into a float64.
+		// Without a detour over float64, which cannot hold today's nanoseconds.
 		if unit == 0 {
 			unit = magnitude(float64(n))
 		}
@@ -146,8 +146,8 @@ func (f *times) number(text []byte) (int64, bool) {
 	return int64(ms), ms >= minTime && ms <= maxTime
 }
 
-// magnitude guesses the unit of a time stamp: seconds up to the year 5138,
-// milliseconds from 1973 on, and so on.
+// magnitude guesses the unit of a time stamp in ns: below 1e11 seconds (until the
+// year 5138), then milliseconds (from 1973 on), and so on.
 func magnitude(v float64) int64 {
 	switch {
 	case v < 1e11:

@@ -22,7 +22,7 @@ func (in *Input) dial(ctx context.Context) (net.Conn, error) {
 			Subprotocols: []string{"mqtt"},
 			HTTPClient: &http.Client{
 				Transport: transport,
-				// Whoever the broker names is not to get the password.
+				// No redirects: the password must not go to another server.
 				CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 			},
 		})
@@ -32,7 +32,7 @@ func (in *Input) dial(ctx context.Context) (net.Conn, error) {
 		if err != nil {
 			return nil, handshakeError(resp, err)
 		}
-		c.SetReadLimit(-1) // messages are packets here, whose size is limited elsewhere
+		c.SetReadLimit(-1) // maximumPacket limits packets; one may span messages
 		return webSocket{websocket.NetConn(context.Background(), c, websocket.MessageBinary), c}, nil
 	case "ssl", "mqtts":
 		d := tls.Dialer{Config: in.tls}
@@ -42,7 +42,7 @@ func (in *Input) dial(ctx context.Context) (net.Conn, error) {
 	return d.DialContext(ctx, "tcp", in.address.Host)
 }
 
-// webSocket is closed at once, without a goodbye that may take seconds.
+// webSocket closes at once, without a closing handshake, which may take seconds.
 type webSocket struct {
 	net.Conn
 	c *websocket.Conn
@@ -50,12 +50,12 @@ type webSocket struct {
 
 func (w webSocket) Close() error { return w.c.CloseNow() }
 
-// reading is a connection that is read in large pieces: the libraries read the
-// first bytes of each packet one by one.
+// reading is a connection that is read in large pieces, because the libraries read
+// the first bytes of each packet one by one.
 type reading struct {
 	net.Conn
 	r   *bufio.Reader
-	err atomic.Pointer[error] // why it could not be read
+	err atomic.Pointer[error] // the first error of reading
 }
 
 func newReading(c net.Conn) *reading { return &reading{Conn: c, r: bufio.NewReaderSize(c, 64<<10)} }
@@ -68,9 +68,9 @@ func (c *reading) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// packetConn is a connection to which whole packets are written at once. Paho
-// locks a connection that can be locked for each packet, which it writes in
-// pieces.
+// packetConn is a connection that sends a packet with one write. Paho writes packets
+// in pieces, but locks a connection with a Lock method for each packet: Unlock
+// flushes.
 type packetConn struct {
 	*reading
 	mu     sync.Mutex
@@ -86,14 +86,14 @@ func (c *packetConn) Lock() { c.mu.Lock() }
 
 func (c *packetConn) Unlock() {
 	if !c.corked {
-		_ = c.w.Flush() // whoever reads is told that the connection is lost
+		_ = c.w.Flush() // an error also ends reading, which reports it
 	}
 	c.mu.Unlock()
 }
 
 func (c *packetConn) Write(p []byte) (int, error) { return c.w.Write(p) }
 
-// cork holds packets back until they are let go together.
+// cork holds packets back while on, so that they are sent together.
 func (c *packetConn) cork(on bool) {
 	c.mu.Lock()
 	c.corked = on

@@ -1,17 +1,19 @@
 // Package mqtt is the recorder's input from an MQTT broker, of version 5 or
 // 3.1.1.
 //
-// It keeps a session with the broker, under a client ID that stays the same, so
-// that the broker keeps what arrives while the plugin is down (for QoS 1 and 2).
-// A message is acknowledged once its samples are committed: after a crash the
-// broker sends again what was not. What is sent again although it was recorded,
-// because a connection was lost before the broker heard of it, is recognised as
-// long as the process lives. After that it is known by its time stamp, if the
-// payload has one, else it is recorded a second time.
+// The input keeps a session with the broker, under a client ID that stays the same,
+// so that the broker keeps messages of QoS 1 and 2 while the plugin is down. It
+// acknowledges a message once its samples are committed: after a crash the broker
+// sends all others again.
 //
-// The package never blocks the store, and never its own keep-alive: of what comes
-// with QoS 0 faster than it can be stored, the newest is dropped and counted.
-// What comes with QoS 1 and 2 the broker keeps.
+// The broker may also send a message again that was recorded, if the connection was
+// lost before the acknowledgement arrived. The input recognises it while the process
+// lives. After that, the store recognises its samples by their time, if the payload
+// has one; otherwise they are recorded a second time.
+//
+// The input never blocks the store or its own keep-alive. When messages come faster
+// than they can be stored, the newest ones of QoS 0 are dropped and counted, while
+// the broker keeps those of QoS 1 and 2.
 package mqtt
 
 import (
@@ -26,19 +28,19 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/message"
 )
 
-// Config is the settings of the input.
+// Config has the settings of the input.
 type Config struct {
 	Name string `json:"name"`
-	// URL has one of the schemes tcp or mqtt, ssl or mqtts, ws, wss.
+	// URL has one of the schemes tcp or mqtt, ssl or mqtts (with TLS), ws, wss.
 	URL string `json:"url"`
 	// Version is "5" (or empty) or "3.1.1".
 	Version string `json:"version,omitempty"`
 	User    string `json:"user,omitempty"`
-	// ClientID is the input's own if empty. No two clients of a broker may have
-	// the same.
+	// ClientID must differ from that of all other clients of the broker. If empty,
+	// Sink.Identity is used.
 	ClientID string   `json:"clientId,omitempty"`
 	Topics   []string `json:"topics"`
-	// QoS is 1 if it is not set.
+	// QoS is 0, 1 or 2, and 1 if it is not set.
 	QoS *int `json:"qos,omitempty"`
 	// ServerName is the name in the broker's certificate, if it is not the host
 	// of the URL. SkipVerify trusts any certificate.
@@ -74,11 +76,11 @@ var form = endpoint.Form{
 func (Config) Secrets() []string { return endpoint.Secrets("password") }
 
 // Sensitive reports whether the settings themselves may hold a secret. A user may be
-// a token: some brokers want no password beside it.
+// one: with some brokers it is a token without a password.
 func (c Config) Sensitive() bool { return c.User != "" || endpoint.MayHoldSecret(c.URL) }
 
-// New checks the settings. secret returns the secrets of the input by name, empty
-// if not set.
+// New returns the input, or an error that names the setting that is wrong. secret
+// returns the secrets of the input by name, empty if not set.
 func New(c Config, secret func(key string) string) (recorder.Input, error) {
 	in := &Input{name: c.Name, user: c.User, clientID: c.ClientID, password: secret("password"), rules: c.Rules, qos: 1}
 	var err error
@@ -131,7 +133,7 @@ func (in *Input) Name() string { return in.name }
 // Version implements recorder.Input.
 func (in *Input) Version() string { return in.version }
 
-// tlsConfig is nil if the URL is not for TLS.
+// tlsConfig returns nil if the URL's scheme has no TLS.
 func tlsConfig(c Config, u *url.URL, secret func(string) string) (*tls.Config, error) {
 	trust := endpoint.Trust{ServerName: c.ServerName, SkipVerify: c.SkipVerify, Secret: secret}
 	switch u.Scheme {

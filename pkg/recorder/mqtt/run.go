@@ -20,17 +20,17 @@ import (
 )
 
 const (
-	// waiting is how many messages may wait to be decoded, and waitingBytes how
-	// much they may hold. Of QoS 0 the rest is dropped.
+	// waiting is how many messages may wait to be decoded, and waitingBytes how many
+	// bytes they may have. More messages of QoS 0 are dropped.
 	waiting      = 10_000
 	waitingBytes = 64 << 20
-	// goodbye is how long the end of a connection may take.
+	// goodbye is how long closing a connection may take.
 	goodbye = 200 * time.Millisecond
-	// copies is how far apart the copies of one message may come.
+	// copies is the longest time between two copies of a message.
 	copies = 10 * time.Millisecond
 )
 
-// Why messages are not recorded, besides what package message has.
+// Reasons why messages are not recorded, besides those of package message.
 const (
 	tooFast    = "came faster than it could be stored"
 	again      = "redelivered"
@@ -45,24 +45,24 @@ type run struct {
 	decoder  *message.Decoder
 	clientID string
 	session  session.SessionManager
-	ready    func()        // lets the decoder begin
-	decoded  chan struct{} // closed when the decoder has committed the last
+	ready    func()        // starts the decoder
+	decoded  chan struct{} // closed once the decoder has made its last commit
 
 	queue *endpoint.Queue[received]
 	guard guard
 	ended context.Context //nolint:containedctx // callbacks of libraries get none
 
-	// unwanted is sent a topic that an earlier subscription still brings.
+	// unwanted gets topics that an earlier subscription of the session still brings.
 	unwanted chan string
 
-	// of the goroutine that handles messages
+	// Only the goroutine that handles messages uses these.
 	seed    maphash.Seed
-	seen    map[uint16]*delivery // what was received last under a packet ID
-	pruned  time.Time            // when seen was last looked through
-	copies  map[string]copied    // what was received last of a topic
+	seen    map[uint16]*delivery // the last message with each packet ID
+	pruned  time.Time            // when seen was last pruned
+	copies  map[string]copied    // the last message of each topic with several filters
 	silence *endpoint.Silence
 	fresh   atomic.Bool  // the broker has begun a new session
-	lost    atomic.Int64 // when the connection before this one was, Unix ns
+	lost    atomic.Int64 // when the last connection was lost, Unix ns
 }
 
 // Run implements recorder.Input.
@@ -78,8 +78,8 @@ func (in *Input) Run(ctx context.Context, sink *recorder.Sink) {
 	if r.clientID == "" {
 		r.clientID = sink.Identity()
 	}
-	// The first commit says that the input has begun. It has when it is known
-	// whether there is a connection.
+	// A commit ends the state connecting, so the decoder must not commit before it
+	// is known whether there is a connection.
 	ready := make(chan struct{})
 	r.ready = sync.OnceFunc(func() { close(ready) })
 	group.Go(func() {
@@ -116,8 +116,8 @@ func (in *Input) Run(ctx context.Context, sink *recorder.Sink) {
 	group.Wait()
 }
 
-// Leave implements recorder.Leaver: it ends the session. One under a client ID that
-// was set stays, as another input may have it by now.
+// Leave implements recorder.Leaver: it ends the session. A session with a ClientID
+// from the settings stays, because another input may use it by now.
 func (in *Input) Leave(ctx context.Context, identity string) error {
 	if in.clientID != "" {
 		return nil
@@ -158,8 +158,8 @@ func (r *run) client() client {
 	return &client5{in: r.in, clientID: r.clientID, receive: r.receive, guard: r.guard, session: r.session}
 }
 
-// connection connects, and returns when the connection is lost. subscribed tells
-// whether this process has subscribed in the session that the broker keeps.
+// connection connects, and returns when the connection is lost. subscribed says
+// whether this process has subscribed in the current session of the broker.
 func (r *run) connection(ctx context.Context, subscribed *bool) (connected bool, err error) {
 	begin, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -177,7 +177,8 @@ func (r *run) connection(ctx context.Context, subscribed *bool) (connected bool,
 		r.fresh.Store(true)
 		*subscribed = false
 	}
-	// In version 3.1.1 each subscription brings the retained messages again.
+	// In version 3.1.1 each subscription makes the broker send the retained messages
+	// again.
 	if !*subscribed || !r.in.v311 {
 		refused := make(map[string]string)
 		for some := range slices.Chunk(r.in.filters, maxFilters) {
@@ -224,9 +225,9 @@ func refusedText(refused map[string]string) string {
 	return strings.Join(all, "; ")
 }
 
-// receive takes a message from a connection. It does not wait for the store
-// unless the broker waits for us: there are few messages of QoS 1 and 2 that are
-// not acknowledged.
+// receive takes a message from a connection. It waits for the store only if the
+// broker waits, too: the broker stops when too many messages of QoS 1 and 2 are not
+// acknowledged.
 func (r *run) receive(m received) {
 	m.at = time.Now()
 	size := len(m.topic) + len(m.payload)
@@ -237,7 +238,7 @@ func (r *run) receive(m received) {
 	}
 }
 
-// handle gives a message to the decoder, unless it has been given to it before.
+// handle gives a message to the decoder, unless it is a repetition.
 func (r *run) handle(m received) {
 	if r.fresh.Swap(false) {
 		clear(r.seen)
@@ -257,7 +258,7 @@ func (r *run) handle(m received) {
 		r.decoder.Skip(m.topic, m.payload, notWanted, m.ack)
 		select {
 		case r.unwanted <- m.topic:
-		default: // one after another
+		default: // one topic at a time
 		}
 		return
 	}
@@ -265,7 +266,8 @@ func (r *run) handle(m received) {
 	if m.qos > 0 {
 		before := r.seen[m.id]
 		if m.duplicate && before != nil && before.sum == sum && !before.settled(time.Unix(0, r.lost.Load())) {
-			// The connection was lost before the broker got the acknowledgement.
+			// The connection was lost before the broker received the
+			// acknowledgement.
 			r.decoder.Skip(m.topic, m.payload, again, before.acknowledge(m.ack))
 			return
 		}
@@ -273,7 +275,7 @@ func (r *run) handle(m received) {
 		r.seen[m.id], m.ack = this, this.acknowledge(m.ack)
 	}
 	if matching > 1 {
-		// Brokers may send a message once for each filter that it matches.
+		// Brokers may send a message once for each filter that matches.
 		before, known := r.copies[m.topic]
 		r.copies[m.topic] = copied{sum, m.at}
 		if len(r.copies) > waiting {
@@ -288,7 +290,7 @@ func (r *run) handle(m received) {
 	r.decoder.Add(m.topic, m.payload, m.at, false, m.ack)
 }
 
-// copied is a message that may come again for another filter.
+// copied is a message that may come once more for another filter.
 type copied struct {
 	sum uint64
 	at  time.Time
@@ -297,7 +299,7 @@ type copied struct {
 // delivery is a message of QoS 1 or 2 that was received.
 type delivery struct {
 	sum   uint64
-	acked atomic.Int64 // Unix ns, 0 if it is not
+	acked atomic.Int64 // Unix ns, 0 if not acknowledged
 }
 
 func (d *delivery) acknowledge(ack func()) func() {
@@ -307,10 +309,10 @@ func (d *delivery) acknowledge(ack func()) func() {
 	}
 }
 
-// settled reports whether the broker has the acknowledgement although the
-// connection was lost later: a connection that is dead is noticed within that
-// time. The broker may use the packet ID for another message then, which may be the
-// same in topic and payload.
+// settled reports whether the broker must have the acknowledgement, although the
+// connection was lost later: it was sent more than keepAlive and patience before
+// that, within which a dead connection is noticed. From then on the broker may use
+// the packet ID for another message, even one with the same topic and payload.
 func (d *delivery) settled(lost time.Time) bool {
 	acked := d.acked.Load()
 	return acked != 0 && lost.Sub(time.Unix(0, acked)) > keepAlive+patience
@@ -325,8 +327,8 @@ func (r *run) sum(m received) uint64 {
 	return h.Sum64()
 }
 
-// waitEmpty waits until n returns 0 twice, the second time after whoever took
-// the last has had the time to write it.
+// waitEmpty waits until n has returned 0 twice. Before the second time, the
+// goroutine that took the last item has had time to write it.
 func waitEmpty(ctx context.Context, n func() int) {
 	for quiet := 0; quiet < 2; {
 		if n() == 0 {

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// checkFilter says what is wrong with a topic filter.
+// checkFilter returns what is wrong with a topic filter.
 func checkFilter(filter string) error {
 	switch {
 	case filter == "":
@@ -32,11 +32,11 @@ func checkFilter(filter string) error {
 	return nil
 }
 
-// matches is true if a filter covers a topic, or another filter, in which
-// wildcards are as any other level.
+// matches reports whether a filter covers a topic. topic may also be a filter, whose
+// wildcards then count as ordinary levels.
 func matches(filter, topic string) bool {
 	if strings.HasPrefix(topic, "$") && (filter[0] == '+' || filter[0] == '#') {
-		return false // what brokers say of themselves must be asked for
+		return false // wildcards do not match topics such as $SYS
 	}
 	for {
 		f, frest, fmore := strings.Cut(filter, "/")
@@ -59,8 +59,8 @@ func matches(filter, topic string) bool {
 	}
 }
 
-// reduce leaves out the filters that others cover: brokers may send a message
-// once for each that it matches.
+// reduce leaves out filters that another one covers, because brokers may send a
+// message once for each filter that matches.
 func reduce(filters []string) []string {
 	filters = slices.Compact(slices.Sorted(slices.Values(filters)))
 	var kept []string
@@ -72,11 +72,12 @@ func reduce(filters []string) []string {
 	return kept
 }
 
-// maxCandidates bounds what one topic that is not wanted makes us ask.
+// maxCandidates limits how many filters are unsubscribed because of one unwanted
+// topic.
 const maxCandidates = 500
 
-// candidates are the filters by which a broker may have sent a topic, but for
-// those that are wanted.
+// candidates returns the filters for which a broker may have sent a topic, except
+// the wanted ones.
 func candidates(topic string, wanted []string) []string {
 	levels := strings.Split(topic, "/")
 	all := []string{""}

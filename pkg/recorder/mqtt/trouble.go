@@ -10,7 +10,7 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/endpoint"
 )
 
-// httpError is what a server answered that is asked for a WebSocket.
+// httpError is a server's HTTP answer that is not a WebSocket.
 type httpError struct{ status string }
 
 func (e httpError) Error() string { return e.status }
@@ -22,8 +22,8 @@ func handshakeError(resp *http.Response, err error) error {
 	return err
 }
 
-// explain says to people why there is no connection and what to do about it. It
-// has no secrets: nothing of the URL but the host.
+// explain returns a sentence for people that says why there is no connection and
+// what to do about it. It has no secrets, and of the URL only the host.
 func (r *run) explain(f endpoint.Failure) (string, endpoint.Cause) {
 	text, cause := r.reason(f)
 	if f.Conflict() {
@@ -46,7 +46,8 @@ func (r *run) reason(f endpoint.Failure) (string, endpoint.Cause) {
 	return r.in.peer.Explain(f.Err, f.Connected), endpoint.Unreachable
 }
 
-// codeOf returns the broker's refusal. Version 3.1.1 has codes of its own.
+// codeOf returns the refusal of a broker. The codes of version 3.1.1 become those of
+// 5.
 func codeOf(err error) (codeError, bool) {
 	var code codeError
 	if errors.As(err, &code) {
@@ -66,7 +67,8 @@ func codeOf(err error) (codeError, bool) {
 	return codeError{}, false
 }
 
-// cause tells what only people can change from what passes.
+// cause is Unreachable for reasons that pass, and Refused for those that people must
+// change.
 func (e codeError) cause() endpoint.Cause {
 	switch e.code {
 	case serverUnavailable, serverBusy, shuttingDown, keepAliveTimeout:
@@ -75,7 +77,7 @@ func (e codeError) cause() endpoint.Cause {
 	return endpoint.Refused
 }
 
-// Reason codes of MQTT 5 that people can do something about.
+// The reason codes of MQTT 5 with a text of their own.
 const (
 	badVersion        = 0x84
 	badClientID       = 0x85

@@ -12,7 +12,7 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
-// client3 is a client of version 3.1.1.
+// client3 is a client of MQTT 3.1.1.
 type client3 struct {
 	in       *Input
 	clientID string
@@ -29,7 +29,7 @@ type client3 struct {
 
 func (c *client3) connect(ctx context.Context, conn net.Conn) (bool, error) {
 	c.ended = make(chan error, 1)
-	c.acks = make(chan mqtt.Message, 1<<16) // as many as may be under way
+	c.acks = make(chan mqtt.Message, 1<<16) // one for each packet ID, the most that a broker may send
 	var stopped context.Context
 	stopped, c.stop = context.WithCancel(context.Background())
 	read := newReading(conn)
@@ -61,7 +61,7 @@ func (c *client3) connect(ctx context.Context, conn net.Conn) (bool, error) {
 		c.stop()
 		_ = conn.Close()
 		if why := read.err.Load(); why != nil && errors.Is(err, packets.ErrorNetworkError) {
-			err = *why // which Paho does not say
+			err = *why // Paho leaves out the reason
 		}
 		return false, err
 	}
@@ -75,7 +75,7 @@ func (c *client3) message(m mqtt.Message) received {
 		r.ack = func() {
 			select {
 			case c.acks <- m:
-			default: // cannot be
+			default: // cannot happen: there is room for all packet IDs
 			}
 		}
 	}
@@ -114,7 +114,7 @@ func (c *client3) unsubscribe(ctx context.Context, filters []string) error {
 	return wait(ctx, c.paho.Unsubscribe(filters...))
 }
 
-// wait waits for the broker's answer.
+// wait waits for the broker's answer, for patience at most.
 func wait(ctx context.Context, token mqtt.Token) error {
 	select {
 	case <-token.Done():

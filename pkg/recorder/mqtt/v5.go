@@ -13,7 +13,7 @@ import (
 	"github.com/eclipse/paho.golang/paho/session/state"
 )
 
-// client5 is a client of version 5.
+// client5 is a client of MQTT 5.
 type client5 struct {
 	in       *Input
 	clientID string
@@ -30,9 +30,10 @@ type client5 struct {
 	acking sync.WaitGroup
 }
 
-// held is a session in which Paho acknowledges nothing: we do once it is
-// committed. Paho's own way of doing so sends acknowledgements only every few
-// milliseconds, and brokers allow few to be under way.
+// held is a session whose Ack does nothing, so that Paho acknowledges no message by
+// itself: client5.acknowledge does that after the commit. Paho's own manual
+// acknowledgements are sent only every few milliseconds, while brokers allow few
+// open ones.
 type held struct{ session.SessionManager }
 
 func (held) Ack(*packets.Publish) error { return nil }
@@ -46,7 +47,7 @@ func (c *client5) connect(ctx context.Context, conn net.Conn) (bool, error) {
 	end := func(err error) {
 		select {
 		case c.ended <- err:
-		default: // only the first tells why
+		default: // only the first error says why
 		}
 	}
 	var stopped context.Context
@@ -99,15 +100,15 @@ func (c *client5) message(p *paho.Publish) received {
 		m.ack = func() {
 			select {
 			case c.acks <- packet:
-			default: // cannot be: there is room for more than may be under way
+			default: // cannot happen: there is room for twice receiveMaximum
 			}
 		}
 	}
 	return m
 }
 
-// acknowledge writes acknowledgements until stopped ends, as many at once as
-// there are.
+// acknowledge writes acknowledgements until stopped ends. It writes all that wait at
+// once.
 func (c *client5) acknowledge(stopped context.Context) {
 	for {
 		select {
@@ -115,7 +116,7 @@ func (c *client5) acknowledge(stopped context.Context) {
 			return
 		case p := <-c.acks:
 			c.conn.cork(true)
-			_ = c.session.Ack(p) // whoever reads is told that the connection is lost
+			_ = c.session.Ack(p) // an error also ends reading, which reports it
 			for n := len(c.acks); n > 0; n-- {
 				_ = c.session.Ack(<-c.acks)
 			}
@@ -129,7 +130,7 @@ func (c *client5) subscribe(ctx context.Context, filters []string, refused map[s
 	for _, f := range filters {
 		s.Subscriptions = append(s.Subscriptions, paho.SubscribeOptions{
 			Topic: f, QoS: c.in.qos, RetainAsPublished: true,
-			RetainHandling: 1, // retained messages only for what the session has not subscribed to yet
+			RetainHandling: 1, // retained messages only for new subscriptions
 		})
 	}
 	suback, err := c.paho.Subscribe(ctx, s)
@@ -154,7 +155,7 @@ func (c *client5) lost() <-chan error { return c.ended }
 func (c *client5) flush(ctx context.Context) { waitEmpty(ctx, func() int { return len(c.acks) }) }
 
 func (c *client5) close() {
-	// Who reads no more must not keep us from going.
+	// A broker that does not read must not hold up the end.
 	_ = c.conn.SetWriteDeadline(time.Now().Add(goodbye))
 	_ = c.paho.Disconnect(&paho.Disconnect{}) // closes the connection in any case
 	c.stop()

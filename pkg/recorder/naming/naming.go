@@ -1,10 +1,10 @@
-// Package naming makes the names of metrics and labels out of what senders call
-// things. All inputs use it, so that one thing has one name however it comes in.
+// Package naming makes names of metrics and labels from the names that senders use.
+// All inputs use it, so that a name becomes the same whichever way it comes in.
 //
-// Letters and digits of any script stay as they are: Prometheus 3 has names in
+// Letters and digits of any script stay as they are: Prometheus 3 allows names in
 // UTF-8. Everything else becomes an underscore, because names that need no quotes
-// are easier to type. Two names may become one that way; whoever makes series must
-// look out for it.
+// are easier to type. Two different names may become one that way; callers that make
+// series must check for it.
 package naming
 
 import (
@@ -17,18 +17,19 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 )
 
-// Metric returns s as the name of a metric, and "" if s has neither a letter nor a
-// digit.
+// Metric returns s as a metric name, "" if s has neither a letter nor a digit.
 func Metric(s string) string { return fold(s, keeps) }
 
-// Label returns s as the name of a label, and "" if s has neither a letter nor a
-// digit. It never begins with two underscores, which Prometheus keeps for itself.
+// Label returns s as a label name, "" if s has neither a letter nor a digit. The
+// name never begins with two underscores: Prometheus reserves these.
 func Label(s string) string { return ordinary(Metric(s)) }
 
-// ClassicMetric is Metric with the letters a to z and the digits 0 to 9 alone.
+// ClassicMetric is Metric, but keeps only the letters a to z and A to Z and the
+// digits.
 func ClassicMetric(s string) string { return fold(s, classic) }
 
-// ClassicLabel is Label with the letters a to z and the digits 0 to 9 alone.
+// ClassicLabel is Label, but keeps only the letters a to z and A to Z and the
+// digits.
 func ClassicLabel(s string) string { return ordinary(ClassicMetric(s)) }
 
 func ordinary(name string) string {
@@ -42,7 +43,8 @@ func classic(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
 }
 
-// keeps includes marks: scripts of India and others write vowels with them.
+// keeps also allows marks, because scripts of India and others write vowels with
+// them.
 func keeps(r rune) bool {
 	return classic(r) || r >= utf8.RuneSelf && r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r))
 }
@@ -67,15 +69,15 @@ func fold(s string, keeps func(rune) bool) string {
 	return b.String()
 }
 
-// Why tags cannot be labels.
+// The reasons why tags cannot become labels.
 var (
 	ErrNoName = errors.New("no letter and no digit in the name")
 	ErrTwice  = errors.New("two tags, one name")
 )
 
-// Labels gives tags the names of labels. It returns an error if a name has no letter
-// and no digit, and if two tags would have one name, as a-b and a_b do: none of their
-// values is better than the other.
+// Labels returns the tags with label names. It returns ErrNoName if a name has no
+// letter and no digit, and ErrTwice if two tags would have the same name, as a-b and
+// a_b do: there is no reason to prefer the value of one.
 func Labels(tags []labels.Label) ([]labels.Label, error) {
 	named := make([]labels.Label, len(tags))
 	for i, t := range tags {

@@ -1,16 +1,18 @@
 // Package nats is the recorder's input from NATS: subjects as they are published,
 // or a stream of JetStream.
 //
-// From a stream nothing is lost that the stream still holds: a durable consumer
-// remembers what was acknowledged, which is what the store has committed, and
-// samples have the stream's own time, so that what comes twice is recorded once.
-// What the stream has dropped before it could be read is counted. A stream or
-// consumer that is gone is said, and made use of again once it is there.
+// Of a stream, every message is recorded that the stream still holds: a durable
+// consumer remembers which ones were acknowledged, and the input acknowledges a
+// message once the store has committed its samples. Samples have the stream's time,
+// so that a message that comes twice is recorded once. Messages that the stream has
+// dropped before they could be read are counted. If the stream or its consumer is
+// gone, the status says so, and recording goes on once it is there again.
 //
-// Subjects alone are recorded while there is a connection, stamped on arrival.
+// Subjects without a stream are recorded while there is a connection, and stamped on
+// arrival.
 //
-// The package never blocks the store: what comes faster than it can be stored a
-// stream keeps, and of subjects alone the newest is dropped and counted.
+// The input never blocks the store. When messages come faster than they can be
+// stored, a stream keeps them; without a stream the newest are dropped and counted.
 package nats
 
 import (
@@ -26,16 +28,17 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/message"
 )
 
-// Config is the settings of the input.
+// Config has the settings of the input.
 type Config struct {
 	Name string `json:"name"`
-	// URL is that of a server, or of several of one cluster with commas between
-	// them. The schemes are nats and tls, or ws and wss.
+	// URL is the URL of a server, or of several of one cluster, separated by commas.
+	// The schemes are nats and tls, or ws and wss.
 	URL  string `json:"url"`
 	User string `json:"user,omitempty"`
-	// Subjects may have wildcards. With a stream, none means all of its subjects.
+	// Subjects may have wildcards. With a stream they may be empty, for all of its
+	// subjects.
 	Subjects []string `json:"subjects,omitempty"`
-	// Stream is the name of a stream of JetStream, empty for subjects alone.
+	// Stream is the name of a stream of JetStream, empty for subjects without one.
 	Stream string `json:"stream,omitempty"`
 	// ServerName is the name in the server's certificate, if it is not the host
 	// of the URL. SkipVerify trusts any certificate.
@@ -57,15 +60,15 @@ type Input struct {
 }
 
 // Secrets returns the names of the secrets that the input may have. credentials is
-// what a .creds file holds.
+// the content of a .creds file.
 func (Config) Secrets() []string { return endpoint.Secrets("password", "token", "credentials") }
 
 // Sensitive reports whether the settings themselves may hold a secret. A user may be
 // a token.
 func (c Config) Sensitive() bool { return c.User != "" || endpoint.MayHoldSecret(c.URL) }
 
-// New checks the settings. secret returns the secrets of the input by name, empty
-// if not set.
+// New returns the input, or an error that names the setting that is wrong. secret
+// returns the secrets of the input by name, empty if not set.
 func New(c Config, secret func(key string) string) (recorder.Input, error) {
 	in := &Input{name: c.Name, stream: c.Stream, rules: c.Rules}
 	var hosts []string
@@ -121,7 +124,7 @@ var form = endpoint.Form{
 
 func isWebSocket(scheme string) bool { return strings.HasPrefix(scheme, "ws") }
 
-// logins sets how the input shows who it is.
+// logins sets how the input logs in.
 func (in *Input) logins(c Config, secret func(string) string) error {
 	password, token, credentials := secret("password"), secret("token"), secret("credentials")
 	ways := 0
@@ -160,7 +163,7 @@ func (in *Input) tls(c Config, secret func(string) string) error {
 		return endpoint.Unencrypted("ws", "wss://")
 	}
 	if !trust.IsSet() && !strings.HasPrefix(in.servers[0], "tls:") && !strings.HasPrefix(in.servers[0], "wss:") {
-		return nil // unless the server asks for it
+		return nil // the library still uses TLS if the server requires it
 	}
 	t, err := trust.Config()
 	if err != nil {

@@ -18,10 +18,10 @@ import (
 const (
 	// patience is how long the server may take to answer.
 	patience = 5 * time.Second
-	// ping is how often a silent connection is tried. It is given up when two
-	// answers are missing.
+	// ping is how often a silent connection is tested. It is given up after two
+	// missing answers.
 	ping = 10 * time.Second
-	// goodbye is how long the end of a connection may take.
+	// goodbye is how long closing a connection may take.
 	goodbye = 200 * time.Millisecond
 )
 
@@ -33,16 +33,16 @@ type run struct {
 	group   *panics.Group
 	silence *endpoint.Silence
 	conns   conns
-	// again is sent to when there is a new connection, or none any more.
+	// again gets a value when there is a new connection, or finally none any more.
 	again chan struct{}
 
-	// wait is how long the library waits before it connects again by itself.
+	// wait computes how long the library waits before it reconnects.
 	wait endpoint.Backoff
 
 	mu    sync.Mutex
-	said  string         // what is wrong
-	cause endpoint.Cause // of that
-	next  time.Time      // when the next attempt is made, if it is known
+	said  string         // what is wrong, for the status
+	cause endpoint.Cause // the cause of said
+	next  time.Time      // when the next attempt is made, zero if unknown
 }
 
 // Run implements recorder.Input.
@@ -54,7 +54,7 @@ func (in *Input) Run(ctx context.Context, sink *recorder.Sink) {
 		defer close(decoded)
 		r.decoder.Run(ctx)
 	})
-	// Nothing that hangs may hold up the end.
+	// After the last commit, cut the connections, so that nothing holds up the end.
 	hurry := context.AfterFunc(ctx, func() {
 		<-decoded
 		time.AfterFunc(goodbye, r.conns.close)
@@ -80,7 +80,7 @@ func (in *Input) Run(ctx context.Context, sink *recorder.Sink) {
 	group.Wait()
 }
 
-// connect makes a connection that connects again by itself when it is lost.
+// connect returns a connection that reconnects by itself when it is lost.
 func (r *run) connect(ctx context.Context) (*nats.Conn, error) {
 	r.conns.begin(ctx)
 	opts := append([]nats.Option{
@@ -150,7 +150,7 @@ func wake(c chan struct{}) {
 	}
 }
 
-// fail reports why nothing can come.
+// fail reports why no messages can come.
 func (r *run) fail(err error, connected bool) {
 	text, cause := r.why(err, connected)
 	r.mu.Lock()
@@ -159,7 +159,7 @@ func (r *run) fail(err error, connected bool) {
 	r.sink.Retry(text, r.next)
 }
 
-// limited reports what is not allowed. The rest may come.
+// limited reports what the server does not allow. Other messages may still come.
 func (r *run) limited(err error) {
 	text, cause := r.why(err, true)
 	r.mu.Lock()
@@ -168,7 +168,7 @@ func (r *run) limited(err error) {
 	r.sink.Trouble(text)
 }
 
-// fine reports that all is well.
+// fine reports that nothing is wrong.
 func (r *run) fine() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -177,7 +177,8 @@ func (r *run) fine() {
 }
 
 // delay returns how long the library waits before it tries all servers again. The
-// library may report only later why the last one could not be reached.
+// library may report only afterwards why the last server could not be reached; then
+// the wait follows from the cause before that.
 func (r *run) delay(int) (d time.Duration) {
 	r.group.Do(func() {
 		r.mu.Lock()
@@ -191,14 +192,14 @@ func (r *run) delay(int) (d time.Duration) {
 	return d
 }
 
-// conns are the connections of a client, so that they can be cut: the library's
-// own ways wait for servers that do not answer.
+// conns keeps the connections of a client, so that they can be cut: the library's
+// own ways to close one wait for servers that do not answer.
 type conns struct {
 	mu     sync.Mutex
 	ctx    context.Context //nolint:containedctx // dialers get none
 	open   map[net.Conn]bool
 	closed bool
-	err    error // why the last one could not be made
+	err    error // of the last attempt to connect
 }
 
 func (c *conns) begin(ctx context.Context) {
@@ -259,16 +260,17 @@ func (c *conn1) Close() error {
 	return c.Conn.Close()
 }
 
-// tooFast is why a message of a subject is not recorded, besides what package
-// message has.
+// tooFast is the only reason why a message is not recorded, besides those of package
+// message and of streams.
 const tooFast = "came faster than it could be stored"
 
 const (
-	// waiting is how many messages may wait to be decoded, and waitingBytes how
-	// much they may hold. The rest is dropped.
+	// waiting is how many messages may wait to be decoded, and waitingBytes how many
+	// bytes they may have. More are dropped.
 	waiting      = 100_000
 	waitingBytes = 64 << 20
-	// overhead is what the library takes for a message besides its text, in bytes.
+	// overhead is how many bytes the library takes for a message besides subject and
+	// data.
 	overhead = 200
 )
 
@@ -277,11 +279,11 @@ type received struct {
 	at  time.Time
 }
 
-// subjects records what is published on the subjects until ctx ends or the
-// connection is closed for good.
+// subjects records messages of the subjects until ctx ends or the connection is
+// closed for good.
 func (r *run) subjects(ctx context.Context, nc *nats.Conn) {
 	q := endpoint.NewQueue[received](waiting, waitingBytes)
-	r.fine() // before the server may say that a subject is not for us
+	r.fine() // now, as the server may refuse a subject any time after this
 	var subs []*nats.Subscription
 	for i, subject := range r.in.subjects {
 		sub, err := nc.Subscribe(subject, func(m *nats.Msg) {
@@ -289,7 +291,7 @@ func (r *run) subjects(ctx context.Context, nc *nats.Conn) {
 				r.silence.Heard(subject)
 				for _, other := range r.in.subjects[:i] {
 					if covers(other, m.Subject) {
-						return // it comes there too
+						return // that subscription gets the message, too
 					}
 				}
 				if !q.Offer(received{m, time.Now()}, len(m.Data)+len(m.Subject)+overhead) {
@@ -317,7 +319,7 @@ func (r *run) subjects(ctx context.Context, nc *nats.Conn) {
 			r.fine()
 		case <-q.Some():
 		case <-tick.C:
-			// What the library itself had to drop.
+			// Count the messages that the library itself had to drop.
 			for i, sub := range subs {
 				if n, err := sub.Dropped(); err == nil && n > dropped[i] {
 					r.drop(uint64(n-dropped[i]), sub.Subject)

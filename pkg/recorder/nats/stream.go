@@ -16,19 +16,21 @@ import (
 )
 
 const (
-	// remembered is how long a server keeps the consumer of an input that is away.
+	// remembered is how long a server keeps the consumer of an input that does not
+	// run.
 	remembered = 7 * 24 * time.Hour
-	// ackWait is when what was not acknowledged is sent again.
+	// ackWait is after how long the server sends a message again that was not
+	// acknowledged.
 	ackWait = 10 * time.Second
-	// pending is how many messages may wait to be acknowledged, which is after a
-	// tenth of a second.
+	// pending is how many messages may be without acknowledgement. The decoder
+	// commits, and so acknowledges, every tenth of a second.
 	pending = 50_000
-	// ahead is how many messages, and bytes, are asked for at a time.
+	// ahead and aheadBytes are how many messages and bytes are requested at a time.
 	ahead      = 10_000
 	aheadBytes = 32 << 20
 )
 
-// Why messages are not recorded, besides what package message has.
+// Reasons why messages are not recorded, besides those of package message.
 const (
 	gone   = "dropped by the stream before it could be read"
 	remade = "the stream was made anew"
@@ -49,7 +51,7 @@ func (r *run) streams(ctx context.Context, nc *nats.Conn, decoded <-chan struct{
 		for {
 			select {
 			case m := <-acks:
-				_ = m.Ack() // else it comes again
+				_ = m.Ack() // after an error the server sends it again
 			case <-ended:
 				for len(acks) > 0 {
 					_ = (<-acks).Ack()
@@ -116,19 +118,19 @@ type consumer struct {
 	*run
 	js   jetstream.JetStream
 	acks chan jetstream.Msg
-	// created is when the stream was, of the one that was read last, and read up
-	// to which number it has been read, or was found to have been dropped.
+	// created is when the stream that was read last was created. read is the
+	// sequence number up to which it was read or found to have been dropped.
 	created time.Time
 	read    uint64
 }
 
-// consume reads the stream until ctx ends or something is wrong. It returns nil
-// if there is a new connection.
+// consume reads the stream until ctx ends or something fails. It returns nil if
+// there is a new connection.
 func (c *consumer) consume(ctx context.Context) error {
 	asking, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	select {
-	case <-c.again: // this is how it is used
+	case <-c.again: // the connection that this stands for is used now
 	default:
 	}
 	stream, err := c.js.Stream(asking, c.in.stream)
@@ -158,7 +160,7 @@ func (c *consumer) consume(ctx context.Context) error {
 	c.fine()
 	select {
 	case err := <-failed:
-		// Why is for the next attempt to find out.
+		// The next attempt finds out the reason.
 		if errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrNoHeartbeat) || errors.Is(err, nats.ErrNoResponders) {
 			return plain("the stream " + c.in.stream + " does not answer any more")
 		}
@@ -170,12 +172,12 @@ func (c *consumer) consume(ctx context.Context) error {
 	}
 }
 
-// received handles a message. It may block while the store cannot commit: the
-// stream keeps what is not asked for.
+// received handles a message. It may block while the store cannot commit: the stream
+// keeps messages that are not requested.
 func (c *consumer) received(m jetstream.Msg) {
 	info, err := m.Metadata()
 	if err != nil {
-		return // not one of the stream's
+		return // not a message of the stream
 	}
 	for _, subject := range c.in.subjects {
 		if covers(subject, m.Subject()) {
@@ -185,19 +187,20 @@ func (c *consumer) received(m jetstream.Msg) {
 	c.decoder.Add(m.Subject(), m.Data(), info.Timestamp, true, func() {
 		select {
 		case c.acks <- m:
-		default: // it comes again, and is known by its time
+		default: // the server sends it again; the store knows its time
 		}
 	})
 }
 
-// durable returns the input's own consumer of the stream.
+// durable returns the input's own consumer of the stream, and creates it if
+// necessary.
 func (c *consumer) durable(ctx context.Context, stream jetstream.Stream) (jetstream.Consumer, error) {
 	want := jetstream.ConsumerConfig{
 		Durable: c.sink.Identity(), Description: "Continuum input " + c.in.name,
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxAckPending: pending, InactiveThreshold: remembered,
 	}
 	if len(c.in.subjects) == 1 {
-		want.FilterSubject = c.in.subjects[0] // all servers know it
+		want.FilterSubject = c.in.subjects[0] // old servers only know this field
 	} else {
 		want.FilterSubjects = c.in.subjects
 	}
@@ -215,10 +218,10 @@ func (c *consumer) durable(ctx context.Context, stream jetstream.Stream) (jetstr
 		info := old.CachedInfo()
 		switch {
 		case info.Delivered.Stream > now.State.LastSeq:
-			c.count(remade, 1, c.in.stream) // or restored from an older copy
+			c.count(remade, 1, c.in.stream) // or it was restored from an older copy
 			anew = true
 		case info.Config.FilterSubject != want.FilterSubject, !slices.Equal(info.Config.FilterSubjects, want.FilterSubjects):
-			anew = true // it would not go back for subjects that it did not have
+			anew = true // an updated one would not read old messages of new subjects
 		default:
 			c.gap(info, now)
 		}
@@ -231,7 +234,7 @@ func (c *consumer) durable(ctx context.Context, stream jetstream.Stream) (jetstr
 		if old == nil || err == nil || !errors.As(err, new(*jetstream.APIError)) {
 			return cons, err
 		}
-		// It cannot become what it has to be now.
+		// The server refuses to change the consumer, so it is created again.
 	}
 	if err := stream.DeleteConsumer(ctx, want.Durable); err != nil {
 		return nil, err
@@ -244,7 +247,8 @@ func (c *consumer) durable(ctx context.Context, stream jetstream.Stream) (jetstr
 	return cons, err
 }
 
-// gap counts what the stream has dropped since the consumer read it last.
+// gap counts the messages that the stream has dropped before the consumer could read
+// them.
 func (c *consumer) gap(info *jetstream.ConsumerInfo, now *jetstream.StreamInfo) {
 	c.read = max(c.read, info.AckFloor.Stream)
 	if info.NumAckPending == 0 {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// checkSubject says what is wrong with a subject that may have wildcards.
+// checkSubject returns what is wrong with a subject, which may have wildcards.
 func checkSubject(s string) error {
 	tokens := strings.Split(s, ".")
 	for i, token := range tokens {
@@ -22,8 +22,8 @@ func checkSubject(s string) error {
 	return nil
 }
 
-// covers reports whether every subject that b matches is one that a matches. b
-// may be a subject without wildcards.
+// covers reports whether a matches every subject that b matches. b may be a subject
+// without wildcards.
 func covers(a, b string) bool {
 	for {
 		at, aRest, aMore := strings.Cut(a, ".")
@@ -40,7 +40,7 @@ func covers(a, b string) bool {
 	}
 }
 
-// reduce leaves out subjects that others cover.
+// reduce leaves out subjects that another one covers.
 func reduce(subjects []string) []string {
 	var kept []string
 	for _, s := range subjects {

@@ -11,7 +11,7 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/endpoint"
 )
 
-// plain is an error that says all.
+// plain is an error whose text needs no explanation.
 type plain string
 
 func (p plain) Error() string { return string(p) }
@@ -21,12 +21,12 @@ func refusesLogin(err error) bool {
 		errors.Is(err, nats.ErrAuthorization) || strings.Contains(err.Error(), "Authorization Violation")
 }
 
-// why says what is wrong, and what to do. connected: there is a connection, or
-// there was one.
+// why returns a sentence for people that says what is wrong and what to do.
+// connected says that there is, or was, a connection.
 func (r *run) why(err error, connected bool) (string, endpoint.Cause) {
 	at := r.in.peer.Host
 	if dial := r.conns.failed(); dial != nil && (errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout)) {
-		err = dial // which the library does not say
+		err = dial // the library leaves out the reason
 	}
 	switch {
 	case errors.As(err, new(plain)):
@@ -42,7 +42,7 @@ func (r *run) why(err error, connected bool) (string, endpoint.Cause) {
 	case errors.Is(err, nats.ErrSecureConnWanted):
 		return fmt.Sprintf("the server %s does not encrypt: begin the URL with nats://, and set no certificates", at), endpoint.Unreachable
 	case strings.Contains(err.Error(), "certificate required"), strings.Contains(err.Error(), "after TLS handshake"):
-		// Which one is a matter of who is quicker.
+		// Which of the two errors comes is a matter of timing.
 		return fmt.Sprintf("the server %s ends encrypted connections at once: if it wants a client certificate, set clientCert and clientKey", at), endpoint.Unreachable
 	case errors.Is(err, nats.ErrNoInfoReceived):
 		return fmt.Sprintf("what answers at %s is no NATS server, or wants encryption: check the URL", at), endpoint.Unreachable

@@ -23,8 +23,8 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/series"
 )
 
-// Handler answers the requests of a format, Influx or Prometheus, for the running
-// input that sink belongs to. sink may be nil if there is none.
+// Handler answers requests of a format, Influx or Prometheus, and stores them
+// through sink. If sink is nil or its input does not run, it answers 503.
 func Handler(sink *recorder.Sink, format string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		found, _ := running.Load(sink)
@@ -39,7 +39,7 @@ func Handler(sink *recorder.Sink, format string) http.Handler {
 		case !r.takes(format):
 			fail(w, http.StatusNotFound, "the input does not take "+format+": it is not among its formats")
 		default:
-			// One request after another, so that they take bounded memory.
+			// One request at a time, so that requests take bounded memory.
 			select {
 			case r.turn <- struct{}{}:
 				defer func() { <-r.turn }()
@@ -55,12 +55,13 @@ func Handler(sink *recorder.Sink, format string) http.Handler {
 	})
 }
 
-// answer is what clients of InfluxDB 1 (error) and 2 (code, message) read.
+// answer is the body of errors: clients of InfluxDB 1 read error, those of 2 code
+// and message.
 type answer struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
 	Error   string `json:"error"`
-	// Lines are the lines that were not stored, as far as they can be told.
+	// Lines are the lines that were not stored, at most maxFaults.
 	Lines []line `json:"lines,omitempty"`
 }
 
@@ -70,7 +71,7 @@ type line struct {
 	Error string `json:"error"`
 }
 
-// codes are InfluxDB's.
+// codes are the error codes of InfluxDB 2.
 var codes = map[int]string{
 	http.StatusBadRequest:            "invalid",
 	http.StatusNotFound:              "not found",
@@ -84,21 +85,21 @@ var codes = map[int]string{
 func fail(w http.ResponseWriter, status int, message string, lines ...line) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(answer{codes[status], message, message, lines}) // whoever asked is gone
+	_ = json.NewEncoder(w).Encode(answer{codes[status], message, message, lines}) // fails only if the client is gone
 }
 
-// seconds is what Retry-After takes.
+// seconds returns d in the format of Retry-After, at least 1.
 func seconds(d time.Duration) string { return strconv.Itoa(max(1, int(math.Ceil(d.Seconds())))) }
 
 func (r *run) tooFast() error {
 	return fmt.Errorf("there are more than %d samples per second: send less, or raise samplesPerSecond of the input", r.config.SamplesPerSecond)
 }
 
-// unavailable says in h that what was sent should be sent again, whatever it is, and
-// returns why.
+// unavailable sets Retry-After in h, so that the client sends the request again, and
+// returns err as an ErrNotReady.
 func unavailable(h http.Header, err error) error {
 	if errors.Is(err, recorder.ErrNotReady) {
-		h.Set("Retry-After", "5") // it takes a while
+		h.Set("Retry-After", "5") // a full disk or a doubtful clock takes a while
 		return err
 	}
 	h.Set("Retry-After", "1")
@@ -107,8 +108,8 @@ func unavailable(h http.Header, err error) error {
 
 var errTooLarge = errors.New("too large")
 
-// body returns the request's body without its compression, which may be one of
-// those allowed. If it cannot, it has answered.
+// body returns the request's body after decompression. allowed is the only
+// compression that it accepts. If it returns false, it has answered the request.
 func (r *run) body(w http.ResponseWriter, req *http.Request, allowed string) ([]byte, bool) {
 	encoding := strings.ToLower(strings.TrimSpace(req.Header.Get("Content-Encoding")))
 	if encoding == "identity" {
@@ -120,9 +121,9 @@ func (r *run) body(w http.ResponseWriter, req *http.Request, allowed string) ([]
 	}
 	from := bufio.NewReader(cmp.Or[io.Reader](req.Body, http.NoBody))
 	if allowed == "snappy" {
-		encoding = allowed // the standard has no other, and some do not say so
+		encoding = allowed // remote write always uses it, some clients without the header
 	} else if magic, _ := from.Peek(3); bytes.Equal(magic, []byte{0x1f, 0x8b, 0x08}) {
-		encoding = "gzip" // a proxy may have taken the header away
+		encoding = "gzip" // a proxy may have removed the header
 	}
 	b, err := r.read(from, encoding)
 	switch {
@@ -165,8 +166,8 @@ type request struct {
 	*run
 	ctx  context.Context //nolint:containedctx // it lives no longer than the request
 	now  time.Time
-	from string // its format
-	// payload shows what it was.
+	from string // the format, with its version
+	// payload is the payload for the status.
 	payload string
 
 	// samples are not yet committed. lines are theirs, in line protocol.
@@ -179,9 +180,9 @@ type request struct {
 
 	skipped map[string]recorder.Skipped
 	meta    map[string]recorder.Metadata
-	// faults are the first parts that can never be stored, of faulty in all.
-	// refused is how many of the samples are among these, and ancient how many of
-	// them have a date of 1970.
+	// faults are the first parts that can never be stored, and faulty is the number
+	// of all. refused counts refused samples, and ancient those of them with a date
+	// of 1970.
 	faults           []fault
 	faulty           int
 	refused, ancient int
@@ -191,30 +192,31 @@ func (r *run) newRequest(ctx context.Context, from string) *request {
 	return &request{run: r, ctx: ctx, now: r.sink.Now(), from: from, meta: make(map[string]recorder.Metadata)}
 }
 
-// fault is why a part of a request was not stored.
+// fault says why a part of a request was not stored.
 type fault struct {
-	line int // 0 if it has none
+	line int // 0 if the format has no lines
 	text string
 }
 
 const (
-	// batch is how many samples are committed at once: the store's lock is held
-	// that long.
+	// batch is how many samples one commit has, as a commit holds the store's lock.
 	batch = 5000
-	// maxFaults is how many faults are told.
+	// maxFaults is how many faults an answer has.
 	maxFaults = 20
 	// maxShown is how many samples the status shows.
 	maxShown = 10
-	// maxGrowth is how many times as large as the largest request the labels of all
-	// of its series may be: formats have short ways to write them.
+	// maxGrowth limits the labels of all series of a request, as a multiple of
+	// MaxBytes: formats can write labels in a short way, such as once for many
+	// series.
 	maxGrowth = 8
-	// maxDescribed is how many descriptions of metrics are taken of a request.
+	// maxDescribed is how many descriptions of metrics are read from a request.
 	maxDescribed = 10_000
-	// ancient is before any date that was meant, in Unix milliseconds.
+	// ancient is a time (Unix ms) before any real date: an earlier one has the wrong
+	// unit.
 	ancient = 365 * 24 * 3600 * 1000
 )
 
-// Why something was not recorded.
+// Reasons why something was not recorded.
 const (
 	notLines      = "not valid line protocol"
 	notANumber    = "not a number"
@@ -230,12 +232,12 @@ const (
 // tooLongText is why a string is not a state.
 var tooLongText = fmt.Sprintf("text of more than %d bytes", series.MaxText)
 
-// shown writes labels only if somebody is to read them.
+// shown are labels that become text only when they are printed.
 type shown labels.Labels
 
 func (s shown) String() string { return recorder.Text(labels.Labels(s)) }
 
-// skip counts what is not recorded, and is no fault.
+// skip counts parts that are not recorded. It does not make them faults.
 func (q *request) skip(reason string, n int, example any) {
 	if n == 0 {
 		return
@@ -258,7 +260,8 @@ func (q *request) fault(line int, format string, args ...any) {
 	}
 }
 
-// find returns the series of labels, nil if there can be none, which it notes.
+// find returns the series with these labels. If there is no room, it notes a fault
+// and returns nil.
 func (q *request) find(lbls labels.Labels, line int) *series.Series {
 	s := q.table.Find("", lbls, q.now)
 	if s == nil {
@@ -273,8 +276,8 @@ func (q *request) full(lbls labels.Labels, line int) {
 	q.fault(line, "the input has the %d series that it may write to within an hour: raise its maxSeries, or send fewer: %.200s", q.table.Max(), shown(lbls))
 }
 
-// grow notes that labels are about to be made. It returns an error if those of the
-// request are too large together.
+// grow notes the size of labels before they are made. It returns an error if those
+// of the whole request are too large.
 func (q *request) grow(bytes int) error {
 	if q.size += bytes; int64(q.size) > maxGrowth*q.config.MaxBytes {
 		return fmt.Errorf("the labels of all series together have more than %d bytes: send fewer series at once", maxGrowth*q.config.MaxBytes)
@@ -282,7 +285,7 @@ func (q *request) grow(bytes int) error {
 	return nil
 }
 
-// add adds a sample.
+// add adds a sample, and commits when a batch is full.
 func (q *request) add(sample recorder.Sample, line int) {
 	if q.err != nil {
 		return
@@ -291,17 +294,17 @@ func (q *request) add(sample recorder.Sample, line int) {
 	q.all++
 	q.samples, q.lines = append(q.samples, sample), append(q.lines, line)
 	if len(q.samples) == batch {
-		q.commit(math.MinInt64) // more may come
+		q.commit(math.MinInt64) // no watermark, as more samples may come
 	}
 }
 
-// commit commits the samples that wait. Those that are refused become faults.
+// commit commits the waiting samples. Refused ones become faults.
 func (q *request) commit(watermark int64) {
 	if q.err != nil {
 		return
 	}
-	// What is stored already when there is an error will come again, which does no
-	// harm.
+	// After an error the client sends all again. Samples that are stored by then
+	// count as repeated.
 	show := max(0, min(len(q.samples), maxShown-(q.all-len(q.samples))))
 	var refused [maxShown]bool
 	q.err = q.sink.CommitEach(q.ctx, q.samples, watermark, func(i int, why error) {
@@ -326,7 +329,7 @@ func (q *request) commit(watermark int64) {
 	q.samples, q.lines = q.samples[:0], q.lines[:0]
 }
 
-// finish stores what is left of the request.
+// finish commits the rest of the request and reports it to the sink.
 func (q *request) finish() error {
 	q.take(q.now, q.all)
 	describe := make(map[string]recorder.Metadata)
@@ -346,8 +349,8 @@ func (q *request) finish() error {
 	return nil
 }
 
-// told is what was wrong, for people. Telegraf knows by the first two words that
-// there is no use in trying again.
+// told returns what was wrong, for people. Telegraf recognises the first two words,
+// and does not send the request again.
 func (q *request) told() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "partial write: %d samples are stored", q.all-q.refused)

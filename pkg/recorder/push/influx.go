@@ -128,7 +128,7 @@ func (q *request) labels(p *lineprotocol.Point, field []byte) (labels.Labels, bo
 	}
 	if err := q.grow(int(lbls.ByteSize())); err != nil {
 		q.fault(p.Line, "%v", err)
-		return none, false // as all that follow
+		return none, false // the labels of later points would be too many, too
 	}
 	if err := series.Check(lbls); err != nil {
 		q.skip(badLabels, 1, shown(lbls))

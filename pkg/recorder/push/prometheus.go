@@ -31,8 +31,8 @@ func (r *run) prometheus(w http.ResponseWriter, req *http.Request) {
 	if !ok {
 		return
 	}
-	// The library wants the parameter without a space before it, which the
-	// standard allows.
+	// The library accepts the parameter proto only without a space before it, while
+	// the standard allows one.
 	if params["proto"] != "" {
 		req.Header.Set("Content-Type", media+";proto="+params["proto"])
 	}
@@ -41,13 +41,14 @@ func (r *run) prometheus(w http.ResponseWriter, req *http.Request) {
 	h.ServeHTTP(w, req)
 }
 
-// storage is the library's view of a request.
+// storage implements the library's interface for one request.
 type storage struct {
 	*run
-	body []byte // without its compression
+	body []byte // after decompression
 }
 
-// Store stores a message. The library answers the request with what it returns.
+// Store stores a message of remote write. The library answers the request with the
+// result.
 func (s storage) Store(req *http.Request, kind remote.WriteMessageType) (*remote.WriteResponse, error) {
 	rsp := remote.NewWriteResponse()
 	q, decode := s.newRequest(req.Context(), Prometheus+" 1.0"), (*request).decode1
@@ -84,7 +85,8 @@ func (s storage) Store(req *http.Request, kind remote.WriteMessageType) (*remote
 // maxParts is how many series, symbols and descriptions a message may have.
 const maxParts = 200_000
 
-// checkParts checks what a message consists of, and nothing of its parts.
+// checkParts checks that a message can be read, and how many parts it has. It does
+// not look into the parts.
 func checkParts(message []byte) error {
 	n := 0
 	return protofields.Each(message, func(protowire.Number, protowire.Type, uint64, []byte) error {
@@ -95,7 +97,7 @@ func checkParts(message []byte) error {
 	})
 }
 
-// schema tells where a series has its parts in a version of remote write.
+// schema has the field numbers of a series in a version of remote write.
 type schema struct{ labels, samples, histograms, exemplars, metadata protowire.Number }
 
 var (
@@ -156,9 +158,9 @@ func (q *request) decode2(message []byte) error {
 
 func unreadable(err error) error { return fmt.Errorf("the message cannot be read: %w", err) }
 
-// timeSeries reads a series. It returns an error if nothing that follows can be read
-// either. A native histogram is a fault, so that senders are told; exemplars are
-// not, because nothing is drawn from them.
+// timeSeries reads a series. It returns an error if the rest of the message cannot
+// be read. A native histogram is a fault, so that senders learn of it. An exemplar
+// is not, because no panel shows exemplars of this data source.
 func (q *request) timeSeries(message []byte, at schema, symbols []string) error {
 	var (
 		samples, hists, exems int
@@ -215,7 +217,7 @@ func (q *request) timeSeries(message []byte, at schema, symbols []string) error 
 		if field != at.samples {
 			return nil
 		}
-		var s prompb.Sample // that of 2.0 has the same fields
+		var s prompb.Sample // samples of 2.0 have the same fields
 		if err := s.Unmarshal(b); err != nil {
 			return unreadable(err)
 		}
@@ -224,13 +226,13 @@ func (q *request) timeSeries(message []byte, at schema, symbols []string) error 
 	})
 }
 
-// labelSet collects the labels of a series, as far as they are not too large.
+// labelSet collects the labels of a series, up to maxLabels.
 type labelSet struct {
 	b    labels.ScratchBuilder
 	size int // bytes
 	err  error
 
-	name  string // of the label whose value comes next
+	name  string // a label whose value comes next, if named
 	named bool
 }
 
@@ -257,9 +259,9 @@ func (l *labelSet) label(b []byte) error {
 	return nil
 }
 
-// refs adds labels of remote write 2.0, of which each is the numbers of two symbols.
+// refs adds labels of remote write 2.0: b has two symbol numbers for each label.
 func (l *labelSet) refs(symbols []string, kind protowire.Type, n uint64, b []byte) error {
-	if kind == protowire.VarintType { // one alone
+	if kind == protowire.VarintType { // a single number that is not packed
 		b = protowire.AppendVarint(nil, n)
 	}
 	for len(b) > 0 && l.err == nil {
@@ -281,8 +283,8 @@ func (l *labelSet) refs(symbols []string, kind protowire.Type, n uint64, b []byt
 	return nil
 }
 
-// make returns the labels, or why there can be no series of them, with those that
-// can be shown.
+// make returns the labels, sorted. If there can be no series with them, it also
+// returns why.
 func (l *labelSet) make() (labels.Labels, error) {
 	l.b.Sort()
 	made := l.b.Labels()
@@ -297,7 +299,8 @@ func (l *labelSet) make() (labels.Labels, error) {
 
 const maxDescription = 1000 // bytes
 
-// describe notes what a metric is, within reason. kind is as in Protobuf.
+// describe notes the description of a metric. kind is the name of the type in
+// Protobuf.
 func (q *request) describe(name, kind, unit, help string) {
 	if name == "" || len(name)+len(unit)+len(help) > maxDescription || len(q.meta) >= maxDescribed {
 		return

@@ -1,15 +1,15 @@
-// Package push is the recorder's input for what others send: Influx line
+// Package push is the recorder's input for samples that others send: Influx line
 // protocol, as Telegraf writes it, and Prometheus remote write 1.0 and 2.0.
 //
 // It opens no port. [Handler] answers requests that came through Grafana, which
-// knows who sends them; whoever calls it makes sure that they may write.
+// has checked who sends them. Its caller must check that they may write.
 //
-// It guarantees that a request is answered with success only after all of it was
-// stored, or had been before. Of a request with faults the good part is stored,
-// and the answer (400) tells the faults and keeps the sender from trying again.
-// What may be tried again is answered with 429 or 503.
+// A request is answered with success only after all of it was stored, or had been
+// before. If a request has faults, its good part is stored, and the answer is 400:
+// it lists the faults and keeps the sender from trying again. If trying again can
+// help, the answer is 429 or 503.
 //
-// A request is read piece by piece and its samples are committed as they come, so
+// A request is read piece by piece, and its samples are committed as they come, so
 // that a small request cannot become large in memory.
 package push
 
@@ -34,18 +34,18 @@ const (
 	Prometheus = "prometheus"
 )
 
-// Config is the settings of the input.
+// Config has the settings of the input.
 type Config struct {
 	Name string `json:"name"`
-	// Formats are those that are taken, all if empty.
+	// Formats are the accepted formats, all if empty.
 	Formats []string `json:"formats,omitempty"`
-	// MaxBytes is how large a request may be, after decompression too, 0 for
-	// 8 MiB.
+	// MaxBytes is the largest request in bytes, also after decompression, 0 for 8
+	// MiB.
 	MaxBytes int64 `json:"maxBytes,omitempty"`
 	// MaxSeries is how many series may be written to within an hour, 0 for
 	// 100,000.
 	MaxSeries int `json:"maxSeries,omitempty"`
-	// SamplesPerSecond is how many samples are taken in the long run, 0 for
+	// SamplesPerSecond is how many samples per second are accepted on average, 0 for
 	// 100,000.
 	SamplesPerSecond int `json:"samplesPerSecond,omitempty"`
 	// States are the fields of line protocol whose strings are recorded as states,
@@ -59,25 +59,25 @@ const (
 	defaultSamplesPerSecond = 100_000
 	maxStates               = 100
 
-	// limitOfMaxBytes is about what a plugin can be sent at all.
+	// limitOfMaxBytes is about the largest request that Grafana sends to a plugin.
 	limitOfMaxBytes         = 64 << 20
 	limitOfMaxSeries        = 1_000_000
 	limitOfSamplesPerSecond = 10_000_000
 )
 
-// Input is the input for what others send.
+// Input is the push input.
 type Input struct {
 	config  Config
 	version string
 }
 
-// Secrets returns none: Grafana knows who may write.
+// Secrets returns none, because Grafana checks who may write.
 func (Config) Secrets() []string { return nil }
 
-// Sensitive reports that the settings hold no secret.
+// Sensitive returns false: the settings hold no secret.
 func (Config) Sensitive() bool { return false }
 
-// New checks the settings.
+// New returns the input, or an error that names the setting that is wrong.
 func New(c Config, _ func(key string) string) (recorder.Input, error) {
 	version := endpoint.Version(c, nil, nil)
 	for _, f := range c.Formats {
@@ -117,11 +117,11 @@ func (in *Input) Name() string { return in.config.Name }
 // Version implements recorder.Input.
 func (in *Input) Version() string { return in.version }
 
-// running has the *run of each sink whose input is of this package. It belongs to
-// the process, as running inputs do: who answers a request has only the sink.
+// running has the *run of each sink whose push input runs. It is global, because the
+// handler of a request only has the sink.
 var running sync.Map
 
-// grace is how long a request that is being answered holds up the end.
+// grace is how long Run waits at its end for a request that is being answered.
 const grace = 500 * time.Millisecond
 
 // Run implements recorder.Input.
@@ -132,13 +132,14 @@ func (in *Input) Run(ctx context.Context, sink *recorder.Sink) {
 	<-ctx.Done()
 	running.Delete(sink)
 	select {
-	case r.turn <- struct{}{}: // for ever
+	case r.turn <- struct{}{}: // keeps the turn, so that no request follows
 	case <-time.After(grace):
 	}
 }
 
-// run is a running input. All but sink and config is for whoever has the turn:
-// one request after another is read and stored, which bounds what they take.
+// run is a running input. All fields but sink and config belong to whoever has the
+// turn. Requests are read and stored one after another, so that they take bounded
+// memory.
 type run struct {
 	config Config
 	sink   *recorder.Sink
@@ -147,7 +148,7 @@ type run struct {
 	limiter *rate.Limiter
 	table   *series.Table
 	newest  series.Watermark
-	// described are the metrics that the store was told about.
+	// described are the descriptions that the sink was given.
 	described map[string]recorder.Metadata
 }
 
@@ -162,9 +163,9 @@ func newRun(c Config, sink *recorder.Sink) *run {
 
 func (r *run) takes(format string) bool { return slices.Contains(r.config.Formats, format) }
 
-// allow returns 0 if samples may come now, or how long to wait because there were too
-// many. A request is never too large by itself: what it takes too much the next ones
-// have less.
+// allow returns 0 if a request may come now, or how long to wait because there were
+// too many samples. It admits a request of any size; a large one makes the next ones
+// wait.
 func (r *run) allow(now time.Time) time.Duration {
 	if r.limiter.AllowN(now, 1) {
 		return 0
@@ -172,7 +173,7 @@ func (r *run) allow(now time.Time) time.Duration {
 	return time.Duration((1 - r.limiter.TokensAt(now)) / float64(r.limiter.Limit()) * float64(time.Second))
 }
 
-// take notes that a request that was allowed had n samples.
+// take notes that an allowed request had n samples; allow has counted the first.
 func (r *run) take(now time.Time, n int) {
 	for n--; n > 0; n -= r.limiter.Burst() {
 		r.limiter.ReserveN(now, min(n, r.limiter.Burst()))

@@ -1,9 +1,9 @@
-// Package series keeps account of the series that an input writes to and of the
-// times that its samples bring.
+// Package series keeps the series that an input writes to, and finds its watermark
+// from the times of its samples.
 //
-// It is where every decoder ends: it makes labels of what it reads, a [Table] gives
-// their series or refuses them, and a [Watermark] says up to when all has come. The
-// package knows nothing of formats.
+// All decoders use it: they make labels from what they read, a [Table] returns the
+// series of these labels or refuses them, and a [Watermark] returns the time up to
+// which all samples have come. The package does not depend on any format.
 package series
 
 import (
@@ -20,17 +20,18 @@ import (
 )
 
 const (
-	// unused is how long a series must not have been written to before another may
-	// take its place.
+	// unused is after how long without a sample a series may be forgotten to make
+	// room for another one.
 	unused = time.Hour
-	// share is which part of all series a topic may keep when others need room.
+	// share says which part of all series, a tenth, one topic may keep when others
+	// need room.
 	share = 10
-	// candidates is how many series of a topic are looked at to find one that was
-	// not written to for long.
+	// candidates is how many series of a topic are searched for the one that was
+	// unused for longest.
 	candidates = 16
 )
 
-// Series is one that an input writes to.
+// Series is a series that an input writes to.
 type Series struct {
 	recorder.Series
 	Use
@@ -38,28 +39,29 @@ type Series struct {
 	// always was one.
 	States *StateSet
 
-	topic *topic // nil once it was forgotten
+	topic *topic // nil once the table has forgotten the series
 	index int    // in topic.series
 }
 
 // Use is what has written to a series last, and may go on to do so.
 type Use struct {
-	// Used is when it was last written to.
+	// Used is when the series was last written to.
 	Used time.Time
-	// Message is the number of the last message that had it, and Record that of its
-	// record there, for inputs of messages.
+	// Message is the number of the last message that wrote to the series, and Record
+	// the number of the record within that message, for inputs of messages.
 	Message uint64
 	Record  int32
 
-	// The topic and field that the series was found for first.
+	// claimant and field are the topic and the field that hold the claim, see Claim.
 	claimant, field string
 	claimed         bool
 }
 
-// Claim reports whether a field of a topic may write to the series. It may not if
-// another field of that topic does, whose name is returned: two fields are never made
-// one. Fields of another topic may, because somebody wants its series to be one with
-// the first one's. A field that was not written for an hour has no claim.
+// Claim reports whether a field of a topic may write to the series, and which field
+// holds the claim. A second field of the same topic may not: the values of two
+// fields must not mix. A field of another topic may, because the settings give both
+// the same labels on purpose. A claim ends when nothing was written to the series
+// for an hour.
 func (u *Use) Claim(topic, field string, now time.Time) (other string, ok bool) {
 	if !u.claimed || now.Sub(u.Used) > unused {
 		u.claimant, u.field, u.claimed = topic, field, true
@@ -76,40 +78,42 @@ func (s *Series) From() string {
 	return s.topic.name
 }
 
-// Gone reports whether the table has forgotten the series. Whoever remembers it must
-// look it up again.
+// Gone reports whether the table has forgotten the series. Then a caller that has
+// kept it must call Find again.
 func (s *Series) Gone() bool { return s.topic == nil }
 
-// topic has the series that one topic brought.
+// topic has the series that a topic has brought.
 type topic struct {
 	name   string
 	series []*Series
 }
 
-// Table has the series that an input writes to. It is bounded: one that was not
-// written to for an hour makes room, and so do those of a topic that has more than a
-// tenth of them, for topics that have fewer. So a topic with random keys uses up its
-// own share, and nobody else's. It is not safe for concurrent use.
+// Table has the series that an input writes to. It has room for a fixed number. When
+// it is full, it forgets series that were not written to for an hour, then series of
+// a topic that has more than a tenth of all, if the other topic has fewer. So a
+// topic with random keys only uses up its own share. A Table is not safe for
+// concurrent use.
 type Table struct {
 	max     int
 	all     map[string]*Series   // by their labels
 	states  map[string]*StateSet // by the labels of the number that it could be
 	topics  map[string]*topic
-	crowded map[*topic]bool // those with more than their share
+	crowded map[*topic]bool // topics with more than their share
 	checked time.Time       // when unused series were last looked for
 	key     []byte
 }
 
-// NewTable returns a table with room for n series.
+// NewTable returns an empty table with room for n series.
 func NewTable(n int) *Table {
 	return &Table{max: n, all: make(map[string]*Series), states: make(map[string]*StateSet), topics: make(map[string]*topic), crowded: make(map[*topic]bool)}
 }
 
-// Max returns how many series there is room for.
+// Max returns for how many series the table has room.
 func (t *Table) Max() int { return t.max }
 
-// Find returns the series with the given labels, which a topic brought, and nil if
-// there is no room for it. Whoever writes to it sets Used.
+// Find returns the series with these labels, and adds it if it is new; from is the
+// topic that brought it. Find returns nil if there is no room. The caller sets Used
+// when it writes to the series.
 func (t *Table) Find(from string, lbls labels.Labels, now time.Time) *Series {
 	t.key = lbls.Bytes(t.key)
 	if s := t.all[string(t.key)]; s != nil {
@@ -119,7 +123,8 @@ func (t *Table) Find(from string, lbls labels.Labels, now time.Time) *Series {
 	if len(t.all) >= t.max && !t.forget(now) && !t.displace(of) {
 		return nil
 	}
-	// Only now: the topic may have lost its last series.
+	// Only now, as making room may have removed this topic's last series, and the
+	// topic.
 	if of = t.topics[from]; of == nil {
 		of = &topic{name: from}
 		t.topics[from] = of
@@ -132,8 +137,8 @@ func (t *Table) Find(from string, lbls labels.Labels, now time.Time) *Series {
 	return s
 }
 
-// forget makes room by forgetting the series that nothing was written to for long.
-// It returns false if there are none.
+// forget removes all unused series, at most once a minute. It returns false if it
+// has removed none.
 func (t *Table) forget(now time.Time) bool {
 	if now.Sub(t.checked) < time.Minute {
 		return false
@@ -148,9 +153,10 @@ func (t *Table) forget(now time.Time) bool {
 	return len(t.all) < before
 }
 
-// displace makes room for a topic, nil for a new one, by forgetting a series of the
-// topic that has the most. It returns false if none has more than its share and more
-// than the topic would have then.
+// displace makes room for a series of the topic of, nil for a new topic: it removes
+// a series of the topic that has the most. It returns false if no topic has more
+// than its share, or if the largest would not have more series than this one after
+// that.
 func (t *Table) displace(of *topic) bool {
 	var largest *topic
 	for other := range t.crowded { // fewer than ten
@@ -165,7 +171,7 @@ func (t *Table) displace(of *topic) bool {
 	if largest == nil || len(largest.series) <= has+1 {
 		return false
 	}
-	// The first ones are the oldest, unless others took their place.
+	// Series are added at the end, so the first ones are mostly the oldest.
 	oldest := largest.series[0]
 	for _, s := range largest.series[:min(candidates, len(largest.series))] {
 		if s.Used.Before(oldest.Used) {
@@ -194,34 +200,35 @@ func (t *Table) remove(key string, s *Series) {
 }
 
 const (
-	// spreadWindow is how long the spread that was seen is believed.
+	// spreadWindow is for how long the largest spread is kept, at least.
 	spreadWindow = time.Minute
-	// maxSpread is as far as it makes sense to hold the watermark back, in
-	// milliseconds: the settled time does not wait longer for any input, unless it
-	// is told to.
+	// maxSpread is the largest spread, in milliseconds. Holding the watermark back
+	// longer is no use: by default the settled time does not wait longer for an input.
 	maxSpread = 2000
 )
 
-// Watermark follows the times that samples bring. Senders have clocks and ways of
-// their own: what is behind the newest by no more than has been usual of late is not
-// late. The zero value has seen nothing.
+// Watermark computes a watermark from the times of samples. Senders have different
+// clocks and delays, so it stays behind the newest time by the largest distance, up
+// to maxSpread, that was seen in the last minute or two: samples within this
+// distance are not late. The zero value has seen no sample.
 type Watermark struct {
 	newest int64
 	spread [2]int64 // ms, of this and of the last window
 	begin  time.Time
 }
 
-// Add notes the time of a sample, in Unix milliseconds.
+// Add notes the time t (Unix ms) of a sample that came at now.
 func (w *Watermark) Add(t int64, now time.Time) {
 	if now.Sub(w.begin) > spreadWindow {
 		w.spread, w.begin = [2]int64{0, w.spread[0]}, now
 	}
-	// A clock that is ahead, or a wrong stamp, says nothing of what others have sent.
+	// A time ahead of now comes from a wrong clock: it must not make other samples
+	// late.
 	w.newest = max(w.newest, min(t, now.UnixMilli()))
 	w.spread[0] = max(w.spread[0], min(w.newest-t, maxSpread))
 }
 
-// Time returns up to when all has come, in Unix milliseconds.
+// Time returns the time (Unix ms) up to which all samples should have come.
 func (w *Watermark) Time() int64 {
 	if behind := max(w.spread[0], w.spread[1]); behind > 0 {
 		return w.newest - behind - 1

@@ -1,9 +1,10 @@
 // Package websocket is the recorder's input from a WebSocket server.
 //
-// It connects, sends a message if it is told to, and records what comes, text and
-// binary alike. A server keeps nothing for a client that is away: what it sends
-// meanwhile is lost. The package never blocks the store, nor its own keep-alive:
-// what comes faster than it can be stored is dropped and counted.
+// It connects, sends a message if the settings have one, and records what comes,
+// text and binary alike. A server keeps nothing for a client that is away, so
+// messages are lost while there is no connection. The input never blocks the store
+// or its own keep-alive: messages that come faster than they can be stored are
+// dropped and counted.
 package websocket
 
 import (
@@ -28,17 +29,17 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/message"
 )
 
-// Config is the settings of the input.
+// Config has the settings of the input.
 type Config struct {
 	Name string `json:"name"`
 	// URL has the scheme ws or wss.
 	URL string `json:"url"`
-	// Send is sent as a text once there is a connection, if it is not empty.
+	// Send is sent as a text message after connecting, unless it is empty.
 	Send string `json:"send,omitempty"`
-	// PingInterval is how often the connection is tried, in milliseconds, 0 for
-	// 30 seconds.
+	// PingInterval is how often the connection is tested, in milliseconds, 0 for 30
+	// seconds.
 	PingInterval int64 `json:"pingInterval,omitempty"`
-	// MaxBytes is how large a message may be, 0 for 1 MiB, which is the most.
+	// MaxBytes is the largest message in bytes, 0 for 1 MiB, the maximum.
 	MaxBytes int64 `json:"maxBytes,omitempty"`
 	// SkipVerify trusts any certificate.
 	SkipVerify bool          `json:"skipVerify,omitempty"`
@@ -59,7 +60,7 @@ type Input struct {
 	url     string
 	peer    endpoint.Peer
 	header  http.Header
-	// protocols are the subprotocols that are offered, as in RFC 6455, 1.9.
+	// protocols are the subprotocols to offer, see RFC 6455, 1.9.
 	protocols []string
 	send      string
 	ping      time.Duration
@@ -72,12 +73,12 @@ type Input struct {
 // object of names and values.
 func (Config) Secrets() []string { return endpoint.Secrets("headers") }
 
-// Sensitive reports whether the settings themselves may hold a secret. What is sent
-// may be a login.
+// Sensitive reports whether the settings themselves may hold a secret: Send may be a
+// login.
 func (c Config) Sensitive() bool { return c.Send != "" || endpoint.MayHoldSecret(c.URL) }
 
-// New checks the settings. secret returns the secrets of the input by name, empty
-// if not set.
+// New returns the input, or an error that names the setting that is wrong. secret
+// returns the secrets of the input by name, empty if not set.
 func New(c Config, secret func(key string) string) (recorder.Input, error) {
 	u, err := form.Parse(c.URL)
 	if err != nil {
@@ -103,7 +104,8 @@ func New(c Config, secret func(key string) string) (recorder.Input, error) {
 	if err := c.Rules.Check(); err != nil {
 		return nil, err
 	}
-	// The name stands for the topic, in names of metrics alone.
+	// The input's name serves as topic, but only for names of metrics, not as a
+	// label.
 	in.rules.Labels = maps.Clone(c.Rules.Labels)
 	if in.rules.Labels == nil {
 		in.rules.Labels = make(map[string]string)
@@ -135,7 +137,7 @@ var form = endpoint.Form{
 	Credentials: "put an Authorization header into headers, where it is kept secret",
 }
 
-// headers reads the secret headers, and repeats none of their values.
+// headers parses the secret headers. Its errors never have a value.
 func (in *Input) headers(text string) error {
 	if text == "" {
 		return nil
@@ -149,7 +151,8 @@ func (in *Input) headers(text string) error {
 			return fmt.Errorf("%q cannot be sent: a name has letters, digits and - alone, and a value no line breaks", name)
 		}
 		if http.CanonicalHeaderKey(name) == "Sec-Websocket-Protocol" {
-			// Part of the handshake: the client has to expect the server's choice.
+			// It belongs to the handshake: the library must know the protocols to
+			// accept the server's choice.
 			for protocol := range strings.SplitSeq(value, ",") {
 				in.protocols = append(in.protocols, strings.TrimSpace(protocol))
 			}
@@ -176,13 +179,13 @@ func (in *Input) certificates(c Config, u *url.URL, secret func(string) string) 
 const (
 	// patience is how long the server may take to answer.
 	patience = 10 * time.Second
-	// waiting is how many messages may wait to be decoded, and waitingBytes how
-	// much they may hold. The rest is dropped.
+	// waiting is how many messages may wait to be decoded, and waitingBytes how many
+	// bytes they may have. More are dropped.
 	waiting      = 10_000
 	waitingBytes = 64 << 20
 )
 
-// Why messages are not recorded, besides what package message has.
+// Reasons why messages are not recorded, besides those of package message.
 const (
 	tooFast  = "came faster than it could be stored"
 	tooLarge = "larger than the input takes"
@@ -212,7 +215,7 @@ func (in *Input) Run(ctx context.Context, sink *recorder.Sink) {
 	group.Wait()
 }
 
-// add decodes what is received.
+// add decodes received messages.
 func (r *run) add(ctx context.Context) {
 	for {
 		select {
@@ -226,7 +229,7 @@ func (r *run) add(ctx context.Context) {
 	}
 }
 
-// connection records what comes over one connection, until it is lost.
+// connection records the messages of one connection, until it is lost.
 func (r *run) connection(ctx context.Context) (connected bool, err error) {
 	transport := &http.Transport{TLSClientConfig: r.tls}
 	defer transport.CloseIdleConnections()
@@ -237,7 +240,7 @@ func (r *run) connection(ctx context.Context) (connected bool, err error) {
 		Subprotocols: r.protocols,
 		HTTPClient: &http.Client{
 			Transport: transport,
-			// Whoever the server names is not to get the headers.
+			// No redirects: the headers must not go to another server.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		CompressionMode: websocket.CompressionContextTakeover,
@@ -251,8 +254,8 @@ func (r *run) connection(ctx context.Context) (connected bool, err error) {
 		}
 		return false, err
 	}
-	defer func() { _ = c.CloseNow() }() // it is lost, or not wanted any more
-	c.SetReadLimit(-1)                  // what is too large is read over, see read
+	defer func() { _ = c.CloseNow() }() // the connection is lost, or the input stops
+	c.SetReadLimit(-1)                  // read skips messages that are too large
 	if r.send != "" {
 		if err := c.Write(dialing, websocket.MessageText, []byte(r.send)); err != nil {
 			return true, err
@@ -280,7 +283,8 @@ func (r *run) connection(ctx context.Context) (connected bool, err error) {
 
 var errSilent = errors.New("the server does not answer any more")
 
-// keepAlive tries the connection now and then. If it is dead it stops it.
+// keepAlive tests the connection at each interval. If the connection is dead, it
+// calls stop.
 func (r *run) keepAlive(ctx context.Context, c *websocket.Conn, stop context.CancelCauseFunc) {
 	tick := time.NewTicker(r.ping)
 	defer tick.Stop()
@@ -303,8 +307,8 @@ func (r *run) keepAlive(ctx context.Context, c *websocket.Conn, stop context.Can
 	}
 }
 
-// read receives a message. One that is too large is read over, so that the
-// connection goes on.
+// read receives a message. It skips one that is too large, so that the connection
+// stays.
 func (r *run) read(ctx context.Context, c *websocket.Conn) error {
 	_, from, err := c.Reader(ctx)
 	if err != nil {
@@ -327,7 +331,7 @@ func (r *run) read(ctx context.Context, c *websocket.Conn) error {
 	return nil
 }
 
-// refused is an answer that is no WebSocket.
+// refused is the status of an HTTP answer that is not a WebSocket.
 type refused int
 
 func (r refused) Error() string {
@@ -343,7 +347,7 @@ func (r refused) Error() string {
 	return fmt.Sprintf("answers %d %s, not as a WebSocket", int(r), http.StatusText(int(r)))
 }
 
-// why says what is wrong, and what to do.
+// why returns a sentence for people that says what is wrong and what to do.
 func (r *run) why(f endpoint.Failure) (string, endpoint.Cause) {
 	var (
 		status refused

@@ -12,11 +12,11 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/internal/remote"
 )
 
-// checkTime is how long a check takes at most.
+// checkTime is the longest time for a check.
 const checkTime = 15 * time.Second
 
-// Check implements source.Source. It asks each endpoint once, and its error
-// begins with the step that fails, as package remote names it.
+// Check implements source.Source. It asks each endpoint once. Its error begins with
+// the step that failed, see remote.Checked.
 func (s *Source) Check(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
@@ -29,8 +29,8 @@ func (s *Source) Check(ctx context.Context) (string, error) {
 
 func (s *Source) check(ctx context.Context) (string, error) {
 	c := s.client
-	// Some services answer with a word, but whoever answers to everything answers
-	// with a page.
+	// Some services answer with a word. A web page, however, comes from a server
+	// that answers every path.
 	if err := c.get(ctx, 1, "/health", nil, func(header http.Header, _ io.Reader) error {
 		if remote.IsPage(header) {
 			return remote.ErrPage
@@ -73,9 +73,8 @@ func (s *Source) check(ctx context.Context) (string, error) {
 	return fmt.Sprintf("The metrics API answers, and names %d metrics. The newest point of the first of them, %s, is at %s.", len(names), names[0], written(at)), nil
 }
 
-// checkUnnamed asks for a metric that there is hardly. That the service says so,
-// in the form of the contract, shows that the endpoints are there and the key is
-// right.
+// checkUnnamed asks for a metric that hardly exists. If the service says so in the
+// form of the contract, the endpoints are there and the key is right.
 func (s *Source) checkUnnamed(ctx context.Context) error {
 	now := time.Now().UnixMilli()
 	for _, ask := range []func(url.Values) error{
@@ -103,8 +102,8 @@ func (s *Source) checkUnnamed(ctx context.Context) error {
 	return nil
 }
 
-// Names returns the metrics that the service names, for completion. A service
-// that names none gives an empty list.
+// Names returns the metrics that the service lists, for completion. The list is
+// empty if it does not list any.
 func (s *Source) Names(ctx context.Context) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()

@@ -19,7 +19,7 @@ import (
 // maxAhead is how far a point may be ahead of the service's clock.
 const maxAhead = time.Minute
 
-// client asks the service's endpoints.
+// client sends requests to the service's endpoints.
 type client struct{ *remote.Client }
 
 func newClient(endpoint *url.URL, c Config) client {
@@ -30,8 +30,8 @@ func newClient(endpoint *url.URL, c Config) client {
 	})}
 }
 
-// explain returns what a service says about a failure: as the contract has it, as
-// others do, or as plain text.
+// explain returns the error in a service's answer: in the form of the contract, in
+// other usual forms, or as plain text.
 func explain(header http.Header, body []byte) remote.Said {
 	var said struct{ Error, Message, Detail any }
 	if json.Unmarshal(body, &said) == nil {
@@ -49,7 +49,7 @@ func explain(header http.Header, body []byte) remote.Said {
 	return remote.Said{}
 }
 
-// get asks for a path below the endpoint.
+// get sends a request for a path below the endpoint.
 func (c client) get(ctx context.Context, tries uint, path string, params url.Values, decode func(http.Header, io.Reader) error) error {
 	limit := limits.Body
 	if path == "/names" {
@@ -69,9 +69,9 @@ func (c client) latest(ctx context.Context, params url.Values) (at int64, now ti
 		if !ok {
 			return c.Fail(remote.Answer, "the metrics API has no point of %q yet", params.Get("metric"))
 		}
-		// Settled time does not go back by itself: one point from the future would
-		// hold back every true one after it. Who does not tell the time is taken to
-		// have ours.
+		// The settled time does not go back by itself: after one point from the
+		// future, all true ones would come too late. A service without a Date header
+		// is assumed to have this machine's clock.
 		whose := "the metrics API's own clock"
 		if now, err = http.ParseTime(header.Get("Date")); err != nil {
 			whose, now = "Grafana's clock", time.Now()
@@ -85,17 +85,18 @@ func (c client) latest(ctx context.Context, params url.Values) (at int64, now ti
 	return at, now, err
 }
 
-// points returns the points in [from, to] and perhaps a millisecond more, in
-// Unix milliseconds. What they take is given back with done, which is never nil.
+// points returns the points in [from, to] (Unix ms), and perhaps of one more
+// millisecond. done, which is never nil, gives back the memory that they were
+// charged.
 func (c client) points(ctx context.Context, params url.Values, from, to int64) (s series, done func(), err error) {
 	done = func() {}
-	// The millisecond more makes it the same whether a service counts the end of
-	// a range to it or not.
+	// One more millisecond, so that it does not matter whether a service includes
+	// the end of a range.
 	to++
 	params.Set("from", strconv.FormatInt(from, 10))
 	params.Set("to", strconv.FormatInt(to, 10))
 	err = c.get(ctx, remote.Tries, "/query", params, func(_ http.Header, body io.Reader) error {
-		done() // with what an attempt before took
+		done() // gives back what the last attempt was charged
 		ctx, done = limits.Begin(ctx)
 		s, err = decodeSeries(ctx, body, from, to)
 		return err
@@ -109,7 +110,7 @@ func (c client) points(ctx context.Context, params url.Values, from, to int64) (
 	return s, done, err
 }
 
-// names returns the metrics that the service names, none if it does not.
+// names returns the metrics that the service lists, none if it has no such endpoint.
 func (c client) names(ctx context.Context, tries uint) (names []string, err error) {
 	err = c.get(ctx, tries, "/names", nil, func(_ http.Header, body io.Reader) error {
 		names, err = decodeNames(body)

@@ -16,7 +16,7 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/limits"
 )
 
-// Limits of an answer, beside those of package limits.
+// Limits of an answer, besides those of package limits.
 const (
 	maxLabels = 100
 	maxLabel  = 1000 // bytes of a label's name or value, or of a unit
@@ -29,11 +29,10 @@ type series struct {
 	unit   string
 }
 
-// decodeSeries reads an answer of /query. Points must lie in [from, to], in Unix
-// milliseconds, each after the one before.
+// decodeSeries reads an answer of /query. The times of the points must be in [from,
+// to] (Unix ms) and ascending.
 func decodeSeries(ctx context.Context, r io.Reader, from, to int64) (series, error) {
-	// room makes room for the next points, many at once: each takes 24 bytes while
-	// it is read.
+	// room charges points, many at once: each takes 24 bytes while it is read.
 	const many = 4096
 	room := func(i int) error {
 		if err := limits.Points.Check(int64(i) + 1); err != nil || i%many > 0 {
@@ -103,7 +102,7 @@ func decodeSeries(ctx context.Context, r io.Reader, from, to int64) (series, err
 	return s, nil
 }
 
-// hint says what a time outside the range asked for may come from.
+// hint returns the likely reason why a time is outside the requested range.
 func hint(at, from, to int64) string {
 	if s := floorMs(at); s != 0 && s >= from/1000-1 && s <= to/1000+1 {
 		return ": numbers must be milliseconds, not seconds"
@@ -112,8 +111,8 @@ func hint(at, from, to int64) string {
 	return fmt.Sprintf(": that was %s to %s", time.UnixMilli(from).UTC().Format(layout), time.UnixMilli(to).UTC().Format(layout))
 }
 
-// decodeLatest reads an answer of /latest. It returns false if there is no point
-// yet.
+// decodeLatest reads an answer of /latest. at is the time of the newest point in
+// Unix nanoseconds; ok is false if there is no point yet.
 func decodeLatest(r io.Reader) (at int64, ok bool, err error) {
 	dec := newDecoder(r)
 	err = dec.object(map[string]func() error{
@@ -151,7 +150,7 @@ func decodeNames(r io.Reader) ([]string, error) {
 		if !ok {
 			return fmt.Errorf("is wrong: name %d is %s and not a text", i, kind(t))
 		}
-		if int64(i) < limits.Listed.Most { // for completion, which needs no more
+		if int64(i) < limits.Listed.Most { // enough for completion
 			names = append(names, name)
 		}
 		return nil
@@ -162,7 +161,8 @@ func decodeNames(r io.Reader) ([]string, error) {
 	return names, dec.end()
 }
 
-// timeOf returns a time in Unix nanoseconds. Errors go on after what is wrong.
+// timeOf returns a time in Unix nanoseconds. The text of its errors continues a
+// sentence.
 func timeOf(t json.Token) (int64, error) {
 	switch t := t.(type) {
 	case json.Number:
@@ -184,7 +184,7 @@ func timeOf(t json.Token) (int64, error) {
 	return 0, fmt.Errorf("is %s and not a time", kind(t))
 }
 
-// nanos refuses what an int64 of nanoseconds cannot hold.
+// nanos returns Unix nanoseconds, and refuses years that do not fit into an int64.
 func nanos(t time.Time) (int64, error) {
 	if y := t.UTC().Year(); y < 1700 || y > 2200 {
 		return 0, errors.New("is not between the years 1700 and 2200")
@@ -227,9 +227,9 @@ func kind(t json.Token) string {
 	return "an object"
 }
 
-// decoder reads one JSON value token by token, so that an answer that is too
-// long is noticed before it fills the memory. Errors go on after the name of the
-// answer.
+// decoder reads one JSON value token by token, so that an answer that is too long is
+// noticed before it fills the memory. The text of its errors continues a sentence
+// that begins with the name of the answer.
 type decoder struct {
 	*json.Decoder
 	skipped int64 // values that nobody reads
@@ -256,8 +256,8 @@ func (d *decoder) token() (json.Token, error) {
 	return nil, err
 }
 
-// object reads the whole input as one object. The functions read the fields of
-// their name, in any case; other fields are passed over.
+// object reads the whole input as one object. read has a function for each known
+// field, by its name in lower case; other fields are skipped.
 func (d *decoder) object(read map[string]func() error, needed ...string) error {
 	t, err := d.token()
 	if err != nil {
@@ -272,7 +272,7 @@ func (d *decoder) object(read map[string]func() error, needed ...string) error {
 		if err != nil {
 			return err
 		}
-		name := strings.ToLower(t.(string)) // a key is nothing else
+		name := strings.ToLower(t.(string)) // keys are always strings
 		if read[name] == nil {
 			if err := d.skip(); err != nil {
 				return err
@@ -305,7 +305,7 @@ func (d *decoder) end() error {
 	return nil
 }
 
-// skip passes over one value. A field that nobody reads may have a value for each
+// skip skips one value. A field that nobody reads may have a value for each
 // point.
 func (d *decoder) skip() error {
 	for depth := 0; ; {

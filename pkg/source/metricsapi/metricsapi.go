@@ -1,13 +1,14 @@
-// Package metricsapi is the source of metrics that an HTTP service keeps: the
-// three endpoints of docs/metrics-api.md are all that a service needs.
+// Package metricsapi is the source of metrics that an HTTP service keeps. A service
+// needs only the three endpoints of docs/metrics-api.md.
 //
-// A row is an aggregate of the points since the row before it. Rows are settled
-// up to the newest point that the service reports, less a delay for points that
-// come late. All times are the service's own: this clock is never asked.
+// A row is an aggregate of the points since the row before it. Rows are settled up to
+// the newest point that the service reports, less a delay for points that come late.
+// All times are the service's own. This machine's clock is used only to refuse points
+// from the future, if the service's answers have no Date header.
 //
-// It knows nothing of Grafana but frames, and must not import pkg/tail,
-// pkg/plugin or the SDK's backend package. Nothing that it returns has a secret
-// in it, whatever the service answers.
+// The package knows nothing of Grafana but frames, and must not import pkg/tail,
+// pkg/plugin or the SDK's backend package. Nothing that it returns has a secret in it,
+// whatever the service answers.
 package metricsapi
 
 import (
@@ -46,24 +47,24 @@ const (
 	maxDelayMs = 24 * 60 * 60 * 1000
 )
 
-// Aggregations are the names of the ways to make one value of the points since
-// the row before, the default first.
+// Aggregations are the ways to make one value from the points since the row before,
+// the default first.
 var Aggregations = []string{"last", "avg", "min", "max", "sum", "count"}
 
-// Config says which service is asked, and how.
+// Config has the settings of a service.
 type Config struct {
 	// Endpoint is the address to which /health, /query, /latest and /names are
 	// added.
 	Endpoint string
-	// Client authenticates by itself. Redirects to other hosts are refused
-	// whatever it does with them.
+	// Client adds the authentication. Redirects to other hosts are refused, whatever
+	// its own rule is.
 	Client *http.Client
-	// Timeout bounds one question, all attempts included.
+	// Timeout is the longest time for one request, all attempts included.
 	Timeout time.Duration
 	// Delay is how long after its time a point may still come, or change.
 	Delay time.Duration
-	// Secrets are what must not be in anything that is returned. Private is what
-	// must not be in errors, such as a tenant's name, which labels may well have.
+	// Secrets never appear in anything that is returned. Private never appears in
+	// errors; it is for values such as a tenant's name, which labels may have.
 	Secrets, Private []string
 }
 
@@ -80,27 +81,28 @@ type Source struct {
 	clock clock.Remote // the service's
 }
 
-// newest is what /latest last answered about a subject.
+// newest is the last answer of /latest about a subject.
 type newest struct {
 	settled int64 // the highest since the service's clock was set back, less the delay
-	back    int   // answers in a row that were far before settled
+	back    int   // answers in a row that were more than setBack before settled
 	asked   time.Time
 	err     error // of the last answer
 }
 
-// setBack is how far, in milliseconds, a newest point must be before another one
-// for the service's clock to have been set back, or its points deleted. That is
-// believed of a few answers in a row: one alone may be of a replica that is behind.
+// setBack is how far, in milliseconds, a newest point must be before the last one to
+// mean that the service's clock was set back or its points deleted. It takes
+// clock.Confirmations such answers in a row, because a single one may come from a
+// replica that is behind.
 const setBack = 10_000
 
-// New returns the source of a service, or an error that says which setting is
-// wrong. It asks nothing of the service yet.
+// New returns the source of a service, or an error that says which setting is wrong.
+// It does not send a request yet.
 func New(c Config) (*Source, error) {
 	endpoint, err := url.Parse(strings.TrimSpace(c.Endpoint))
 	switch {
 	case strings.TrimSpace(c.Endpoint) == "":
 		return nil, errors.New("there is no endpoint: enter the address of the metrics API in the data source settings")
-	case err != nil: // its text has the whole address, and so perhaps a password
+	case err != nil: // err has the whole address, perhaps with a password
 		return nil, errors.New("the endpoint is not an address: enter one such as https://metrics.example.com/api")
 	case endpoint.Scheme != "http" && endpoint.Scheme != "https", endpoint.Host == "":
 		return nil, errors.New("the endpoint must begin with http:// or https:// and name a host: enter one such as https://metrics.example.com/api")
@@ -156,8 +158,8 @@ type fields struct {
 	MinStep     scalar `json:"minStep"`
 }
 
-// scalar is a JSON string, or the text of any other JSON value: a template
-// variable in a dashboard makes a string of a number.
+// scalar is a JSON string, or the text of any other JSON value: in dashboards, a
+// template variable turns a number into a string.
 type scalar string
 
 func (n *scalar) UnmarshalJSON(b []byte) error {
@@ -200,7 +202,7 @@ func (q query) String() string {
 
 func (q query) MinStep() int64 { return q.MinStepMs }
 
-// subject is what the service is asked about, whatever is made of its points. It
+// subject identifies the points that the query asks for, without the aggregation. It
 // is a digest because the texts may be long.
 func (q query) subject() string {
 	sum := sha256.Sum256([]byte(q.params().Encode()))
@@ -231,32 +233,31 @@ func (b bound) Traits() source.Traits {
 	return source.Traits{Step: b.step, Lookback: b.source.delay + lookback, Reads: []source.Read{{Metric: b.MetricName, After: -b.step}}}
 }
 
-// lookback is how long a service's newest point stands for the present, in
-// milliseconds: as long as Prometheus would have it.
+// lookback is how long a service's newest point counts as the present value, in
+// milliseconds. It is Prometheus' default.
 const lookback = 5 * 60 * 1000
 
-// Watch has no signal: a service says nothing by itself.
-// maxAge is the longest that an answer of /latest is used again, and maxAgeError
-// that a failure is.
+// maxAge is how long an answer of /latest is used again at most, and maxAgeError how
+// long a failure is.
 const (
 	maxAge      = 10 * time.Second
 	maxAgeError = time.Second
 )
 
-// Settled is the time of the newest point, less the delay. Whoever asks about
-// the same subject within a step, or [maxAge], gets the same answer: rows are a
-// step apart, so a newer one would hardly give more of them.
+// Settled returns the time of the newest point, less the delay. Within a step, or
+// [maxAge], it returns the same answer for a subject: rows are a step apart, so a
+// new answer would hardly give more of them.
 func (b bound) Settled(ctx context.Context) (int64, error) {
 	age := min(time.Duration(b.step)*time.Millisecond, maxAge)
 	n, ok := b.source.known(b.subject(), age)
 	if ok {
 		return n.settled, n.err
 	}
-	// The flight outlives the asker it began with, because others wait for it,
-	// and so it must not carry the asker's context either.
+	// The request must not use the caller's context, because it goes on for others
+	// who wait for it when the caller gives up.
 	flight := b.source.flights.DoChan(b.subject(), func() (any, error) {
 		n, ok := b.source.known(b.subject(), age)
-		if !ok { // else it came in between
+		if !ok { // otherwise another flight has just asked
 			ctx, cancel := context.WithTimeout(context.Background(), b.source.timeout)
 			defer cancel()
 			err := panics.Catch("probe", func() error {
@@ -277,8 +278,8 @@ func (b bound) Settled(ctx context.Context) (int64, error) {
 	}
 }
 
-// known returns the last answer about a subject, and whether it is younger than
-// age.
+// known returns the last answer about a subject, and whether it is younger than age;
+// a failure counts only for maxAgeError.
 func (s *Source) known(subject string, age time.Duration) (newest, bool) {
 	n, ok := s.newest.Get(subject)
 	if n.err != nil {
@@ -287,7 +288,8 @@ func (s *Source) known(subject string, age time.Duration) (newest, bool) {
 	return n, ok && time.Since(n.asked) < age
 }
 
-// settled returns up to where a subject is known to be settled.
+// settled returns the known settled time of a subject, math.MinInt64 if there is
+// none.
 func (s *Source) settled(subject string) int64 {
 	if n, ok := s.newest.Get(subject); ok {
 		return n.settled
@@ -295,8 +297,8 @@ func (s *Source) settled(subject string) int64 {
 	return math.MinInt64
 }
 
-// ask asks for the newest point, and keeps what it learns. It must not be called
-// for one subject twice at once.
+// ask asks for the newest point and stores the answer. For one subject, only one
+// call may run at a time.
 func (s *Source) ask(ctx context.Context, q query) newest {
 	asked := time.Now()
 	n, ok := s.newest.Get(q.subject())
@@ -323,7 +325,7 @@ func (s *Source) ask(ctx context.Context, q query) newest {
 		}
 	}
 	n.asked, n.err = asked, err
-	if err == nil || ok { // who makes up names pushes no others out
+	if err == nil || ok { // invented names do not push out real ones
 		s.newest.Add(q.subject(), n)
 	}
 	return n
@@ -344,8 +346,8 @@ func (s *Source) latest(ctx context.Context, q query) (at int64, believed bool, 
 	return at, believed, nil
 }
 
-// maxSubjects is how many subjects are remembered. Those that were asked about
-// longest ago are forgotten.
+// maxSubjects is how many subjects are remembered. The least recently used are
+// forgotten.
 const maxSubjects = 5000
 
 func (b bound) Rows(ctx context.Context, after, through int64) (grid.Rows, error) {
@@ -367,7 +369,7 @@ func (b bound) Rows(ctx context.Context, after, through int64) (grid.Rows, error
 	}
 	first := after
 	if after == through {
-		first = through - b.step // the fields are those of the row before
+		first = through - b.step // an empty range has the fields of the row at its end
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.source.timeout)
 	defer cancel()
@@ -386,8 +388,8 @@ func (b bound) Rows(ctx context.Context, after, through int64) (grid.Rows, error
 	return rows, rows.Check()
 }
 
-// name tells a series apart by its labels too, so that a metric whose labels
-// change becomes another field and not the old one under new values.
+// name returns a series' field name. It includes the labels, so that a metric whose
+// labels change becomes another field.
 func name(metric string, labels data.Labels) string {
 	if metric == grid.TimeName && len(labels) == 0 {
 		return metric + "{}"
@@ -395,7 +397,7 @@ func name(metric string, labels data.Labels) string {
 	return display(metric, labels)
 }
 
-// display returns a series' name as people write it.
+// display returns the name of a series in PromQL's notation.
 func display(metric string, labels data.Labels) string {
 	if len(labels) == 0 {
 		return metric
@@ -403,26 +405,26 @@ func display(metric string, labels data.Labels) string {
 	return metric + "{" + labels.String() + "}"
 }
 
-// point is a value and its time in Unix nanoseconds. NaN is none.
+// point is a value and its time in Unix nanoseconds. NaN means no value.
 type point struct {
 	at    int64
 	value float64
 }
 
-// floorMs and ceilMs return a time of nanoseconds in whole milliseconds.
+// floorMs and ceilMs round a time in nanoseconds to whole milliseconds.
 func floorMs(ns int64) int64 { return grid.Floor(ns, 1e6) / 1e6 }
 
 func ceilMs(ns int64) int64 { return -floorMs(-ns) }
 
-// aggregate makes one value of the points in (t - step, t] of each row t, NaN
-// where there is none. A row's value depends on its own points alone, in their
-// order, whatever range it is asked for in.
+// aggregate makes one value from the points in (t - step, t] for each row t, NaN if
+// there are none. The value depends only on these points, in their order, and not on
+// the requested range.
 func aggregate(how string, points []point, rows grid.Rows) []float64 {
 	values := make([]float64, rows.Len())
 	counts := make([]float64, rows.Len())
 	for _, p := range points {
-		// Grid times are whole milliseconds, so a point lies before one of them
-		// exactly if its time, rounded up, does.
+		// Grid times are whole milliseconds, so a point is at or before one of them
+		// exactly if its time, rounded up, is.
 		at := ceilMs(p.at)
 		if math.IsNaN(p.value) || at <= rows.After || at > rows.Through {
 			continue

@@ -11,10 +11,10 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/limits"
 )
 
-// affordable refuses an expression whose evaluation at the given times would take
-// too much time even for a single series: a subquery evaluates what is in it at
-// all of its steps, and a range is read anew for each row. Samples are taken to be
-// an interval apart.
+// affordable refuses an expression whose evaluation at these times would take too
+// long even for a single series: a subquery evaluates its inside at all of its own
+// steps, and a range is read again for each row. It assumes that samples are an
+// interval apart.
 func affordable(expr parser.Expr, at span, interval time.Duration) error {
 	c := costOf(expr, at, interval, func(*parser.VectorSelector) float64 { return 1 })
 	if err := limits.Steps.Check(c.steps); err != nil {
@@ -26,32 +26,32 @@ func affordable(expr parser.Expr, at span, interval time.Duration) error {
 	return c.check(1)
 }
 
-// cost is what it takes to evaluate an expression, at the very most. Counts are
-// floats because they may be beyond any integer.
+// cost is an upper bound of what it takes to evaluate an expression. Counts are
+// floats because they may be too large for integers.
 type cost struct {
 	interval int64 // ms
 	whole    span
 	count    func(*parser.VectorSelector) float64
 
 	steps  int64   // of the part that is evaluated most often
-	read   float64 // samples that are looked at
-	values float64 // that are calculated
-	now    float64 // samples that are held at a point of the evaluation
-	held   float64 // the most that are ever held at once
-	kept   float64 // that are held until the evaluation ends
+	read   float64 // samples that are read
+	values float64 // values that are calculated
+	now    float64 // samples that are held at this point of the evaluation
+	held   float64 // the most samples that are held at once
+	kept   float64 // samples that are held until the evaluation ends
 	label  float64 // bytes of the longest label that the expression makes
-	series float64 // of the result
+	series float64 // series of the result
 }
 
-// costOf returns the cost of an expression at the given times, where count says how
-// many series a selector has.
+// costOf returns the cost of an expression at these times. count returns how many
+// series a selector has.
 func costOf(expr parser.Expr, at span, interval time.Duration, count func(*parser.VectorSelector) float64) cost {
 	c := cost{interval: max(1, interval.Milliseconds()), whole: at, count: count}
 	c.series = c.visit(expr, at).series
 	return c
 }
 
-// check refuses what takes too long when it is done so many times.
+// check returns an error if evaluating this many times takes too long.
 func (c cost) check(times float64) error {
 	if err := limits.Reads.Check(whole(c.read * times)); err != nil {
 		return err
@@ -59,14 +59,14 @@ func (c cost) check(times float64) error {
 	return limits.Values.Check(whole(c.values * times))
 }
 
-// whole returns a number that may be too large for an integer.
+// whole converts a number to an integer, at most 1e18.
 func whole(n float64) int64 { return int64(min(n, 1e18)) }
 
-// part is the result of a part of an expression.
+// part describes the result of a part of an expression.
 type part struct {
 	series float64
-	held   float64            // samples, until what it is part of has been calculated
-	labels map[string]float64 // the bytes of those that the expression makes
+	held   float64            // samples that are held until the outer part is calculated
+	labels map[string]float64 // bytes of the labels that the expression makes
 }
 
 const (
@@ -125,8 +125,8 @@ func (c *cost) visit(n parser.Node, at span) part {
 			r.set(name, max(bytes, r.labels[name]))
 		}
 	}
-	room := steps // of a series
-	made := 0.0   // series whose labels are found anew at each time
+	room := steps // samples that a series has room for
+	made := 0.0   // series whose labels are looked up at each time
 	each := 1.0   // how many values one takes as long as
 	switch n := n.(type) {
 	case *parser.VectorSelector:
@@ -136,11 +136,11 @@ func (c *cost) visit(n parser.Node, at span) part {
 		r.series = max(1, r.series)
 		c.call(n, &r, read)
 	case *parser.AggregateExpr:
-		if dependsOnOrder(n.Op) && !ordered(n.Expr) { // then what it takes is evaluated by itself
+		if dependsOnOrder(n.Op) && !ordered(n.Expr) { // its argument is evaluated separately, see order.go
 			c.kept += r.series * steps
 		}
 		switch {
-		case n.Op == parser.COUNT_VALUES: // each value may be another one
+		case n.Op == parser.COUNT_VALUES: // each value may make another series
 			r.series, room = r.series*steps, min(steps, slice)
 			made = r.series
 		case !n.Without && len(n.Grouping) == 0 && single(n.Op):
@@ -172,8 +172,8 @@ func (c *cost) visit(n parser.Node, at span) part {
 	return r
 }
 
-// matrix adds what a range takes: the engine reads one series after the other, and
-// holds a range of it.
+// matrix adds the cost of a range selector: the engine reads one series after
+// another, and holds one range at a time.
 func (c *cost) matrix(n *parser.MatrixSelector, steps float64) part {
 	s := n.VectorSelector.(*parser.VectorSelector)
 	series := c.count(s)
@@ -184,8 +184,8 @@ func (c *cost) matrix(n *parser.MatrixSelector, steps float64) part {
 	return part{series: series}
 }
 
-// call adds what is particular to a function. Before its arguments, so many samples
-// were read.
+// call adds the cost of particular functions. before is how many samples were read
+// before its arguments.
 func (c *cost) call(n *parser.Call, r *part, before float64) {
 	text := func(i int) string {
 		if i < len(n.Args) {
@@ -222,31 +222,33 @@ func (p *part) label(name string) float64 {
 }
 
 func (p *part) set(name string, bytes float64) {
-	p.labels = maps.Clone(p.labels) // which may be an argument's
+	p.labels = maps.Clone(p.labels) // it may belong to an argument
 	if p.labels == nil {
 		p.labels = make(map[string]float64)
 	}
 	p.labels[name] = bytes
 }
 
-// work is how an expression is evaluated: in parts of so many rows, so that little
-// is held at once. The first part is smaller if the answer may have too many series.
+// work says how an expression is evaluated: in parts of this many rows, so that few
+// samples are held at once. The first part is smaller if the answer may have too
+// many series.
 type work struct {
 	first, rows int
 	heavy       bool
 }
 
 const (
-	// light is what an evaluation may hold, read and calculate at most to go on
-	// beside heavy ones.
+	// Up to these limits an evaluation is light: it runs beside heavy ones.
 	lightHeld, lightReads, lightValues = 1_000_000, 100_000_000, 2_000_000
-	// doubtful is how much smaller the first part is then.
+	// doubtful is how many times smaller the first part is if the answer may have too
+	// many series.
 	doubtful = 16
 )
 
-// plan refuses an expression that would take too much, and says how another one is
-// evaluated. Count says how many series a selector has, most how many there are at
-// all: where even so many are few, nothing is counted.
+// plan refuses an expression that would take too much, and returns how another one
+// is evaluated. count returns how many series a selector has. most is how many
+// series there are in all: if the evaluation is light even with so many, plan does
+// not call count.
 func plan(expr parser.Expr, at span, interval time.Duration, most float64, count func(*parser.VectorSelector) float64) (work, error) {
 	all := costOf(expr, at, interval, func(*parser.VectorSelector) float64 { return most })
 	if all.light() {

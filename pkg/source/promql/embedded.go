@@ -19,13 +19,13 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
-// timeout bounds one evaluation: Grafana waits as long.
+// timeout is the longest time for one evaluation. Grafana waits as long.
 const timeout = 30 * time.Second
 
-// subqueryStep is the step of subqueries that say none, as in Prometheus.
+// subqueryStep is the step of subqueries without one, as in Prometheus.
 const subqueryStep = time.Minute
 
-// engine is Prometheus' own.
+// engine is Prometheus' own engine.
 var engine = upstream.NewEngine(upstream.EngineOpts{
 	MaxSamples: int(limits.Samples.Most), Timeout: timeout, EnableAtModifier: true, EnableNegativeOffset: true,
 	NoStepSubqueryIntervalFn: func(int64) int64 { return subqueryStep.Milliseconds() },
@@ -36,7 +36,7 @@ var engine = upstream.NewEngine(upstream.EngineOpts{
 type Embedded struct {
 	// Store opens the store, or returns the one that is open.
 	Store func(context.Context) (*recorder.Store, error)
-	// Interval is how far apart samples usually are.
+	// Interval is the usual time between two samples of a series.
 	Interval time.Duration
 }
 
@@ -46,8 +46,8 @@ const (
 	receiveWait = 2 * time.Second
 )
 
-// Check implements Engine. An input that has trouble and receives nothing is an
-// error.
+// Check implements Engine. It returns an error if nothing can be stored, if an input
+// has no connection or stores nothing, or if an input with trouble receives nothing.
 func (e Embedded) Check(ctx context.Context) (string, error) {
 	s, err := e.Store(ctx)
 	if err != nil {
@@ -107,10 +107,10 @@ func (e Embedded) Check(ctx context.Context) (string, error) {
 	return strings.Join(lines, "\n"), nil
 }
 
-// hour is a time (Unix ms) of the day for people.
+// hour returns the time of day of a time (Unix ms), for people.
 func hour(at int64) string { return time.UnixMilli(at).UTC().Format("15:04 MST") }
 
-// wait waits at most limit for all inputs to be as told.
+// wait waits until is returns true for all inputs, at most for limit.
 func wait(ctx context.Context, limit time.Duration, s *recorder.Store, is func(recorder.InputStatus) bool) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -139,8 +139,7 @@ func (e Embedded) Settled(ctx context.Context) (int64, error) {
 	return s.Settled(), nil
 }
 
-// Watch implements Engine. A store that is not open has nothing to watch, and is
-// not waited for.
+// Watch implements Engine. If the store is not open, there is nothing to watch.
 func (e Embedded) Watch(reads []source.Read) (string, <-chan struct{}) {
 	s := e.opened()
 	if s == nil {
@@ -186,8 +185,8 @@ func (e Embedded) Since(reads []source.Read, mark string, after int64) error {
 	return nil
 }
 
-// reaches reports whether a change of what is read may have changed a settled row
-// after a time.
+// reaches reports whether a change may have changed a settled row after a time,
+// through the samples of r.
 func reaches(c recorder.Change, r source.Read, after int64) bool {
 	if r.Fixed {
 		return c.Newest > r.After && c.Oldest <= r.Through
@@ -195,7 +194,8 @@ func reaches(c recorder.Change, r source.Read, after int64) bool {
 	return c.Newest-r.After > after && c.Oldest-r.Through <= c.Settled
 }
 
-// Notices implements Engine: which inputs that the rows may come from are down.
+// Notices implements Engine. It returns a text for each input that is down and may
+// have samples for these rows.
 func (e Embedded) Notices(reads []source.Read) []string {
 	s := e.opened()
 	if s == nil {
@@ -204,14 +204,14 @@ func (e Embedded) Notices(reads []source.Read) []string {
 	return s.Notices(metricsOf(reads)...)
 }
 
-// Range implements Engine. What it gives for a time does not depend on first and
-// last, to the last bit, unless the expression itself does.
+// Range implements Engine. The values at a time do not depend on first and last, not
+// even in the last bit, unless the expression itself does.
 func (e Embedded) Range(ctx context.Context, expr string, lookback time.Duration, first, last, step int64) (Answer, error) {
 	s, err := e.Store(ctx)
 	if err != nil {
 		return Answer{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout) // for all parts
+	ctx, cancel := context.WithTimeout(ctx, timeout) // for all parts together
 	defer cancel()
 	parsed, err := promParser.ParseExpr(expr)
 	if err != nil {
@@ -230,8 +230,8 @@ func (e Embedded) Range(ctx context.Context, expr string, lookback time.Duration
 		return Answer{}, err
 	}
 	defer done()
-	// The newest part first: it has most of the series, so that too many of them are
-	// noticed early.
+	// Evaluate the newest part first: it has most of the series, so too many of them
+	// are noticed early.
 	m := newMatrix(ctx, at)
 	var said annotations.Annotations
 	n := int64(how.first)
@@ -242,11 +242,11 @@ func (e Embedded) Range(ctx context.Context, expr string, lookback time.Duration
 		}
 		said.Merge(of)
 	}
-	return Answer{Series: m.series, Notices: noticesOf(said.AsStrings("", 0, 0))}, nil // their positions are those of a part
+	return Answer{Series: m.series, Notices: noticesOf(said.AsStrings("", 0, 0))}, nil // without positions, which are those in a part
 }
 
-// plan says how an expression is evaluated, and counts the series for that if need
-// be.
+// plan returns how an expression is evaluated. It counts the matching series if that
+// matters.
 func (e Embedded) plan(ctx context.Context, s *recorder.Store, parsed parser.Expr, lookback time.Duration, at span) (how work, err error) {
 	most, err := s.MostSeries()
 	if err != nil {
@@ -275,7 +275,7 @@ func (e Embedded) plan(ctx context.Context, s *recorder.Store, parsed parser.Exp
 	return how, err
 }
 
-// part evaluates an expression at some of the times of m.
+// part evaluates an expression at some of the times of m, and adds the values to m.
 func (e Embedded) part(ctx context.Context, s *recorder.Store, expr string, lookback time.Duration, at span, m *matrix) (annotations.Annotations, error) {
 	result, free, err := evaluate(ctx, s, expr, lookback, at)
 	defer free()
@@ -300,8 +300,8 @@ func (e Embedded) part(ctx context.Context, s *recorder.Store, expr string, look
 	return result.annotations, nil
 }
 
-// explained says whose an evaluation's error is: a query is at fault, or a store
-// that cannot be read now.
+// explained marks an error of an evaluation as downstream if the query is at fault,
+// or the store cannot be read now.
 func explained(err error) error {
 	var beyond *limits.Error
 	switch {

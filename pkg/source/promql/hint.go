@@ -18,13 +18,13 @@ const (
 	// longName is how many bytes a name has at most that others are compared with: how
 	// long that takes is a matter of both their lengths.
 	longName = 200
-	// similar is how much a name must be like another to be suggested, by
-	// Jaro and Winkler: two letters that changed places in a short name are.
+	// similar is the least Jaro-Winkler similarity of a name that is suggested: two
+	// letters in the wrong order in a short name pass.
 	similar = 0.85
 )
 
-// Hint implements source.Hinter: it looks for a metric that the expression names
-// and that is not there, and suggests the nearest one that is.
+// Hint implements source.Hinter. If the expression names a metric that does not
+// exist, it says so and suggests the most similar one.
 func (b bound) Hint(ctx context.Context, after, through int64) string {
 	var wanted []string
 	from := after
@@ -41,7 +41,7 @@ func (b bound) Hint(ctx context.Context, after, through int64) string {
 	}
 	names, err := b.source.Browser.LabelValues(ctx, from, through, int(limits.Listed.Most), model.MetricNameLabel)
 	if err != nil {
-		return "" // the answer itself is right
+		return "" // without a hint the answer is still right
 	}
 	for _, metric := range wanted {
 		if slices.Contains(names, metric) {
@@ -56,7 +56,8 @@ func (b bound) Hint(ctx context.Context, after, through int64) string {
 	return ""
 }
 
-// nearestTo returns the name that is most like another, empty if none is.
+// nearestTo returns the name that is most similar to metric, empty if none is
+// similar.
 func nearestTo(metric string, names []string) (nearest string) {
 	if len(metric) > longName {
 		return ""

@@ -11,13 +11,12 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// macro matches Grafana's macros. Grafana's front end does not expand them for
-// this source, because alert rules have no front end.
+// macro matches Grafana's macros. The plugin expands them itself, because alert
+// rules have no front end that could.
 var macro = regexp.MustCompile(`\$(?:__(interval|rate_interval|range)(_ms|_s)?\b|\{__(interval|rate_interval|range)(_ms|_s)?\})`)
 
-// masked returns expr with a number or duration of the same length instead of
-// each macro, so that the positions in the parser's errors are those of what the
-// user wrote.
+// masked replaces each macro in expr by a number or duration of the same length, so
+// that positions in the parser's errors are positions in the user's text.
 func masked(expr string) string {
 	return macro.ReplaceAllStringFunc(expr, func(m string) string {
 		if _, unit := parts(m); unit != "" {
@@ -27,13 +26,13 @@ func masked(expr string) string {
 	})
 }
 
-// parts returns a macro's name, and its unit if it is to be a plain number.
+// parts returns the name of a macro, and its unit if it stands for a plain number.
 func parts(m string) (name, unit string) {
 	g := macro.FindStringSubmatch(m)
 	return g[1] + g[3], g[2] + g[4]
 }
 
-// usesWindow says whether the rows of expr depend on the window.
+// usesWindow reports whether the rows of expr depend on the window.
 func usesWindow(expr string) bool {
 	for _, m := range macro.FindAllString(expr, -1) {
 		if name, _ := parts(m); name == "range" {
@@ -43,15 +42,15 @@ func usesWindow(expr string) bool {
 	return false
 }
 
-// maxDuration is the longest duration that PromQL can express, in milliseconds.
+// maxDuration is the longest duration in PromQL, in milliseconds.
 const maxDuration = int64(math.MaxInt64 / time.Millisecond)
 
-// expand replaces the macros. What they stand for depends on the query, the step
-// and the length of the window alone, so that a row is the same for whoever asks.
+// expand replaces the macros. Their values depend only on the query, the step and
+// the length of the window, so that a row is the same for all viewers.
 //
-// $__rate_interval is as in Grafana's own Prometheus source: no shorter than
-// four samples, and one more than the step, so that no increase between two
-// rows is lost.
+// $__rate_interval is the same as in Grafana's Prometheus data source: at least four
+// sample intervals, and at least one more than the step, so that no increase between
+// two rows is lost.
 func (q query) expand(step, window int64) (string, error) {
 	if step < 1 || window < step || window > maxDuration {
 		return "", fmt.Errorf("a step of %d ms in a window of %d ms cannot be evaluated: choose a time range that is shorter than 200 years, "+

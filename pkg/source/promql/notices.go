@@ -10,16 +10,16 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 )
 
-// errHistograms refuses series of native histograms. A row has numbers, and to
-// leave such series out would be a silent hole.
+// errHistograms refuses series of native histograms. Rows have numbers, and leaving
+// out such series would be a silent hole.
 var errHistograms = errors.New("the result has native histograms, which are not numbers: ask for a number of them, with " +
 	"histogram_quantile(0.9, …), histogram_avg(…), histogram_count(…), histogram_sum(…) or histogram_fraction(0, 0.2, …)")
 
-// maxNotices is how many notices of a kind a panel is shown.
+// maxNotices is how many notices of a severity an answer has.
 const maxNotices = 10
 
-// noticesOf returns what an engine or a server says of an expression, in an order
-// that does not depend on theirs.
+// noticesOf returns the warnings and infos of an engine or a server as notices. It
+// sorts them, so that their order is always the same.
 func noticesOf(warnings, infos []string) []data.Notice {
 	var notices []data.Notice
 	for _, of := range []struct {
@@ -37,11 +37,11 @@ func noticesOf(warnings, infos []string) []data.Notice {
 	return notices
 }
 
-// omitted is what Prometheus says instead of more warnings about the expression.
+// omitted matches what Prometheus returns in place of further warnings.
 var omitted = regexp.MustCompile(`^\d+ more (?:warning|info) annotations omitted$`)
 
-// harmless says whether a server's warning leaves the answer whole: it is about the
-// expression, or no store of Thanos can have such series, so that there are none.
+// harmless reports whether the answer with this warning is complete: it is about the
+// expression, or it says that no store of Thanos can have such series.
 func harmless(warning string) bool {
 	return strings.HasPrefix(warning, "PromQL ") || omitted.MatchString(warning) ||
 		strings.HasPrefix(warning, "No StoreAPIs matched for this query")

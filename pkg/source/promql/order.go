@@ -18,35 +18,35 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 )
 
-// Sums differ in their last bits with the order in which they are added up, and
-// over a range the engine hands the results of most operators on in a random
-// order. So what an aggregation takes is evaluated before it and by itself, and
-// given to the engine as if it were series of the store, in the order of labels.
-// All arithmetic remains the engine's.
+// A sum differs in its last bits with the order in which it is added up, and for a
+// range the engine returns the series of most operators in random order. So the
+// argument of an aggregation is evaluated before the aggregation and separately. The
+// engine then gets the result as if it were series of the store, sorted by labels.
+// All arithmetic is still the engine's.
 
-// span is the times at which a part of an expression is evaluated: first, first
-// + step and so on until last. It is all in Unix milliseconds.
+// span are the times at which a part of an expression is evaluated: first, first +
+// step and so on up to last, in Unix milliseconds.
 type span struct{ first, last, step int64 }
 
-// evaluation is one answer to be found.
+// evaluation is the state of one evaluation.
 type evaluation struct {
 	store      *recorder.Store
 	lookback   time.Duration
-	whole      span // that was asked for
+	whole      span // the times of the whole query
 	calculated [][]storage.Series
-	queries    []upstream.Query // their points belong to the engine, which wants them back
-	samples    int64            // that are kept: the engine counts those of one query alone
+	queries    []upstream.Query // to be closed at the end, as their points belong to the engine
+	samples    int64            // samples kept so far: the engine only counts those of one query
 	annotated  annotations.Annotations
 }
 
-// result is the answer of an evaluation, and what the engine says of the expression.
+// result is the answer of an evaluation, with the engine's annotations.
 type result struct {
 	matrix      upstream.Matrix
 	annotations annotations.Annotations
 }
 
-// evaluate evaluates expr at the times at. The answer is valid until free, which
-// is never nil, is called.
+// evaluate evaluates expr at the times at. The caller must call free, which is never
+// nil; the answer is valid until then.
 func evaluate(ctx context.Context, store *recorder.Store, expr string, lookback time.Duration, at span) (r result, free func(), err error) {
 	e := &evaluation{store: store, lookback: lookback, whole: at}
 	parsed, err := promParser.ParseExpr(expr)
@@ -65,9 +65,9 @@ func evaluate(ctx context.Context, store *recorder.Store, expr string, lookback 
 	return r, e.free, err
 }
 
-// resolveStartEnd replaces @ start() and @ end() by the times of the whole query, and
-// says whether there are any. A part that is evaluated by itself has another start
-// and end.
+// resolveStartEnd replaces @ start() and @ end() by the times of the whole query,
+// because a part that is evaluated separately has others. It reports whether there
+// were any.
 func resolveStartEnd(n parser.Node, whole span) (resolved bool) {
 	resolve := func(timestamp **int64, startOrEnd *parser.ItemType) {
 		switch *startOrEnd {
@@ -99,7 +99,7 @@ func (e *evaluation) free() {
 	}
 }
 
-// run evaluates expr and returns its series in the order of labels.
+// run evaluates expr and returns its series sorted by labels.
 func (e *evaluation) run(ctx context.Context, expr string, at span) (upstream.Matrix, error) {
 	q, err := engine.NewRangeQuery(ctx, e, upstream.NewPrometheusQueryOpts(false, e.lookback), expr,
 		time.UnixMilli(at.first), time.UnixMilli(at.last), time.Duration(at.step)*time.Millisecond)
@@ -116,19 +116,19 @@ func (e *evaluation) run(ctx context.Context, expr string, at span) (upstream.Ma
 	return matrix, e.keep(int64(matrix.TotalSamples()))
 }
 
-// keep counts samples that are kept until the evaluation ends.
+// keep counts samples that are kept until the evaluation ends, and checks the limit.
 func (e *evaluation) keep(samples int64) error {
 	e.samples += samples
 	return limits.Samples.Check(e.samples)
 }
 
-// calculatedLabel is the label by which an expression selects what is already
-// calculated.
+// calculatedLabel is the label with which an expression selects results that are
+// calculated already.
 const calculatedLabel = "__calculated__"
 
-// calculate evaluates what the aggregations in n take, the innermost first, if
-// its order would not be that of labels, and their parameters. It puts selectors of
-// the results into n instead, and says whether there are any.
+// calculate evaluates the parameters of aggregations in n, and the arguments whose
+// series would not come sorted by labels, the innermost first. It replaces them in n
+// by selectors of the results, and reports whether there were any.
 func (e *evaluation) calculate(ctx context.Context, n parser.Node, at span) (changed bool, err error) {
 	if s, ok := n.(*parser.SubqueryExpr); ok {
 		if at = within(s, at, e.whole); at.last < at.first {
@@ -146,8 +146,8 @@ func (e *evaluation) calculate(ctx context.Context, n parser.Node, at span) (cha
 	if !ok {
 		return changed, nil
 	}
-	// Upstream takes @ in a parameter for the first time of the range alone, and
-	// goes on from there.
+	// For a range, the engine evaluates a parameter with @ only once, at the first
+	// time.
 	if _, literal := a.Param.(*parser.NumberLiteral); a.Param != nil && !literal && a.Param.Type() == parser.ValueTypeScalar {
 		selector, err := e.precalculate(ctx, a.Param, at)
 		if err != nil {
@@ -167,8 +167,8 @@ func (e *evaluation) calculate(ctx context.Context, n parser.Node, at span) (cha
 	return changed, nil
 }
 
-// precalculate evaluates a part of the expression by itself, and returns a
-// selector of the result.
+// precalculate evaluates a part of the expression separately, and returns a selector
+// of the result.
 func (e *evaluation) precalculate(ctx context.Context, part parser.Expr, at span) (*parser.VectorSelector, error) {
 	matrix, err := e.run(ctx, part.String(), at)
 	if err != nil {
@@ -190,8 +190,8 @@ func (e *evaluation) precalculate(ctx context.Context, part parser.Expr, at span
 	}}, nil
 }
 
-// within returns when the inside of a subquery is evaluated that is itself
-// evaluated at the times at, of a query for the whole.
+// within returns the times at which the inside of a subquery is evaluated, if the
+// subquery itself is evaluated at the times at. whole are the times of the query.
 func within(s *parser.SubqueryExpr, at, whole span) span {
 	switch {
 	case s.Timestamp != nil:
@@ -207,15 +207,15 @@ func within(s *parser.SubqueryExpr, at, whole span) span {
 		step = subqueryStep.Milliseconds()
 	}
 	before := at.first - offset - s.Range.Milliseconds()
-	first := before / step * step // as the engine does, also for times before 1970
+	first := before / step * step // rounded to zero as in the engine, also before 1970
 	if first <= before {
 		first += step
 	}
 	return span{first, at.last - offset, step}
 }
 
-// dense returns a series with a stale marker at each time that has no value, so
-// that the selector of a time cannot find what was calculated for an earlier one.
+// dense returns a series with a stale marker at each time without a value, so that
+// the lookback of a selector does not find an earlier value.
 func dense(s upstream.Series, at span) upstream.Series {
 	n := at.len()
 	if len(s.Floats)+len(s.Histograms) == n {
@@ -242,8 +242,7 @@ func dense(s upstream.Series, at span) upstream.Series {
 	return s
 }
 
-// Querier implements storage.Queryable: it has what is already calculated, and
-// the store.
+// Querier implements storage.Queryable. It has the calculated results and the store.
 func (e *evaluation) Querier(mint, maxt int64) (storage.Querier, error) {
 	q, err := e.store.Querier(mint, maxt)
 	return querier{q, e.calculated}, err
@@ -263,7 +262,7 @@ func (q querier) Select(ctx context.Context, sorted bool, hints *storage.SelectH
 	return q.Querier.Select(ctx, sorted, hints, matchers...)
 }
 
-// list is a storage.SeriesSet of given series.
+// list is a storage.SeriesSet of a slice.
 type list struct {
 	series []storage.Series
 	next   int
@@ -277,8 +276,8 @@ func (l *list) At() storage.Series                { return l.series[l.next-1] }
 func (l *list) Err() error                        { return nil }
 func (l *list) Warnings() annotations.Annotations { return nil }
 
-// dependsOnOrder says whether an aggregation gives another result, if only in its
-// last bits or in the sign of a zero, when its series come in another order.
+// dependsOnOrder reports whether the result of an aggregation depends on the order
+// of its series, be it in the last bits or in the sign of a zero.
 func dependsOnOrder(op parser.ItemType) bool {
 	switch op {
 	case parser.COUNT, parser.GROUP, parser.COUNT_VALUES:
@@ -287,15 +286,15 @@ func dependsOnOrder(op parser.ItemType) bool {
 	return true
 }
 
-// ordered says whether the engine, over a range, gives the series of an
-// expression in an order that does not depend on the range: selectors do,
-// because the store sorts them, functions of range vectors keep the order, and
-// a single series has one.
+// ordered reports whether the engine, for a range, always returns the series of an
+// expression in the same order. It does for selectors, because the store sorts
+// series; for functions of range vectors, which keep the order; and for a single
+// series.
 func ordered(expr parser.Expr) bool {
 	switch e := expr.(type) {
 	case *parser.VectorSelector:
-		// Of several metrics, functions make series of the same labels, which the
-		// engine joins in any order.
+		// If there are several metrics, functions make series with the same labels,
+		// which the engine joins in random order.
 		return e.Name != ""
 	case *parser.MatrixSelector:
 		return ordered(e.VectorSelector)
@@ -320,7 +319,7 @@ func ordered(expr parser.Expr) bool {
 	return expr.Type() == parser.ValueTypeScalar
 }
 
-// single says whether an aggregation without groups gives one series.
+// single reports whether an aggregation without groups returns a single series.
 func single(op parser.ItemType) bool {
 	switch op {
 	case parser.TOPK, parser.BOTTOMK, parser.LIMITK, parser.LIMIT_RATIO, parser.COUNT_VALUES:

@@ -1,13 +1,13 @@
 // Package promql is the source of PromQL queries: each row is an instant query
 // at its grid time.
 //
-// PromQL as it comes is not a function of time alone. This package makes it one,
-// or says that it cannot: sums are added up in the order of labels, macros
-// depend on step and window and never on a clock, samples that an offset would
-// take from the future are waited for, and what still depends on the range asked
-// for, such as @ start(), is not streamed.
+// PromQL by itself is not a function of time alone. This package makes it one, or
+// says that it cannot: sums are added up in the order of labels; macros depend on
+// step and window and never on a clock; rows with a negative offset wait for the
+// samples that they read. Queries that depend on the requested range, such as those
+// with @ start(), are not streamed.
 //
-// It knows engines and nothing of Grafana, and must not import pkg/tail,
+// The package knows engines and nothing of Grafana, and must not import pkg/tail,
 // pkg/plugin or the SDK's backend package.
 package promql
 
@@ -27,51 +27,50 @@ import (
 type Engine interface {
 	// Settled returns the time up to which samples are final.
 	Settled(ctx context.Context) (int64, error)
-	// Watch and Since are as source.Bound says, for rows that are made of the given
+	// Watch and Since are those of source.Bound, for rows that are made of these
 	// samples.
 	Watch(reads []source.Read) (mark string, changed <-chan struct{})
 	Since(reads []source.Read, mark string, after int64) error
-	// Notices are what people should know now of rows that are made of the given
-	// samples, a sentence each.
+	// Notices returns what people should know at the moment about rows that are made
+	// of these samples, one sentence each.
 	Notices(reads []source.Read) []string
-	// Range evaluates expr at first, first + step and so on until last. Series
-	// without any value are left out, the others come in any order.
+	// Range evaluates expr at first, first + step and so on up to last. The answer
+	// has only series with a value, in any order.
 	Range(ctx context.Context, expr string, lookback time.Duration, first, last, step int64) (Answer, error)
-	// Exact says whether the same question always has the same answer, to the
-	// last bit: settled samples do not change, and series are added up in one
-	// order.
+	// Exact reports whether the same query always has the same answer, to the last
+	// bit: settled samples do not change, and series are added up in a fixed order.
 	Exact() bool
-	// Check is as source.Source says.
+	// Check is that of source.Source.
 	Check(ctx context.Context) (string, error)
 }
 
-// Browser lists what there is to ask for.
+// Browser lists metrics and labels for editors. Times are Unix milliseconds.
 type Browser interface {
-	// LabelNames returns the names of labels that series with samples from one
-	// time to another have, in order and at most limit of them. There may be
-	// matchers that the series must match.
+	// LabelNames returns the label names of series with samples in a time range,
+	// sorted and at most limit of them. Only series that match all matchers count.
 	LabelNames(ctx context.Context, from, to int64, limit int, matchers ...*labels.Matcher) ([]string, error)
-	// LabelValues returns the values of a label, as LabelNames does its names.
+	// LabelValues returns the values of a label, with the same arguments as
+	// LabelNames.
 	LabelValues(ctx context.Context, from, to int64, limit int, name string, matchers ...*labels.Matcher) ([]string, error)
-	// Metadata returns what is known of metrics, by name.
+	// Metadata returns the descriptions of metrics, by name.
 	Metadata(ctx context.Context) (map[string]recorder.Metadata, error)
 }
 
-// Answer is what an engine answers.
+// Answer is the answer of an engine.
 type Answer struct {
 	Series []Series
-	// Notices are what people should know of the expression or of the answer,
-	// which is whole all the same.
+	// Notices are what people should know about the expression or the answer. The
+	// answer is complete all the same.
 	Notices []data.Notice
 }
 
-// Series is one series of an answer, with a value for each time; NaN is none.
+// Series is a series of an answer. It has one value per time; NaN means none.
 type Series struct {
 	Labels labels.Labels
 	Values []float64
 }
 
-// none returns n times no value.
+// none returns n values that are all missing.
 func none(n int) []float64 {
 	values := make([]float64, n)
 	for i := range values {
@@ -84,8 +83,8 @@ func none(n int) []float64 {
 type Source struct {
 	Engine  Engine
 	Browser Browser
-	// Interval is how far apart samples usually are. Rows are never closer, and
-	// $__rate_interval covers four of it.
+	// Interval is the usual time between two samples of a series. No step is
+	// smaller, and $__rate_interval is at least four times as long.
 	Interval time.Duration
 	// Lookback is how long a series keeps its last value.
 	Lookback time.Duration

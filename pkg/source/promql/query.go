@@ -29,7 +29,7 @@ type query struct {
 	StateLabel string `json:"stateLabel,omitempty"`
 
 	source Source
-	parsed parser.Expr // with stand-ins for macros, until it is bound
+	parsed parser.Expr // with placeholders for macros, until it is bound
 }
 
 // Query implements source.Source. It reads the fields expr, format and stateLabel and
@@ -59,7 +59,7 @@ func (s Source) Query(raw json.RawMessage) (source.Query, error) {
 
 var promParser = parser.NewParser(parser.Options{})
 
-// parse is where every expression that a user wrote goes through.
+// parse parses an expression from a user within the limits.
 func parse(expr string) (parser.Expr, error) {
 	if err := limits.PromQL(expr); err != nil {
 		return nil, err
@@ -71,8 +71,8 @@ func parse(expr string) (parser.Expr, error) {
 	return parsed, limits.Patterns.Check(replaced(parsed))
 }
 
-// replaced returns the steps of regular expressions in an expression's calls of
-// label_replace. Those of matchers are known before it is parsed.
+// replaced returns the size of the regular expressions in calls of label_replace.
+// limits.PromQL counts those of matchers.
 func replaced(n parser.Node) (steps int64) {
 	if c, ok := n.(*parser.Call); ok && c.Func.Name == "label_replace" && len(c.Args) == 5 {
 		if text, ok := c.Args[4].(*parser.StringLiteral); ok {
@@ -102,8 +102,8 @@ func (q query) String() string {
 
 func (q query) MinStep() int64 { return max(1, q.source.Interval.Milliseconds()) }
 
-// Bind implements source.Query: it gives macros their values, and finds out what
-// the expression that results reads.
+// Bind implements source.Query: it replaces the macros, and determines which samples
+// the expression reads.
 func (q query) Bind(step, window int64) (source.Bound, error) {
 	expanded, err := q.expand(step, window)
 	if err != nil {
@@ -129,7 +129,7 @@ func (q query) Bind(step, window int64) (source.Bound, error) {
 	return b, nil
 }
 
-// bound is an expression whose macros have values.
+// bound is a query whose macros have values.
 type bound struct {
 	query
 	expr   string
@@ -148,7 +148,8 @@ func (b bound) Since(mark string, after int64) error {
 	return b.source.Engine.Since(b.traits.Reads, mark, after)
 }
 
-// Settled is the engine's, less what a negative offset looks ahead.
+// Settled returns the engine's settled time, less the time that negative offsets
+// look ahead.
 func (b bound) Settled(ctx context.Context) (int64, error) {
 	settled, err := b.source.Engine.Settled(ctx)
 	if err != nil {
@@ -182,7 +183,7 @@ func (b bound) Rows(ctx context.Context, after, through int64) (grid.Rows, error
 	}
 	first := after + step
 	if after == through {
-		first = through // the fields are those of the row before
+		first = through // an empty range has the fields of the row at its end
 	}
 	if err := affordable(b.parsed, span{first, through, step}, b.source.Interval); err != nil {
 		return grid.Rows{}, err
@@ -213,8 +214,8 @@ func (b bound) Rows(ctx context.Context, after, through int64) (grid.Rows, error
 	return rows, rows.Check()
 }
 
-// display returns a series' name as people write it, the expression where the
-// series has no labels.
+// display returns the name of a series in PromQL's notation, or the expression if
+// the series has no labels.
 func (q query) display(l labels.Labels) string {
 	if l.IsEmpty() {
 		return q.Expr

@@ -15,9 +15,9 @@ import (
 var errStartEnd = errors.New("@ start() and @ end() depend on the time range, so every row changes as time goes on. " +
 	"Leave them out to have a live stream.")
 
-// reads returns what the rows of an expression are made of, and why they cannot
-// be asked for in parts, if so. For @ start() and @ end() it counts the times
-// from the row's own.
+// reads returns the samples that rows of an expression are made of. The error says
+// why a range cannot be split. @ start() and @ end() are treated as the time of the
+// row.
 func reads(expr parser.Expr, lookback time.Duration) ([]source.Read, error) {
 	r := reader{lookback: lookback}
 	r.visit(expr, instants{})
@@ -30,8 +30,9 @@ type reader struct {
 	unsplit  error
 }
 
-// instants are when a part of an expression is evaluated for a row: from first to
-// last, in Unix milliseconds if it is fixed, else counted from the row's time.
+// instants are the times at which a part of an expression is evaluated for one row:
+// from first to last, in Unix milliseconds if fixed, otherwise counted from the
+// row's time.
 type instants struct {
 	fixed       bool
 	first, last int64
@@ -54,7 +55,8 @@ func (r *reader) visit(n parser.Node, at instants) {
 	}
 }
 
-// selector adds what a selector reads, which goes back from each time by length.
+// selector adds the samples of a selector, which reads back from each time by
+// length.
 func (r *reader) selector(s *parser.VectorSelector, at instants, length time.Duration) {
 	at = r.modified(at, s.Timestamp, s.StartOrEnd, s.OriginalOffset)
 	r.reads = append(r.reads, source.Read{
@@ -62,7 +64,7 @@ func (r *reader) selector(s *parser.VectorSelector, at instants, length time.Dur
 	})
 }
 
-// farAway keeps times far enough from the limits of int64 to be calculated with.
+// farAway limits times, so that sums and differences do not overflow an int64.
 const farAway = math.MaxInt64 / 4
 
 // modified applies the modifiers @ and offset.
@@ -79,8 +81,7 @@ func (r *reader) modified(at instants, timestamp *int64, startOrEnd parser.ItemT
 	return at
 }
 
-// metricOf returns the one name that a series can have, empty if there may be
-// several.
+// metricOf returns the only metric that matches, empty if there may be several.
 func metricOf(matchers []*labels.Matcher) string {
 	for _, m := range matchers {
 		if m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual {

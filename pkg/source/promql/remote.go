@@ -27,30 +27,28 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
-// RemoteConfig says where a server with Prometheus' HTTP API is and how it is
-// asked.
+// RemoteConfig are the settings of a server with Prometheus' HTTP API.
 type RemoteConfig struct {
-	// URL is what comes before /api/v1, without credentials.
+	// URL is the part of the URL before /api/v1, without credentials.
 	URL string
-	// Client makes the requests, credentials and TLS included. Its redirects are
-	// followed only where they stay on the server.
+	// Client makes the requests, with credentials and TLS. It follows redirects only
+	// within the same server.
 	Client *http.Client
 	// Method is http.MethodGet or http.MethodPost. Long expressions need POST.
 	Method string
-	// Delay is how long after a time its samples have surely been stored. See
+	// Delay is after how long the samples of a time are certainly stored. See
 	// [DelayOf].
 	Delay time.Duration
-	// Timeout bounds one question, all attempts included.
+	// Timeout is the longest time for one query, all attempts included.
 	Timeout time.Duration
-	// Secrets and Private are what no error may hold, whatever the server answers:
-	// credentials, and other values of headers.
+	// Secrets (credentials) and Private (other values of headers) never appear in
+	// errors, even if the server repeats them.
 	Secrets, Private []string
 }
 
-// DelayOf returns how long a row has to wait for its samples where they are
-// scraped once in every interval. A scrape bears the time at which it began, and
-// Prometheus lets none take longer than its interval; half a second is for
-// storing it.
+// DelayOf returns how long a row must wait for samples that are scraped once per
+// interval. A sample has the time at which its scrape began, and Prometheus lets no
+// scrape take longer than its interval. Half a second more is for storing it.
 func DelayOf(interval time.Duration) time.Duration { return interval + 500*time.Millisecond }
 
 // Remote evaluates queries on a server with Prometheus' HTTP API: Prometheus,
@@ -64,25 +62,25 @@ type Remote struct {
 
 	probes singleflight.Group
 	mu     sync.Mutex
-	probed time.Time // when the last probe ended, on the monotonic clock
+	probed time.Time // when the last probe ended, by the monotonic clock
 	err    error     // of the last probe
 	// clock is used by one probe at a time.
 	clock clock.Remote
-	// settled is the settled time at probed; newest is the greatest that was told
-	// since the server's clock was set, because the settled time never goes back
-	// by itself.
+	// settled is the settled time at probed. newest is the greatest settled time
+	// returned since the server's clock was set: the settled time goes back only
+	// then.
 	settled, newest int64
 }
 
 const (
-	// probeEvery is the time between two questions for the server's clock, for
-	// however many queries. In between, ours goes on from it.
+	// probeEvery is the shortest time between two requests for the server's clock,
+	// for any number of queries. In between, its time is extrapolated.
 	probeEvery = time.Second
-	// maxPoints is how many points Prometheus gives of a series at once.
+	// maxPoints is how many points per series Prometheus returns at once.
 	maxPoints = 11_000
 )
 
-// NewRemote returns the engine, or an error that names the setting to mend.
+// NewRemote returns the engine, or an error that names the wrong setting.
 func NewRemote(c RemoteConfig) (*Remote, error) {
 	u, err := url.Parse(c.URL)
 	switch {
@@ -102,11 +100,11 @@ func NewRemote(c RemoteConfig) (*Remote, error) {
 	return &Remote{api: v1.NewAPI(client), client: client, host: u.Host, delay: c.Delay, timeout: c.Timeout}, nil
 }
 
-// Exact implements Engine. A server may take samples late and adds up in any
-// order.
+// Exact implements Engine. A server may store late samples, and adds up series in
+// any order.
 func (*Remote) Exact() bool { return false }
 
-// Watch implements Engine. A server says nothing by itself.
+// Watch implements Engine. A server does not report changes.
 func (*Remote) Watch([]source.Read) (string, <-chan struct{}) { return "", nil }
 
 // Since implements Engine.
@@ -115,16 +113,16 @@ func (*Remote) Since([]source.Read, string, int64) error { return nil }
 // Notices implements Engine.
 func (*Remote) Notices([]source.Read) []string { return nil }
 
-// Settled implements Engine: the server's own now, less the delay.
+// Settled implements Engine: it is the server's current time, less the delay.
 func (r *Remote) Settled(ctx context.Context) (int64, error) {
 	if settled, ok, err := r.known(); ok {
 		return settled, err
 	}
 	probed := r.probes.DoChan("", func() (any, error) {
-		if _, ok, _ := r.known(); ok { // since this one looked
+		if _, ok, _ := r.known(); ok { // another call has probed meanwhile
 			return nil, nil
 		}
-		// For all who wait, so not under the context of the first.
+		// Not with ctx of the first caller, because others wait for the result, too.
 		ctx, cancel := r.bound(context.Background())
 		defer cancel()
 		err := panics.Catch("probe", func() error { return r.probe(ctx) })
@@ -145,9 +143,9 @@ func (r *Remote) Settled(ctx context.Context) (int64, error) {
 	return settled, err
 }
 
-// known returns what the last probe has found, moved on to now, and whether it
-// still counts. A failure counts for as long as a success, so that a server in
-// trouble is not asked all the more.
+// known returns the result of the last probe, extrapolated to now, and whether the
+// result is still valid. A failure is valid for as long as a success, so that a
+// server in trouble is not asked more often.
 func (r *Remote) known() (settled int64, ok bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -160,12 +158,13 @@ func (r *Remote) known() (settled int64, ok bool, err error) {
 	return r.newest, ok, nil
 }
 
-// probe asks for the settled time. The answer is from before its arrival, so
-// that the clock which goes on from there is never ahead of the server's. While an
-// answer is not believed, the time goes on from the one before.
+// probe asks for the settled time. It counts the answer from its arrival, so that
+// the extrapolated clock is never ahead of the server's. While an answer is not
+// believed, the time continues from the one before.
 //
 // VictoriaMetrics evaluates a query without a time some seconds in the past, and
-// answers later times with made-up values; there that past is what counts.
+// answers later times with invented values. There, that past time is the settled
+// one.
 func (r *Remote) probe(ctx context.Context) error {
 	for range 2 * clock.Confirmations {
 		asked := time.Now()
@@ -197,9 +196,10 @@ func (r *Remote) probe(ctx context.Context) error {
 
 func (r *Remote) final(now, value int64) int64 { return min(now-r.delay.Milliseconds(), value) }
 
-// now returns the time that the server takes for now, and the time for which it
-// evaluates. PromQL's time() is as exact as the server's clock, where the Date
-// header has whole seconds and may be a proxy's.
+// now returns the server's current time, and the time for which it evaluates a query
+// without a time, both in Unix milliseconds. It asks for PromQL's time(), which is
+// as exact as the server's clock. The Date header has whole seconds only, and may be
+// a proxy's.
 func (r *Remote) now(ctx context.Context) (now, value int64, err error) {
 	answer, _, _, err := r.api.Query(ctx, "time()", time.Time{})
 	if err != nil {
@@ -210,7 +210,7 @@ func (r *Remote) now(ctx context.Context) (now, value int64, err error) {
 	switch a := answer.(type) {
 	case *model.Scalar:
 		t, v = a.Timestamp, a.Value
-	case model.Vector: // VictoriaMetrics knows no scalars
+	case model.Vector: // VictoriaMetrics has no scalars
 		if len(a) == 1 {
 			t, v = a[0].Timestamp, a[0].Value
 		}
@@ -221,12 +221,12 @@ func (r *Remote) now(ctx context.Context) (now, value int64, err error) {
 	return int64(t), int64(math.Floor(float64(v) * 1000)), nil
 }
 
-// bound returns a context in which one question has to be answered.
+// bound returns a context with the timeout of one query.
 func (r *Remote) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, r.timeout)
 }
 
-// explain returns why a question has failed.
+// explain returns the reason of a failed request as an error for people.
 func (r *Remote) explain(ctx context.Context, err error) error {
 	var f *remote.Failure
 	var refused *v1.Error
@@ -241,7 +241,7 @@ func (r *Remote) explain(ctx context.Context, err error) error {
 	return r.client.Fail(remote.Answer, "%s answers what Prometheus would not: %s", r.host, r.client.Text(err.Error()))
 }
 
-// Range implements Engine. Answers that may lack something are errors.
+// Range implements Engine. An answer that may be incomplete is an error.
 func (r *Remote) Range(ctx context.Context, expr string, lookback time.Duration, first, last, step int64) (Answer, error) {
 	ctx, cancel := r.bound(ctx)
 	defer cancel()
@@ -288,8 +288,8 @@ func portable(expr string) string {
 	return parsed.String()
 }
 
-// whole returns an error unless an answer has all that was asked for. Parts of it
-// may be missing when a store behind the server is away, as the server then says.
+// whole returns an error unless an answer is complete. Parts may be missing if a
+// store behind the server is not reachable; the server then says so.
 func (r *Remote) whole(a answer) error {
 	switch {
 	case a.failed:
@@ -310,7 +310,7 @@ func (r *Remote) whole(a answer) error {
 	return nil
 }
 
-// texts returns what the server says in a form that can be shown.
+// texts returns texts of the server without secrets and control characters.
 func (r *Remote) texts(said []string) []string {
 	texts := make([]string, len(said))
 	for i, s := range said {
@@ -319,8 +319,8 @@ func (r *Remote) texts(said []string) []string {
 	return texts
 }
 
-// Check implements Engine. Its error begins with the step that fails, as package
-// remote names it.
+// Check implements Engine. Its error begins with the step that failed, see
+// remote.Checked.
 func (r *Remote) Check(ctx context.Context) (string, error) {
 	ctx, cancel := r.bound(ctx)
 	defer cancel()
@@ -362,7 +362,7 @@ func (r *Remote) LabelValues(ctx context.Context, from, to int64, limit int, nam
 		values, _, _, err := r.api.LabelValues(ctx, name, selectors(ms), time.UnixMilli(from), time.UnixMilli(to), v1.WithLimit(uint64(limit)))
 		return values, err
 	}
-	escaped := model.EscapeName(name, model.ValueEncodingEscaping) // as Prometheus wants names beyond ASCII in paths
+	escaped := model.EscapeName(name, model.ValueEncodingEscaping) // the API wants names beyond ASCII escaped in paths
 	values, err := ask(escaped)
 	if err != nil {
 		return nil, r.explain(ctx, err)
@@ -376,7 +376,8 @@ func (r *Remote) LabelValues(ctx context.Context, from, to int64, limit int, nam
 	return texts(values, limit), nil
 }
 
-// texts returns the first names of a list: not every server knows limits.
+// texts returns the first limit texts of a list, as not every server supports
+// limits.
 func texts[T ~string](list []T, limit int) []string {
 	texts := make([]string, min(limit, len(list)))
 	for i := range texts {
@@ -385,7 +386,7 @@ func texts[T ~string](list []T, limit int) []string {
 	return texts
 }
 
-// selectors returns what the API takes for matchers.
+// selectors returns matchers as a series selector, the form that the API takes.
 func selectors(ms []*labels.Matcher) []string {
 	if len(ms) == 0 {
 		return nil

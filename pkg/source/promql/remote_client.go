@@ -15,8 +15,8 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/limits"
 )
 
-// remoteClient is the api.Client through which Remote asks: it adds what servers
-// need to give exact answers.
+// remoteClient is the api.Client of Remote. It adds the parameters that servers need
+// to give exact and complete answers.
 type remoteClient struct {
 	*remote.Client
 	method string
@@ -30,8 +30,8 @@ func newRemoteClient(base *url.URL, c RemoteConfig) remoteClient {
 	}), c.Method}
 }
 
-// explain returns what a server says about a failure, as Prometheus says it or in
-// any other way.
+// explain returns the error in a server's answer, in Prometheus' form or in any
+// other.
 func explain(_ http.Header, body []byte) remote.Said {
 	var said struct{ ErrorType, Error string }
 	if json.Unmarshal(body, &said) != nil || said.Error == "" {
@@ -40,7 +40,7 @@ func explain(_ http.Header, body []byte) remote.Said {
 		}
 		return remote.Said{Text: string(body)}
 	}
-	// What took too long once would do so again.
+	// A query that timed out once would do so again.
 	return remote.Said{Text: said.Error, Known: true, Final: said.ErrorType == "timeout" || said.ErrorType == "canceled"}
 }
 
@@ -54,8 +54,8 @@ func (c remoteClient) URL(endpoint string, args map[string]string) *url.URL {
 	return c.Base.JoinPath(endpoint)
 }
 
-// Do implements api.Client, for questions with small answers. A response comes
-// with a body that is JSON, perhaps; all else is a failure.
+// Do implements api.Client, for requests with small answers. A response always has
+// the status 200, and a body that should be JSON; everything else is an error.
 func (c remoteClient) Do(ctx context.Context, req *http.Request) (*http.Response, []byte, error) {
 	form, err := formOf(req)
 	if err != nil {
@@ -72,7 +72,7 @@ func (c remoteClient) Do(ctx context.Context, req *http.Request) (*http.Response
 	return &http.Response{StatusCode: http.StatusOK}, body, nil
 }
 
-// ask asks for what is below the base, and has read read an answer that is no web
+// ask sends a request, and calls read with the body of an answer that is not a web
 // page.
 func (c remoteClient) ask(ctx context.Context, u *url.URL, form url.Values, limit limits.Limit, read func(io.Reader) error) error {
 	return c.Client.Do(ctx, remote.Request{
@@ -90,8 +90,7 @@ func (c remoteClient) ask(ctx context.Context, u *url.URL, form url.Values, limi
 	})
 }
 
-// formOf returns what is asked for, with what servers need to give all of it. Each
-// of them ignores what is meant for others.
+// formOf returns the parameters of a request, with those that make answers complete.
 func formOf(req *http.Request) (url.Values, error) {
 	form := req.URL.Query()
 	if req.GetBody != nil {
@@ -111,31 +110,32 @@ func formOf(req *http.Request) (url.Values, error) {
 	return form, nil
 }
 
-// complete refuses answers with holes.
+// complete asks servers to refuse incomplete answers. Each server ignores the
+// parameters of others.
 func complete(form url.Values) {
 	form.Set("partial_response", "false")  // Thanos
 	form.Set("deny_partial_response", "1") // VictoriaMetrics
 }
 
-// rangeForm asks for the values of expr at the times of a part.
+// rangeForm returns the parameters for the values of expr at these times.
 func rangeForm(expr string, lookback, timeout time.Duration, at span) url.Values {
 	seconds := func(ms int64) string { return strconv.FormatFloat(float64(ms)/1000, 'f', -1, 64) }
 	form := url.Values{
 		"query": {expr}, "start": {seconds(at.first)}, "end": {seconds(at.last)}, "step": {seconds(at.step)},
 		"timeout": {timeout.String()}, "limit": {strconv.FormatInt(limits.Series.Most+1, 10)},
-		"lookback_delta": {lookback.String()}, "max_lookback": {lookback.String()}, // as Prometheus and VictoriaMetrics call it
-		"nocache": {"1"}, // VictoriaMetrics would move the range
+		"lookback_delta": {lookback.String()}, "max_lookback": {lookback.String()}, // the names in Prometheus and VictoriaMetrics
+		"nocache": {"1"}, // or VictoriaMetrics would align the range to its cache
 	}
 	if at.step%1000 != 0 {
-		// Servers cut fractions of a millisecond off what they calculate: of
-		// 1.001 s, they would make 1000 ms.
+		// Servers cut off fractions of a millisecond after rounding errors: 1.001 s
+		// would become 1000 ms.
 		form.Set("step", strconv.FormatFloat(float64(at.step)/1000+0.00025, 'f', -1, 64))
 	}
 	complete(form)
 	return form
 }
 
-// takesForms: the others are only known by GET.
+// takesForms reports whether an endpoint accepts POST; the others only accept GET.
 func takesForms(u *url.URL) bool {
 	return strings.HasSuffix(u.Path, "/query") || strings.HasSuffix(u.Path, "/query_range") || strings.HasSuffix(u.Path, "/labels")
 }

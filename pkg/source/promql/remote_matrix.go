@@ -15,15 +15,15 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/limits"
 )
 
-// matrix collects the series of a range from one answer or several. It counts
-// cells as they come: a small answer can be of many series with a value each, and
-// every one of them has all rows.
+// matrix collects the series of a range from one or more answers. It checks the
+// limits as series come, because a small answer can have many series with one value
+// each, and each of them gets a value for every row.
 type matrix struct {
 	ctx    context.Context
 	at     span // the times of all answers
 	room   *limits.Answer
 	index  map[string]int // by labels
-	key    []byte         // for the next look into index
+	key    []byte         // buffer for keys of index
 	series []Series
 }
 
@@ -33,7 +33,7 @@ func newMatrix(ctx context.Context, at span) *matrix {
 
 func (at span) len() int { return int((at.last-at.first)/at.step) + 1 }
 
-// clear forgets the values of a part, which is read once more.
+// clear removes the values of a part, before it is read again.
 func (m *matrix) clear(part span) {
 	begin := int((part.first - m.at.first) / m.at.step)
 	for _, s := range m.series {
@@ -41,7 +41,7 @@ func (m *matrix) clear(part span) {
 	}
 }
 
-// found returns the series that have a value.
+// found returns the series that have at least one value.
 func (m *matrix) found() []Series {
 	var found []Series
 	for _, s := range m.series {
@@ -69,7 +69,7 @@ func (m *matrix) add(l labels.Labels, points []point) error {
 	return nil
 }
 
-// values returns the values of a series, which are none if it is new.
+// values returns the values of a series. A new series has none yet.
 func (m *matrix) values(l labels.Labels) ([]float64, error) {
 	m.key = l.Bytes(m.key)
 	i, ok := m.index[string(m.key)]
@@ -89,26 +89,26 @@ type point struct {
 	v float64
 }
 
-// answer is one answer of a server to a question for a range.
+// answer is a server's answer to a range query.
 type answer struct {
 	matrix *matrix
-	part   span // that was asked for
+	part   span // the requested times
 
 	failed     bool
-	why        string // if it failed
-	kind       string // of result
+	why        string // the server's error, if failed
+	kind       string // resultType
 	warnings   []string
 	infos      []string
-	partial    bool // as VictoriaMetrics says it
-	histograms bool // a series has some
+	partial    bool // isPartial of VictoriaMetrics
+	histograms bool // a series has native histograms
 }
 
-// decode reads an answer as it comes. Its errors go on after the name of the
-// answer.
+// decode reads an answer as a stream. The text of its errors continues a sentence
+// that begins with the name of the answer.
 func (a *answer) decode(r io.Reader) error {
 	a.matrix.clear(a.part)
 	d := jsoniter.Parse(jsoniter.ConfigDefault, r, 64<<10)
-	var err error // of what is JSON
+	var err error // of valid JSON with a wrong content
 	seen := int64(0)
 	d.ReadObjectCB(func(d *jsoniter.Iterator, field string) bool {
 		switch field {
@@ -130,7 +130,7 @@ func (a *answer) decode(r io.Reader) error {
 				case field == "result" && d.WhatIsNext() == jsoniter.ArrayValue:
 					d.ReadArrayCB(func(d *jsoniter.Iterator) bool {
 						if d.WhatIsNext() != jsoniter.ObjectValue {
-							d.Skip() // of another type
+							d.Skip() // an answer of another type
 							return true
 						}
 						if seen++; err == nil {

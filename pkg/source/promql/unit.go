@@ -6,8 +6,8 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// units are Grafana's unit ids for the units that metric names end with, and for
-// how much of it there is per second.
+// units are Grafana's unit ids for units at the end of metric names: for an amount,
+// and for an amount per second.
 var units = map[string]struct{ amount, rate string }{
 	"seconds": {"s", "percentunit"}, // seconds per second are a share of the time
 	"bytes":   {"bytes", "binBps"},
@@ -23,8 +23,8 @@ var units = map[string]struct{ amount, rate string }{
 	"grams":   {"massg", ""},
 }
 
-// unitOf returns the unit of an expression's values where the metric's name
-// tells it and nothing was done to them that could change it.
+// unitOf returns the unit of an expression's values if the name of the metric has
+// one and the expression does not change it, or changes it in a known way.
 func unitOf(expr parser.Expr) string {
 	switch e := expr.(type) {
 	case *parser.VectorSelector:

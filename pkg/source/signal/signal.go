@@ -1,8 +1,7 @@
 // Package signal is a source of deterministic test signals: one value per tick
-// between a lower and an upper limit. The value at a time is a pure function of
-// the query and the time, so every process, today and tomorrow, on every
-// architecture, gives the same. It needs no memory and no network, which makes
-// it the source against which everything else is proven.
+// between a lower and an upper limit. The value at a time is a pure function of the
+// query and the time, so every process on every architecture gives the same value at
+// any time. It needs no memory and no network. So other parts are tested against it.
 package signal
 
 import (
@@ -34,10 +33,10 @@ const (
 // Shapes are the names of the shapes, the default first.
 var Shapes = []string{"walk", "sine", "square", "sawtooth", "noise"}
 
-// Source is the signal source. Its zero value is ready.
+// Source is the signal source. The zero value is ready to use.
 type Source struct{}
 
-// Check implements source.Source. A signal is always there.
+// Check implements source.Source. It always succeeds.
 func (Source) Check(context.Context) (string, error) {
 	return "The test signal is ready.", nil
 }
@@ -77,8 +76,8 @@ func (Source) Query(raw json.RawMessage) (source.Query, error) {
 	return q, nil
 }
 
-// fields are the query as dashboards save it. What is wrong in them is said
-// field by field, not by the JSON decoder.
+// fields is the query as dashboards save it. All fields are texts, so that errors
+// can name the field instead of coming from the JSON decoder.
 type fields struct {
 	Shape        scalar `json:"shape"`
 	LowerLimit   scalar `json:"lowerLimit"`
@@ -86,8 +85,8 @@ type fields struct {
 	TickInterval scalar `json:"tickInterval"`
 }
 
-// scalar is a JSON string, or the text of any other JSON value: a template
-// variable in a dashboard makes a string of a number.
+// scalar is a JSON string, or the text of any other JSON value: in dashboards, a
+// template variable turns a number into a string.
 type scalar string
 
 func (n *scalar) UnmarshalJSON(b []byte) error {
@@ -102,7 +101,7 @@ func (n *scalar) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// parse refuses NaN and the infinities, which ParseFloat takes.
+// parse parses a number. It refuses NaN and infinities, which ParseFloat accepts.
 func (n scalar) parse(field string) (float64, error) {
 	v, err := strconv.ParseFloat(string(n), 64)
 	if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
@@ -158,19 +157,19 @@ type bound struct {
 	source.Unwatched
 	query
 	step int64         // ms
-	told *atomic.Int64 // the settled time that was told last
+	told *atomic.Int64 // the settled time that was returned last
 }
 
 func (b bound) Query() source.Query { return b.query }
 
 func (b bound) Traits() source.Traits { return source.Traits{Step: b.step} }
 
-// Settled is now: the signal at any past time is known.
+// Settled returns the current time, as all past values are known.
 func (b bound) Settled(context.Context) (int64, error) { return b.settled(), nil }
 
-// small is how far, in milliseconds, the clock may be set back while the settled
-// time stays, as time synchronisation does it. It follows a clock that is set back
-// further, because its rows would be of the future for long.
+// small is the largest step back of the clock, in milliseconds, that the settled
+// time ignores; time synchronisation makes such steps. After a larger one the
+// settled time follows the clock, because its rows would be in the future for long.
 const small = 10_000
 
 func (b bound) settled() int64 {
@@ -234,8 +233,8 @@ func unit(shape string, n int64) float64 {
 	}
 }
 
-// sine is rounded to 28 bits: math.Sin may differ in its last bits between
-// architectures, and a test says that no phase is near a rounding edge.
+// sine is rounded to 28 bits, because math.Sin may differ in its last bits between
+// architectures. A test checks that no phase is near a rounding edge.
 func sine(phase int64) float64 {
 	return math.Round(sineExact(phase)*(1<<28)) / (1 << 28)
 }
@@ -244,11 +243,11 @@ func sineExact(phase int64) float64 {
 	return 0.5 + math.Sin(2*math.Pi*float64(phase)/Period)/2
 }
 
-// walk looks like a random walk between two walls but needs no walking: it adds
-// up straight lines between random points that lie 1, 2, 4, … 4096 ticks apart,
-// each weighted with the root of its spacing, as the variance of a walk grows
-// with time. The sum is then folded back at the limits. Straight lines make the
-// mean step the same at every tick.
+// walk looks like a random walk between two walls, but does not depend on earlier
+// ticks. It adds up straight lines between random points that are 1, 2, 4, … 4096
+// ticks apart, each weighted with the square root of its spacing, because the
+// variance of a walk grows with time. It then folds the sum back at the limits.
+// Straight lines make the mean step the same at every tick.
 func walk(n int64) float64 {
 	var sum float64
 	for k, weight := range weights {

@@ -1,9 +1,9 @@
-// Package sourcetest checks what package source promises, each guarantee by its
-// name: Bound, Ordered, Unique, Dense, OnGrid, SplitInvariant, Settled and Honest.
+// Package sourcetest checks the promises of package source, each by its name: Bound,
+// Ordered, Unique, Dense, OnGrid, SplitInvariant, Settled and Honest.
 //
 // [Run] is the conformance suite that every source must pass. The checks of a
-// [Record] are pure functions over frames as they are shown, so other tests can
-// ask the same of what they saw on a screen.
+// [Record] are pure functions over frames, so other tests can apply them to the
+// frames that they got, for example those on a screen.
 package sourcetest
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 )
 
-// The guarantees. Every error of a check is one of these.
+// The guarantees. Every error of a check wraps one of these.
 var (
 	ErrBound          = errors.New("not Bound")
 	ErrOrdered        = errors.New("not Ordered")
@@ -29,15 +29,16 @@ var (
 	ErrHonest         = errors.New("not Honest")
 )
 
-// Record is what was shown for the grid times in (After, Through]: one frame, or
-// several as they came, history first. The first field of each is the time.
+// Record has the frames for the grid times in (After, Through]: one frame, or
+// several in the order in which they came, history first. The first field of each is
+// the time.
 type Record struct {
 	Step, After, Through int64 // ms
 	Frames               []*data.Frame
 }
 
-// Check returns nil if the record is Ordered, Unique, Dense and OnGrid, else an
-// error for each that it is not.
+// Check returns nil if the record is Ordered, Unique, Dense and OnGrid, otherwise an
+// error for each broken guarantee.
 func (r Record) Check() error {
 	return errors.Join(r.Ordered(), r.Unique(), r.Dense(), r.OnGrid())
 }
@@ -100,8 +101,8 @@ func (r Record) Dense() error {
 	return nil
 }
 
-// OnGrid: each row's time is a grid time of the range, and the interval that the
-// time field states, if it does, is the step.
+// OnGrid: each row's time is a grid time of the range, and the interval of the time
+// field, if it has one, is the step.
 func (r Record) OnGrid() error {
 	for _, f := range r.Frames {
 		for i := range f.Rows() {
@@ -125,13 +126,12 @@ func (r Record) OnGrid() error {
 	return nil
 }
 
-// Same returns an error that names the first difference between two records: a
-// field or row that only one has, another name, label or unit, or a value that
-// differs in a single bit. How
-// the rows are spread over frames makes no difference. Null equals null and NaN
-// equals NaN.
+// Same returns an error that names the first difference between two records: a field
+// or row that only one has, another name, label or unit, or a value that differs in
+// a single bit. It does not matter how the rows are divided into frames. Null equals
+// null and NaN equals NaN.
 func (r Record) Same(other Record) error {
-	// Frames without rows count too: they say which fields there are.
+	// Frames without rows count, too: they say which fields there are.
 	frames := slices.Concat(r.Frames, other.Frames)
 	for _, f := range frames {
 		if err := sameFields(frames[0], f); err != nil {
@@ -150,7 +150,7 @@ func (r Record) Same(other Record) error {
 	return nil
 }
 
-// SplitInvariant: a range asked for at once gives the same rows as its parts.
+// SplitInvariant: a range gives the same rows at once and in parts.
 func SplitInvariant(whole, parts Record) error {
 	if err := whole.Same(parts); err != nil {
 		return fmt.Errorf("%w: (%d, %d] at once and in parts: %w", ErrSplitInvariant, whole.After, whole.Through, err)
@@ -158,7 +158,7 @@ func SplitInvariant(whole, parts Record) error {
 	return nil
 }
 
-// Settled: rows asked for again are the same.
+// Settled: rows are the same in two answers.
 func Settled(first, again Record) error {
 	if err := first.Same(again); err != nil {
 		return fmt.Errorf("%w: (%d, %d] asked for again: %w", ErrSettled, first.After, first.Through, err)
@@ -225,7 +225,7 @@ func configOf(f *data.Field) data.FieldConfig {
 	return *f.Config
 }
 
-// value is comparable bit for bit, and prints as what it is.
+// value is comparable bit for bit.
 type value struct {
 	null bool
 	bits uint64
@@ -249,7 +249,7 @@ func valueOf(r row, field int) value {
 	return value{bits: math.Float64bits(*v)}
 }
 
-// timeOf returns the time of a row in milliseconds, and whether it is just that.
+// timeOf returns the time of a row in milliseconds, and whether it is exact.
 func timeOf(f *data.Frame, i int) (int64, bool) {
 	v, _ := f.Fields[0].ConcreteAt(i)
 	t, ok := v.(time.Time)

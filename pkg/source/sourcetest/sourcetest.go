@@ -18,20 +18,19 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
-// Subject is a source and the query by which it is tested.
+// Subject is a source and the query with which it is tested.
 type Subject struct {
 	Source source.Source
 	Query  json.RawMessage
-	// Steps are the steps in milliseconds, the query's smallest if there are none.
+	// Steps are the steps in milliseconds, nil for the query's smallest.
 	Steps []int64
-	// Rows is the number of rows up to the settled time that are asked for,
-	// 200 if it is 0. The series must not change among them.
+	// Rows is the number of requested rows, the last one at the settled time; 0
+	// means 200. The series must not change among them.
 	Rows int64
-	// Between, if set, is called between the first time that rows are asked for
-	// and the second: let time pass, write new samples, open the store anew.
+	// Between, if set, is called between two requests for the same rows: it may let
+	// time pass, write new samples or reopen the store.
 	Between func()
-	// Refused are queries whose rows cannot be numbers, or not all of them. Each
-	// must be an error.
+	// Refused are queries whose rows cannot all be numbers. Each must give an error.
 	Refused []json.RawMessage
 	// Alike, if set, returns a query that has the same rows as Query in a range whose
 	// first and last row are at the given times: one with those times in place of what
@@ -40,7 +39,7 @@ type Subject struct {
 	// Outlier, if set, makes the next answer by which the source learns the time that
 	// of a replica whose clock is off by so much.
 	Outlier func(off time.Duration)
-	// Seed decides the splits. 0 draws one; errors print it.
+	// Seed decides the splits, 0 for a random one. Errors print it.
 	Seed uint64
 	// Except names the guarantees that the source does not give, with the reason.
 	// They are not tested.
@@ -63,7 +62,7 @@ func Run(t *testing.T, s Subject) {
 	}
 }
 
-// Verify tests what [Run] does, for places without subtests such as a bubble of
+// Verify tests the same as [Run], but without subtests, for example within
 // testing/synctest. It returns an error for each broken guarantee.
 func Verify(ctx context.Context, s Subject) error {
 	s = s.complete()
@@ -97,7 +96,8 @@ type guarantee struct {
 	verify func(context.Context, Subject) error
 }
 
-// test verifies a guarantee. A source that panics gave no error where it had to.
+// test verifies a guarantee. A panic of the source breaks Honest: it should be an
+// error.
 func (g guarantee) test(ctx context.Context, s Subject) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -118,7 +118,7 @@ var guarantees = []guarantee{
 	{"Honest", each(honest)},
 }
 
-// asked is a query and a range of it, up to the settled time.
+// asked is a query and a range up to the settled time.
 type asked struct {
 	Subject
 	query                source.Query
@@ -157,10 +157,10 @@ func each(test func(context.Context, asked) error) func(context.Context, Subject
 	}
 }
 
-// window returns the length of the window that is asked for.
+// window returns the length of the window to bind.
 func (s Subject) window(step int64) int64 { return s.Rows * step }
 
-// bound checks what a bound query says of itself.
+// bound checks the statements of a bound query.
 func bound(ctx context.Context, a asked) error {
 	traits, window := a.bound.Traits(), a.window(a.step)
 	switch {
@@ -191,8 +191,8 @@ func bound(ctx context.Context, a asked) error {
 	return nil
 }
 
-// shown runs a check on the frames of the range, asked for at once and, as
-// history and tail are, in parts.
+// shown runs a check on the frames of the range, requested at once and in parts, as
+// history and tail do.
 func shown(check func(Record) error) func(context.Context, Subject) error {
 	return each(func(ctx context.Context, a asked) error {
 		whole, err := a.whole(ctx, a.bound)
@@ -208,7 +208,7 @@ func shown(check func(Record) error) func(context.Context, Subject) error {
 	})
 }
 
-// splits is how many splits of a range are tried.
+// splits is how many splits of a range are tested.
 const splits = 8
 
 // splitInvariant splits a range of the grid, and one beside it: the rows of a time
@@ -231,7 +231,7 @@ func (a asked) split(ctx context.Context) error {
 	for i := range splits {
 		cuts := a.cuts()
 		order := inOrder(len(cuts) - 1)
-		if i > 0 { // what was asked for before must not matter either
+		if i > 0 { // the order of the requests must not matter either
 			order = a.rng.Perm(len(cuts) - 1)
 		}
 		parts, err := a.parts(ctx, cuts, order)
@@ -245,8 +245,8 @@ func (a asked) split(ctx context.Context) error {
 	return nil
 }
 
-// settled asks again, and asks a second instance, as another process would be:
-// made from the query's own JSON, which must be the same for it.
+// settled requests the rows again, also with a second instance of the query, as
+// another process would have: it is made from the query's own JSON.
 func settled(ctx context.Context, a asked) error {
 	first, err := a.whole(ctx, a.bound)
 	if err != nil {
@@ -307,7 +307,7 @@ func honest(ctx context.Context, a asked) error {
 		return fmt.Errorf("%w: a cancelled question got %d rows and no error", ErrHonest, rows.Len())
 	}
 
-	// One row further may settle meanwhile; a day further does not.
+	// One more row may settle meanwhile; one of the next day cannot.
 	const day = 24 * 60 * 60 * 1000
 	for _, r := range []struct {
 		what           string
@@ -402,7 +402,8 @@ func (a asked) outliers(ctx context.Context) error {
 	return nil
 }
 
-// refused returns an error unless the source does for a query that has no rows.
+// refused returns an error unless the source returns one for a query without valid
+// rows.
 func (a asked) refused(ctx context.Context, raw json.RawMessage) error {
 	rows, err := func() (grid.Rows, error) {
 		q, err := a.Source.Query(raw)
@@ -421,13 +422,13 @@ func (a asked) refused(ctx context.Context, raw json.RawMessage) error {
 	return nil
 }
 
-// whole asks for the range at once.
+// whole requests the range at once.
 func (a asked) whole(ctx context.Context, b source.Bound) (Record, error) {
 	f, err := ask(ctx, b, a.after, a.through)
 	return Record{a.step, a.after, a.through, []*data.Frame{f}}, err
 }
 
-// parts asks for the range in parts, in the given order, and returns them in the
+// parts requests the range in parts, in the given order, and returns them in the
 // order of time.
 func (a asked) parts(ctx context.Context, cuts []int64, order []int) (Record, error) {
 	frames := make([]*data.Frame, len(order))
@@ -467,7 +468,7 @@ func inOrder(n int) []int {
 	return order
 }
 
-// ask returns an answer as it is shown, and then does to it what its askers do.
+// ask returns rows as a frame, and then changes them, as callers may.
 func ask(ctx context.Context, b source.Bound, after, through int64) (*data.Frame, error) {
 	rows, err := b.Rows(ctx, after, through)
 	if err != nil {
@@ -477,7 +478,7 @@ func ask(ctx context.Context, b source.Bound, after, through int64) (*data.Frame
 		return nil, fmt.Errorf("%w: the answer is (%d, %d] at a step of %d", ErrOnGrid, rows.After, rows.Through, rows.Step)
 	}
 	frame := rows.Frame()
-	for i := range rows.Series { // the asker's names for legends, never the same
+	for i := range rows.Series { // callers set these, and this must not affect later answers
 		rows.Series[i].Display = strconv.FormatUint(rand.Uint64(), 36)
 	}
 	return frame, nil

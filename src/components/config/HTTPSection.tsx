@@ -8,7 +8,7 @@ import { isConfigured, typedSecret, withoutSecret } from './secrets';
 import { PartProps, withOptions } from './settings';
 import { MINUTE, SECOND } from './units';
 
-/** How a server is talked to, under the names that Grafana's plugin SDK reads. */
+/** The HTTP settings of a server, under the names that Grafana's plugin SDK reads. */
 export function HTTPSection({ settings, onChange }: PartProps) {
   const { timeout } = settings.jsonData;
   const part = { settings, onChange };
@@ -68,7 +68,8 @@ function TLS({ settings, onChange }: PartProps) {
   const { tlsAuthWithCACert = false, tlsAuth = false, tlsSkipVerify = false, serverName } = settings.jsonData;
   const disabled = settings.readOnly;
   const certificate = { settings, onChange, rows: 4, placeholder: '-----BEGIN CERTIFICATE-----' };
-  // The SDK takes whatever certificates there are once one of the boxes is ticked.
+  // Once one of the boxes is ticked, the SDK uses all certificates that are saved. So unticking a box deletes its
+  // certificates.
   const save = (change: Partial<Options>, ...forgotten: string[]) =>
     onChange(forgotten.reduce(withoutSecret, withOptions(settings, change)));
 
@@ -133,7 +134,7 @@ function TLS({ settings, onChange }: PartProps) {
 
 function Headers({ settings, onChange }: PartProps) {
   const names = headersOf(settings);
-  // A header is added with its name: one without would make every request fail.
+  // A header is saved once it has a name: one without a name would make every request fail.
   const [adding, setAdding] = useState(false);
   const [lost, setLost] = useState<string[]>([]);
   const isSet = (n: number) => isConfigured(settings, valueKey(n)) || typedSecret(settings, valueKey(n)) !== '';

@@ -6,7 +6,7 @@ import { DAY } from './units';
 
 const MOST = 1_000_000;
 
-/** What holds for every source. */
+/** The limits that every source has. */
 export function LimitsSection({ settings, onChange }: PartProps) {
   const { minStep, maxStreams, maxStreamsPerUser, maxRows } = settings.jsonData;
   const common = { disabled: settings.readOnly, least: 1, most: MOST };

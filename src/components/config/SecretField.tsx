@@ -14,11 +14,11 @@ interface Props extends PartProps {
   width?: number;
   /** More than one: a text of several lines. */
   rows?: number;
-  /** Where the text typed is not what is saved: turns the one into the other. */
+  /** Converts between the typed text and the saved secret, if they differ. */
   codec?: { encode: (text: string) => Parsed<string>; decode: (secret: string) => string };
 }
 
-/** A secret, which Grafana never gives back: it is there, or typed anew. */
+/** A secret. Grafana never gives it back, so it can only be kept, or typed anew. */
 export function SecretField(props: Props) {
   const { settings, onChange, secret, label, description, placeholder, width, rows = 1, codec } = props;
   const id = useId();

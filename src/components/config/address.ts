@@ -1,10 +1,10 @@
-/** The address with a scheme, if it is only a host with a port: that of the first of the schemes. */
+/** Adds the scheme to an address that is only a host with a port. */
 export const withScheme = (address: string, scheme: string) =>
   /^[\w.-]+:\d+$|^\[[\da-f:]+\]:\d+$/i.test(address.trim()) ? `${scheme}://${address.trim()}` : address;
 
 /**
- * What is wrong with an address, and what to do. Whoever can see the settings sees the address, so that it must not hold
- * a password.
+ * What is wrong with one of the addresses, and what to do. An address must not hold a password, because everybody who
+ * can see the settings sees it.
  */
 export function addressError(addresses: string[], schemes: string[], example: string): string | undefined {
   for (const part of addresses) {

@@ -3,7 +3,7 @@ import React, { ReactNode, useId, useState } from 'react';
 import { useDraft } from '../useDraft';
 import { formatDuration, formatSize, parseDuration, parseSize } from './units';
 
-/** What a text means, or what is to be entered instead. */
+/** The value of a text, or what to enter instead. */
 export type Parsed<T> = { value: T } | { error: string };
 
 interface FieldProps<T> {
@@ -17,7 +17,7 @@ interface FieldProps<T> {
   rows?: number;
   required?: boolean;
   disabled?: boolean;
-  /** Nothing when the text is empty. */
+  /** Called without a value if the text is empty. */
   onChange: (value?: T) => void;
 }
 
@@ -27,8 +27,8 @@ interface CheckedFieldProps<T> extends FieldProps<T> {
 }
 
 /**
- * A value that is typed as text. It is checked and saved when one leaves the field or presses Enter, both of which come
- * before Grafana's own saving; until then it may be half of what was meant. Invalid text is saved as it is.
+ * A value that is typed as text. It is checked and saved when the user leaves the field or presses Enter, because until
+ * then the text may be incomplete. Both happen before Grafana saves the page. Invalid text is saved as it is.
  */
 export function CheckedField<T>({
   label,
@@ -50,13 +50,14 @@ export function CheckedField<T>({
   const [left, setLeft] = useState(false);
   const { draft, setDraft, handlers } = useDraft(textOf(value), (text) => {
     const typed = meaning(text);
-    // Whoever saves must not get an older value instead: the back end refuses the text, and says which field it is.
+    // Invalid text is saved too. Otherwise saving the page would keep an older value without a word; now the back end
+    // refuses the text and names the field.
     onChange('value' in typed ? typed.value : (withoutPassword(text.trim()) as T));
   });
   const parsed = meaning(draft);
   const missing = required && draft.trim() === '' ? `${label}: enter a value` : undefined;
   const error = 'error' in parsed ? `${label}: ${parsed.error}` : missing;
-  // What was saved may have become invalid, by another field or from elsewhere.
+  // The saved value may have become invalid, because another field was changed or the settings were changed elsewhere.
   const stale = value !== undefined && draft === textOf(value);
   const props = {
     id,
@@ -90,11 +91,14 @@ export function CheckedField<T>({
 
 interface TextFieldProps extends FieldProps<string> {
   check?: (text: string) => string | undefined;
-  /** What is meant by a text. */
+  /** Completes a text, such as an address without a scheme. */
   complete?: (text: string) => string;
 }
 
-/** Others can read the settings. What is left of such an address is refused all the same. */
+/**
+ * Removes user and password from an address, because others can read the settings. The rest of such an address is
+ * refused, too.
+ */
 const withoutPassword = (text: string) => text.replace(/:\/\/[^/?#@]*@/g, '://…@');
 
 export function TextField({ check, complete = (text) => text, ...props }: TextFieldProps) {
@@ -172,7 +176,7 @@ export function LinesField(props: FieldProps<string[]> & { check?: (line: string
 
 interface ChoiceFieldProps<T> {
   label: string;
-  /** The description is shown below the label, of the one that is chosen. */
+  /** The description of the chosen option is shown below the label. */
   options: Array<{ value: T; label: string; description?: string }>;
   value: T;
   description?: string;
@@ -181,8 +185,8 @@ interface ChoiceFieldProps<T> {
 }
 
 /**
- * One of a few values. It is no Combobox, because that of Grafana 12.4 tells of a choice within an effect, and Grafana
- * keeps the settings in a store that draws at once: then it tells of the same choice again, without end.
+ * One of a few values. It does not use Combobox: that of Grafana 12.4 reports a choice from within an effect. Grafana's
+ * settings page renders at once, so Combobox would report the same choice again, without end.
  */
 export function ChoiceField<T>({ label, options, value, description, disabled, onChange }: ChoiceFieldProps<T>) {
   const chosen = options.find((option) => option.value === value);
@@ -205,9 +209,9 @@ export const HEADER_NAME = /^[!#$%&'*+.^_`|~\w-]+$/;
 interface Pairs {
   /** Between name and value; spaces around it do not count. */
   separator: string;
-  /** What a name may be. */
+  /** The pattern of a valid name. */
   name: RegExp;
-  /** Of one line. */
+  /** An example of a line. */
   example: string;
 }
 
@@ -228,7 +232,7 @@ export function parsePairs(text: string, { separator, name, example }: Pairs): P
   return { value: Object.fromEntries(pairs) };
 }
 
-/** What parsePairs turns into these pairs again. */
+/** The text that parsePairs turns back into these pairs. */
 export const formatPairs = (pairs: Record<string, string>, { separator }: Pairs): string =>
   Object.entries(pairs)
     .map((pair) => pair.join(separator))

@@ -21,8 +21,9 @@ export const nameHeader = (settings: Settings, n: number, name: string): Setting
   withOptions(settings, { [nameKey(n)]: name });
 
 /**
- * Removes the n-th header. The SDK wants the others numbered without a gap, so those after it move: with the values that
- * were just typed, but not with those that Grafana keeps and does not give back. The names of the latter are in lost.
+ * Removes the n-th header. The SDK needs headers that are numbered without a gap, so those after it get lower numbers.
+ * Values that were just typed move along. Values that Grafana keeps cannot move, because Grafana does not give them
+ * back; the names of their headers are in `lost`.
  */
 export function removeHeader(settings: Settings, n: number): { settings: Settings; lost: string[] } {
   const names = headersOf(settings);

@@ -24,7 +24,7 @@ export const isConfigured = (settings: Settings, key: string): boolean => settin
 
 export const typedSecret = (settings: Settings, key: string): string => settings.secureJsonData?.[key] ?? '';
 
-/** The keys of secrets that begin so, kept by Grafana or typed. */
+/** The keys of secrets that begin with the prefix, kept by Grafana or typed. */
 export function secretsOf(settings: Settings, prefix: string): string[] {
   const keys = new Set([...Object.keys(settings.secureJsonFields), ...Object.keys(settings.secureJsonData ?? {})]);
   return [...keys].filter((key) => key.startsWith(prefix));

@@ -31,7 +31,7 @@ async function enter(label: string, text: string, key = '{Enter}') {
   await userEvent.type(field(label), text.replace(/[{[]/g, '$&$&') + key);
 }
 
-/** Types over a list's value and takes the n-th of what is then offered. */
+/** Replaces the value of a list by typing, and takes the n-th option that is then offered. */
 async function choose(label: string, text: string, n: number, asked?: jest.Mock) {
   await userEvent.click(field(label));
   await userEvent.keyboard(`{Control>}a{/Control}${text}`);
@@ -43,7 +43,7 @@ async function choose(label: string, text: string, n: number, asked?: jest.Mock)
 }
 
 beforeAll(() => {
-  // Lists show as many as there is room for, and in jsdom nothing has a size.
+  // Lists show as many entries as fit, and in jsdom nothing has a size.
   jest.spyOn(HTMLElement.prototype, 'getBoundingClientRect').mockReturnValue(new DOMRect(0, 0, 500, 500));
 });
 
@@ -99,7 +99,7 @@ describe('MetricsAPIEditor', () => {
     expect(onRunQuery).toHaveBeenCalledTimes(1);
   });
 
-  it('says what is wrong with a step, and saves nothing until it is mended', async () => {
+  it('says what is wrong with a step, and saves nothing until it is corrected', async () => {
     const { onChange } = open({ metricName: 'orders' });
     await enter('Min step (ms)', '5');
     expect(screen.getByText('Min step: enter a whole number from 10 to 86400000, or a variable')).toBeInTheDocument();

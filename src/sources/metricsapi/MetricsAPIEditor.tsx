@@ -113,9 +113,10 @@ export function MetricsAPIEditor({ datasource, query, onChange, onRunQuery, app 
   );
 }
 
-/** The metrics that the service names, as far as they have what was typed in their name. */
+/** The metrics that the service lists and whose name contains the typed text. */
 async function metrics(datasource: DataSource, typed: string) {
-  // A service that names none, or does not answer, leaves the name to be typed: the query says what is wrong.
+  // If the service lists no names or does not answer, the name can still be typed. If something is wrong, the query
+  // says so.
   const names = await datasource.getResource<string[]>('names').catch((): string[] => []);
   return found(typed.trim(), names);
 }

@@ -74,7 +74,7 @@ const REQUESTS: Array<{ request: string; answer?: string; note?: string }> = [
   { request: 'GET /names', answer: '["temperature", …]', note: 'For completion; it may be absent.' },
 ];
 
-/** What the service has to answer, so that whoever sets this up need not look elsewhere. */
+/** The requests and answers of the service, so that the user need not look them up elsewhere. */
 function Contract() {
   return (
     <CollapsableSection label="What the service answers" isOpen={false}>

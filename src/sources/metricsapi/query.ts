@@ -11,5 +11,5 @@ export interface MetricsAPIQuery extends BaseQuery {
   minStep?: number | string;
 }
 
-/** What holds for a field that is not saved. */
+/** The values of fields that are not saved. */
 export const DEFAULTS = { metricName: '', aggregation: 'last', minStep: 1000 };

@@ -3,7 +3,7 @@ import { Alert, Badge, Column, FieldSet, InteractiveTable, Stack, Text } from '@
 import React, { ReactNode } from 'react';
 import { InputStatus, Polled, Status } from './status';
 
-/** How the recorder is, and each of its inputs. */
+/** The status of the recorder and of each of its inputs. */
 export function RecorderStatus({ status, at = 0, error }: Polled) {
   return (
     <FieldSet label="Status">
@@ -71,7 +71,7 @@ const Count = ({ children }: { children: string }) => <Text tabular>{children}</
 const refusedBy = ({ refused }: InputStatus) => refused.future + refused.tooOld + refused.duplicate;
 const skippedBy = ({ skipped = {} }: InputStatus) => Object.values(skipped).reduce((sum, { count }) => sum + count, 0);
 
-/** How an input is, in a word. */
+/** The state of an input as a badge. */
 export function StateBadge({ input: { state, trouble } }: { input: InputStatus }) {
   switch (state) {
     case 'connecting':
@@ -89,7 +89,7 @@ export function StateBadge({ input: { state, trouble } }: { input: InputStatus }
 
 const TROUBLE = <Badge color="orange" icon="exclamation-triangle" text="Trouble" />;
 
-/** What is to be known of an input beside its state. */
+/** The trouble of an input, or the topics that it has got nothing from. */
 function Remark({ input: { name, state, since, trouble, nextTry = 0, silent = [], lastError }, at }: RemarkProps) {
   const why = trouble ?? (state === 'unstored' ? (lastError ?? 'no message has become a sample') : undefined);
   if (why) {

@@ -3,7 +3,7 @@ import { promQL, type PromQLQuery } from '../../promql';
 import type { Source } from '../source';
 import type { RecorderOptions } from './options';
 
-/** What every machine has, so that a new query shows something at once. */
+/** The query of a new panel. Every machine has these metrics, so it shows something at once. */
 const STARTER = 'sum by (mode) (rate(node_cpu_seconds_total{mode!="idle"}[$__rate_interval]))';
 
 export const recorder: Source<PromQLQuery, { recorder?: RecorderOptions }> = {
@@ -12,7 +12,7 @@ export const recorder: Source<PromQLQuery, { recorder?: RecorderOptions }> = {
   label: 'Recorder (this machine)',
   description: 'Records this machine, messages and what is pushed. Asked in PromQL.',
   defaultQuery: ({ recorder: { noHost, inputs } = {} }) => {
-    // Where there is more than this machine, only the user knows what is wanted.
+    // If not only this machine is recorded, only the user knows what to query.
     const onlyHost = !noHost && !inputs?.length;
     return { withStreaming: true, expr: onlyHost ? STARTER : '' };
   },

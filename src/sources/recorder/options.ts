@@ -89,10 +89,10 @@ export interface Rule {
 }
 
 export interface Rules extends Rule {
-  /** None is that of inputs made before there were versions. */
+  /** Absent for inputs that were made before rules had versions. */
   version?: number;
   maxSeries?: number;
-  /** For some topics each, by their pattern; the first that fits applies. */
+  /** Rules for some topics each. The first one whose pattern fits applies. */
   topics?: Rule[];
 }
 

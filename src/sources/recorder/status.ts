@@ -2,7 +2,7 @@ import { getBackendSrv, isFetchError } from '@grafana/runtime';
 import { useEffect, useState } from 'react';
 import { catchError, exhaustMap, map, of, scan, timer } from 'rxjs';
 
-/** How a recorder is. Times are in Unix milliseconds. */
+/** The status of a recorder. Times are in Unix milliseconds. */
 export interface Status {
   inputs: InputStatus[] | null;
   series: number;
@@ -11,7 +11,7 @@ export interface Status {
   oldest: number;
   settled: number;
   used?: number;
-  /** When recording stops for want of use. */
+  /** When recording stops if nobody asks for samples. */
   stops?: number;
   /** Why nothing can be stored now. */
   notReady?: string;
@@ -19,7 +19,7 @@ export interface Status {
   diskFree?: number;
   /** Why what is recorded may not be there after the next start. Viewers do not get it. */
   fleeting?: string;
-  /** What was deleted last because it was ahead of the clock. */
+  /** The samples that were last deleted because they were ahead of the clock. */
   removed?: { samples: number; from: number; to: number; at: number };
 }
 
@@ -53,7 +53,7 @@ export interface InputStatus {
   last?: { from: string; payload: string; samples: string[] | null };
 }
 
-/** The newest status, which stays through failures, and why the newest request failed. */
+/** The newest status, which stays while requests fail, and why the newest request failed. */
 export interface Polled {
   status?: Status;
   /** When it came. */
@@ -63,7 +63,10 @@ export interface Polled {
 
 const EVERY = 2000;
 
-/** Asks the recorder of a data source every two seconds, for as long as the component is there; none without a uid. */
+/**
+ * Asks a recorder for its status every two seconds, for as long as the component is mounted. Without a uid it asks
+ * nothing.
+ */
 export function useStatus(uid?: string): Polled {
   const [polled, setPolled] = useState<Polled>({});
   useEffect(() => {
@@ -89,7 +92,7 @@ export function useStatus(uid?: string): Polled {
   return polled;
 }
 
-/** What a failed request says, for people. */
+/** The message of a failed request. */
 export function messageOf(error: unknown): string {
   if (!isFetchError<{ error?: string; message?: string } | undefined>(error)) {
     return error instanceof Error ? error.message : String(error);

@@ -31,14 +31,14 @@ async function enter(label: string, text: string, key = '{Enter}') {
   await userEvent.type(field(label), text.replace(/[{[]/g, '$&$&') + key);
 }
 
-/** Types over the shape and takes the first of the list. */
+/** Replaces the shape by typing, and takes the first option of the list. */
 async function choose(text: string) {
   await userEvent.click(field('Shape'));
   await userEvent.keyboard(`{Control>}a{/Control}${text}{ArrowDown}{Enter}`);
 }
 
 beforeAll(() => {
-  // The list of shapes shows as many as there is room for, and in jsdom nothing has a size.
+  // The list shows as many shapes as fit, and in jsdom nothing has a size.
   jest.spyOn(HTMLElement.prototype, 'getBoundingClientRect').mockReturnValue(new DOMRect(0, 0, 500, 500));
 });
 
@@ -129,7 +129,7 @@ describe('QueryEditor', () => {
     expect(onRunQuery).toHaveBeenCalledTimes(1);
   });
 
-  it('refuses a shape that there is not', async () => {
+  it('refuses a shape that does not exist', async () => {
     const { onChange } = open();
     await choose('circle');
     expect(screen.getByRole('alert')).toHaveTextContent('Shape: choose one of walk, sine, square, sawtooth, noise');

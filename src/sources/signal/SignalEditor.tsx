@@ -37,8 +37,8 @@ const FIELDS: Array<{
 type Props = EditorProps<SignalQuery>;
 
 /**
- * The fields are checked as one types, and saved and run together on blur and Enter, once all of them are valid: who
- * moves both limits can so enter one after the other.
+ * The fields are checked as the user types. They are saved and run together on blur and on Enter, once all of them are
+ * valid, so that both limits can be changed one after the other.
  */
 export function SignalEditor(props: Props) {
   const { onChange, onRunQuery } = props;
@@ -74,7 +74,7 @@ export function SignalEditor(props: Props) {
           custom
           value={draft.shape}
           onChange={(value) => {
-            // Typed and entered, a shape comes as it is shown.
+            // A shape that was typed comes as its label.
             const typed = { ...draft, shape: shapes.find(({ label }) => label === value)?.value ?? value };
             setDraft(typed);
             commit(typed);

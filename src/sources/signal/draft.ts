@@ -36,7 +36,9 @@ export function toFields(draft: Draft) {
   };
 }
 
-/** What is wrong with which field, and what to do. A variable is left to the back end, which knows its value. */
+/**
+ * What is wrong with each invalid field, and what to do. Variables are left to the back end, which gets their values.
+ */
 export function invalidFields(draft: Draft): Partial<Draft> {
   const invalid: Partial<Draft> = {};
   if (!hasVariable(draft.shape) && !SHAPES.includes(draft.shape.trim())) {
@@ -50,7 +52,7 @@ export function invalidFields(draft: Draft): Partial<Draft> {
       invalid[name] = `${label}: enter a number from -1e15 to 1e15, or a variable`;
     }
   }
-  // Of a limit that is no number nothing is below or above.
+  // If a limit is no number, it is NaN here and the comparison is false.
   if (toNumber(draft.lowerLimit) >= toNumber(draft.upperLimit)) {
     invalid.lowerLimit ??= 'Lower limit: enter a number below the upper limit';
   }
@@ -61,5 +63,5 @@ export function invalidFields(draft: Draft): Partial<Draft> {
   return invalid;
 }
 
-/** NaN for what is no number; Number('') would be 0. */
+/** NaN for a text that is no number. Number('') would be 0. */
 const toNumber = (text: string) => (text.trim() === '' ? NaN : Number(text));

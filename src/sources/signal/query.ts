@@ -2,7 +2,7 @@ import type { BaseQuery } from '../../types';
 
 export const SHAPES = ['walk', 'sine', 'square', 'sawtooth', 'noise'];
 
-/** A number that depends on a template variable is the text that holds it, such as `$upper`. */
+/** A number that depends on a template variable is saved as text, such as `$upper`. */
 export interface SignalQuery extends BaseQuery {
   shape?: string;
   lowerLimit?: number | string;

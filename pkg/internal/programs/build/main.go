@@ -1,6 +1,6 @@
-// Command build builds the programs that the tests start, so that they find them
-// in Go's build cache, and prints the paths of the binaries. It builds those that
-// its arguments name, or all.
+// Command build builds the programs that tests start, so that Go's build cache has
+// them, and prints the paths of the binaries. Its arguments name programs; without
+// any it builds all.
 package main
 
 import (

@@ -1,6 +1,5 @@
-// Package metricsapitest is a metrics API for tests, whose points are a function
-// of their time, and a network in memory that works in the virtual time of
-// testing/synctest.
+// Package metricsapitest has a metrics API for tests, whose points are a function of
+// their time, and a network in memory that works with testing/synctest.
 package metricsapitest
 
 import (
@@ -16,17 +15,17 @@ import (
 	"time"
 )
 
-// Service is a metrics API with one metric, m. Its fields must not change while
-// it is asked. Times of its points are multiples of Period, plus Offset.
+// Service is a metrics API with one metric, m. Its points are at multiples of Period
+// plus Offset. Its fields must not change while it is used.
 type Service struct {
 	Period, Offset time.Duration
-	// Skew is how far its clock is ahead of this one.
+	// Skew is how far its clock is ahead of this machine's.
 	Skew time.Duration
-	// Late returns how long after its time point n comes, nil for at once.
+	// Late returns how long after its time point n comes. Nil means at once.
 	Late func(n int64) time.Duration
-	// Texts: times are RFC 3339 texts, not numbers of milliseconds.
+	// Texts makes times RFC 3339 texts instead of milliseconds.
 	Texts bool
-	// Since is the time of its first point, zero for always.
+	// Since is the time of its first point, zero for no first one.
 	Since time.Time
 }
 
@@ -49,7 +48,7 @@ func (s *Service) before(t time.Time) int64 {
 	return int64(math.Floor(float64(t.UnixNano()-int64(s.Offset)) / float64(s.Period)))
 }
 
-// Value returns the value of point n; now and then it is null.
+// Value returns the value of point n, sometimes nil for null.
 func Value(n int64) *float64 {
 	if n%17 == 3 {
 		return nil
@@ -65,7 +64,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	answer := func(status int, body any) {
 		w.WriteHeader(status)
-		_ = json.NewEncoder(w).Encode(body) // whoever asked is gone
+		_ = json.NewEncoder(w).Encode(body) // fails only if the client is gone
 	}
 	if path := r.URL.Path; (path == "/query" || path == "/latest") && r.FormValue("metric") != "m" {
 		answer(http.StatusNotFound, map[string]string{"error": "there is no metric " + r.FormValue("metric")})
@@ -112,15 +111,15 @@ func (s *Service) written(n int64) any {
 	return s.time(n).UnixMilli()
 }
 
-// Network connects clients to one HTTP server that can be stopped and started.
-// It is made of pipes, so that it works in a bubble of testing/synctest.
+// Network connects clients to one HTTP server that can be stopped and started. It
+// uses pipes, so that it works within testing/synctest.
 type Network struct {
 	mu     sync.Mutex
 	server *http.Server // nil while it is stopped
 	conns  chan net.Conn
 }
 
-// Start starts a server, in place of the one that runs.
+// Start starts a server. It stops the one that runs.
 func (n *Network) Start(h http.Handler) {
 	n.Stop()
 	n.mu.Lock()

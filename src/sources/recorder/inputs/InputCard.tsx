@@ -14,7 +14,7 @@ import { WebSocketFields } from './WebSocketFields';
 
 interface Props extends PartProps {
   index: number;
-  /** How the input is, if it runs. */
+  /** The status of the input, if it runs. */
   state?: InputStatus;
   isNew: boolean;
   onDuplicate: () => void;
@@ -129,7 +129,7 @@ interface NameFieldProps {
   onRename: (name: string) => void;
 }
 
-/** Renames when one leaves the field and not with each letter, for secrets move along. */
+/** Renames the input when the user leaves the field and not with each letter, because its secrets move along. */
 function NameField({ name, description, others, disabled, onRename }: NameFieldProps) {
   const id = useId();
   const errorOf = (text: string) => nameError(text.trim(), others);

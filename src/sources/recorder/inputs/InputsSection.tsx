@@ -10,7 +10,7 @@ import { InputStatus } from '../status';
 import { HOUR, SECOND } from '../../../components/config/units';
 
 interface Props extends PartProps {
-  /** How the inputs that run are. */
+  /** The status of the inputs that run. */
   states: InputStatus[];
 }
 
@@ -19,7 +19,7 @@ export function InputsSection({ settings, onChange, states }: Props) {
   const { noHost, hostInterval } = settings.jsonData.recorder ?? {};
   const save = (change: RecorderOptions) => onChange(withRecorder(settings, change));
   const inputs = inputsOf(settings);
-  // Names change while one edits, and what is open or half typed belongs to its input all the same.
+  // Inputs need ids, because their names change while the user edits, and a card must keep its state.
   const [held, setIds] = useState<string[]>([]);
   const [added, setAdded] = useState<string>();
   let ids = held;
@@ -88,7 +88,7 @@ export function InputsSection({ settings, onChange, states }: Props) {
                   key={value}
                   label={label}
                   description={description}
-                  // Both of its addresses belong to the data source, not to the input.
+                  // A second one would be of no use: the addresses of push belong to the data source.
                   disabled={value === 'push' && inputs.some(({ type }) => type === 'push')}
                   onClick={() => append(addInput(settings, value))}
                 />

@@ -16,7 +16,7 @@ interface Sample {
 
 export interface Suggestion {
   text: string;
-  /** Which rule for some topics, -1 for the one for all others. */
+  /** The index of the rule for some topics, -1 for the rule for all others. */
   rule: number;
   change: Rule;
 }
@@ -45,7 +45,7 @@ const CALM = 300;
 
 const resource = (uid: string, path: string) => `/api/datasources/uid/${uid}/resources/inputs/${path}`;
 
-/** What a message becomes under the rules as they are being edited. */
+/** Shows what a message becomes under the rules that are being edited. */
 export function MessagePreview({ input, uid, disabled, onApply }: Props) {
   const topicId = useId();
   const payloadId = useId();
@@ -188,7 +188,7 @@ function seriesOf({ metric, labels }: Sample): string {
 /** How wide the icon is that opens and closes a level, with the gap after it. */
 const TOGGLE = 28;
 
-/** Topics by their levels. Those with many below begin closed. */
+/** Topics as a tree of levels. Levels with many others below begin closed. */
 function TopicTree({ node, onChoose }: { node: Node; onChoose: (topic: Topic) => void }) {
   return (
     <Stack direction="column" gap={0}>

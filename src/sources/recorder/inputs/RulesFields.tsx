@@ -45,7 +45,7 @@ interface Props {
   uid: string;
   onChange: (rules: Rules) => void;
   disabled?: boolean;
-  /** Where messages come from and an example of a pattern for it; none where they come from one place only. */
+  /** Whether messages have a topic or a subject, with an example of a pattern. Absent if they have neither. */
   pattern?: Pattern;
 }
 
@@ -138,7 +138,7 @@ interface RuleProps {
   onChange: (change: Rule) => void;
   disabled?: boolean;
   pattern?: Pattern;
-  /** Whether it is one of several. */
+  /** Whether it is a rule for some topics, and not the one for all others. */
   one?: boolean;
 }
 

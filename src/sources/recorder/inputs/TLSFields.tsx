@@ -13,7 +13,7 @@ interface TLS {
 interface Props extends PartProps {
   input: TLS & { name: string };
   onInputChange: (change: TLS) => void;
-  /** Whether another name than that in the address can be set. */
+  /** Whether the server name can be set. */
   named?: boolean;
 }
 

@@ -52,7 +52,7 @@ describe('inputs', () => {
     expect(changed.secureJsonFields).toEqual({ 'input.plant.password': false, 'input.plants.token': true });
   });
 
-  it('are renamed with what was typed, and say what cannot move', () => {
+  it('are renamed with the secrets that were typed, and say which cannot move', () => {
     const { settings: changed, lost } = renameInput(
       settings({
         secureJsonFields: { 'input.plant.password': true, 'input.plant.clientKey': false, 'input.plants.token': true },
@@ -76,7 +76,7 @@ describe('inputs', () => {
     });
   });
 
-  it('never get secrets that another one of the name has left behind', () => {
+  it('never get secrets that an input with the same name has left behind', () => {
     const left = settings({
       secureJsonFields: { 'input.nats.token': true },
       secureJsonData: { 'input.hall.token': 'x' },
@@ -90,7 +90,7 @@ describe('inputs', () => {
     expect(nameError(name, [])).toMatch(/enter up to 32 lower-case letters/);
   });
 
-  it('cannot be named as another one or as the host input', () => {
+  it('cannot have the name of another input or of the host input', () => {
     expect(nameError('plant', ['plant'])).toMatch(/taken/);
     expect(nameError('host', [])).toMatch(/taken/);
     expect(nameError('plant', ['hall'])).toBeUndefined();

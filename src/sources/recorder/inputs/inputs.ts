@@ -65,7 +65,7 @@ export function addInput(settings: Settings, type: Input['type']): Settings {
   );
 }
 
-/** Appends an input like another one, without its secrets, which cannot be read. */
+/** Appends a copy of an input, without its secrets, because these cannot be read. */
 export function duplicateInput(settings: Settings, index: number): Settings {
   const input = inputsOf(settings)[index]!;
   return append(settings, { ...input, name: freeName(settings, input.name) });
@@ -87,8 +87,8 @@ export function removeInput(settings: Settings, index: number): Settings {
 }
 
 /**
- * Renames an input. What was just typed as its secrets moves along; what Grafana keeps cannot be read, so it is cleared
- * and named in lost.
+ * Renames an input. Secrets that were just typed move along. Secrets that Grafana keeps cannot be read, so they are
+ * cleared and named in `lost`.
  */
 export function renameInput(settings: Settings, index: number, name: string): { settings: Settings; lost: string[] } {
   const input = inputsOf(settings)[index]!;
