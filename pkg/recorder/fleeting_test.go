@@ -1,7 +1,6 @@
 package recorder
 
 import (
-	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -30,12 +29,8 @@ func TestFleeting(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("NOT TESTED: only Linux has " + shm)
 	}
-	dir, err := os.MkdirTemp(shm, "recorder")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	r, _ := newRecorder(t, dir)
+	t.Setenv("TMPDIR", shm)
+	r, _ := newRecorder(t, t.TempDir())
 	s, err := openStore(r, Key{1, "uid"}, testConfig())
 	if err != nil {
 		t.Fatal(err)

@@ -7,7 +7,7 @@ describe('pairs', () => {
     const text = 'constructor: 1\n__proto__: 2\ntoString: 3';
     const parsed = parsePairs(text, headers);
     expect(parsed).toHaveProperty('value');
-    expect('value' in parsed && formatPairs(parsed.value!, headers)).toBe(text);
+    expect('value' in parsed && formatPairs(parsed.value, headers)).toBe(text);
   });
 
   it('have each name once', () => {
