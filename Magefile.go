@@ -50,7 +50,7 @@ const (
 	// Tests talk to real servers, and races in these show on a busy machine. So a
 	// test that fails is run once more, and the report names it. More than three
 	// failures are no accident: then nothing is run again.
-	goTest = "go run gotest.tools/gotestsum@v1.13.0 --format pkgname --rerun-fails=1 --rerun-fails-max-failures=3 --packages=./... -- -race"
+	goTest = "go run gotest.tools/gotestsum@v1.13.0 --format pkgname --rerun-fails=1 --rerun-fails-max-failures=3 --packages=./... -- -race -timeout=20m"
 )
 
 // platform is the system and processor of an executable, which its name ends
