@@ -263,7 +263,7 @@ func (i *Import) Add(p Past) error {
 		return err
 	}
 	select {
-	case i.in <- pastSample{series: uint32(id), line: uint32(min(p.Line, math.MaxUint32)), t: p.T, v: p.V}:
+	case i.in <- pastSample{series: uint32(id), line: uint32(min(int64(p.Line), math.MaxUint32)), t: p.T, v: p.V}:
 		return nil
 	case <-i.ended:
 		return fmt.Errorf("%w: %w", errWrite, <-i.sortErr)
