@@ -114,6 +114,13 @@ func Test(ctx context.Context) error {
 		return err
 	}
 	// Alone, and last, so that it is seen what of it was left out.
+	// The same faults each time, unless others are asked for: what fails here
+	// fails again.
+	if os.Getenv("TORTURE_SEED") == "" {
+		if err := os.Setenv("TORTURE_SEED", "31"); err != nil {
+			return err
+		}
+	}
 	if err := Torture(ctx); err != nil {
 		return err
 	}
