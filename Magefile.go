@@ -83,8 +83,7 @@ func init() {
 }
 
 // Test runs every check: linters, Go tests with the race detector, front end
-// tests, builds for every system and the package made of them, and a minute of
-// torture.
+// tests, builds for every system and the package made of them.
 func Test(ctx context.Context) error {
 	absent, err := missingServers()
 	if err != nil {
@@ -111,17 +110,6 @@ func Test(ctx context.Context) error {
 		return err
 	}
 	if err := pack(ctx, tested); err != nil {
-		return err
-	}
-	// Alone, and last, so that it is seen what of it was left out.
-	// The same faults each time, unless others are asked for: what fails here
-	// fails again.
-	if os.Getenv("TORTURE_SEED") == "" {
-		if err := os.Setenv("TORTURE_SEED", "31"); err != nil {
-			return err
-		}
-	}
-	if err := Torture(ctx); err != nil {
 		return err
 	}
 	fmt.Print(absent) // again, where it is seen
