@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -33,21 +32,7 @@ func TestImportBackUpAndRestore(t *testing.T) {
 	url, _ := resources(t, p, pluginContext)
 	post := func(path, body string) (int, string) {
 		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+path, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Authorization", "Bearer Admin")
-		rsp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer rsp.Body.Close()
-		b, err := io.ReadAll(rsp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return rsp.StatusCode, string(b)
+		return postAs(t, url+path, "Admin", body)
 	}
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		code, text := post("push/influx", fmt.Sprintf("live v=1 %d\n", time.Now().UnixNano()))

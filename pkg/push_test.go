@@ -54,6 +54,30 @@ func resources(t *testing.T, p *grafana.Plugin, pc backend.PluginContext) (url s
 	}
 }
 
+// postAs posts to a resource path as somebody of the role, with names and values of
+// headers. It returns the status and the body of the answer.
+func postAs(t *testing.T, url, role, body string, header ...string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+role)
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	rsp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rsp.Body.Close()
+	b, err := io.ReadAll(rsp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rsp.StatusCode, string(b)
+}
+
 // A real Prometheus and what Telegraf sends write into the built binary by way of
 // the resource path, and a query has it.
 func TestPush(t *testing.T) {
@@ -67,24 +91,8 @@ func TestPush(t *testing.T) {
 	p := start(t)
 	url, failed := resources(t, p, pluginContext)
 	post := func(path, role, body string, header ...string) (int, string) {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+path, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Authorization", "Bearer "+role)
-		for i := 0; i < len(header); i += 2 {
-			req.Header.Set(header[i], header[i+1])
-		}
-		rsp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer rsp.Body.Close()
-		b, err := io.ReadAll(rsp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return rsp.StatusCode, string(b)
+		t.Helper()
+		return postAs(t, url+path, role, body, header...)
 	}
 	zipped := func(s string) string {
 		var b bytes.Buffer

@@ -281,46 +281,11 @@ func answered(t *testing.T, server, expr string, frame *data.Frame) {
 	}
 }
 
-// same holds what a viewer sees against a fresh answer.
+// same compares what a viewer sees, up to its newest row, with a fresh answer.
 func same(t *testing.T, what string, v *viewer, fresh *data.Frame) {
 	t.Helper()
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	names := make(map[string]int)
-	for f, name := range v.fields {
-		names[name] = f
-	}
-	compared, values := 0, 0
-	newest := int64(0)
-	for at := range v.rows {
-		newest = max(newest, at)
-	}
-	for i := range fresh.Rows() {
-		at := fresh.Fields[0].At(i).(time.Time).UnixMilli()
-		row := v.rows[at]
-		if row == nil {
-			if at < newest {
-				t.Errorf("%s: row %d is missing", what, at)
-			}
-			continue
-		}
-		compared++
-		for _, field := range fresh.Fields[1:] {
-			f, ok := names[field.Name]
-			if !ok {
-				t.Fatalf("%s: series %s is missing", what, field.Name)
-			}
-			got, want := row[f], field.At(i).(*float64)
-			if (got == nil) != (want == nil) || got != nil && math.Float64bits(*got) != math.Float64bits(*want) {
-				t.Errorf("%s: %d s before the end, row %d of %s is %v, not %v", what, (newest-at)/1000, at, field.Name, show(got), show(want))
-			}
-			if got != nil {
-				values++
-			}
-		}
-	}
-	if compared < 35 || values < compared/2 {
-		t.Errorf("%s: %d rows with %d values were compared", what, compared, values)
+	if rows, values := v.compare(t, what, fresh, v.newest()); rows < 35 || values < rows/2 {
+		t.Errorf("%s: %d rows with %d values were compared", what, rows, values)
 	}
 }
 
