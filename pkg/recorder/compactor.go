@@ -23,10 +23,16 @@ type compactor struct{ *tsdb.LeveledCompactor }
 // Write implements tsdb.Compactor.
 func (c compactor) Write(dir string, b tsdb.BlockReader, mint, maxt int64, base *tsdb.BlockMeta) ([]ulid.ULID, error) {
 	if base == nil && maxt%tsdb.DefaultBlockDuration != 0 {
-		base = &tsdb.BlockMeta{}
-		base.Compaction.SetOutOfOrder()
+		base = outOfOrder()
 	}
 	return c.LeveledCompactor.Write(dir, b, mint, maxt, base)
+}
+
+// outOfOrder returns what a new block takes the mark of being out of order from.
+func outOfOrder() *tsdb.BlockMeta {
+	m := &tsdb.BlockMeta{}
+	m.Compaction.SetOutOfOrder()
+	return m
 }
 
 // newCompactor is a tsdb.NewCompactorFunc.

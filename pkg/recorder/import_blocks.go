@@ -290,9 +290,7 @@ func (w *importWriter) flush() error {
 		return err
 	}
 	// It tells nothing of the times up to which samples in order are in blocks.
-	like := &tsdb.BlockMeta{}
-	like.Compaction.SetOutOfOrder()
-	if _, err := compactor.Write(filepath.Join(w.dir, importBlocks), w.head, w.head.MinTime(), w.head.MaxTime()+1, like); err != nil {
+	if _, err := compactor.Write(filepath.Join(w.dir, importBlocks), w.head, w.head.MinTime(), w.head.MaxTime()+1, outOfOrder()); err != nil {
 		return err
 	}
 	return w.drop()
