@@ -238,35 +238,41 @@ func TestRemoteNames(t *testing.T) {
 				{"names of labels", func() ([]string, error) { return r.LabelNames(t.Context(), now-60_000, now+60_000, 100) }, "Gerät __name__ room"},
 			} {
 				t.Run(test.name, func(t *testing.T) {
-					var got string
-					// It may take a while until a new series is found.
-					for deadline := time.Now().Add(30 * time.Second); ; {
-						found, err := test.ask()
-						if err != nil {
-							t.Fatal(err)
-						}
-						if got = strings.Join(found, " "); got == test.want || time.Now().After(deadline) {
-							break
-						}
-						time.Sleep(100 * time.Millisecond)
-					}
-					if got != test.want {
-						t.Errorf("%s, not %s", got, test.want)
-					}
+					found(t, test.want, func() (string, error) {
+						names, err := test.ask()
+						return strings.Join(names, " "), err
+					})
 				})
 			}
 			for _, expr := range []string{`{"温度"}`, `sum(max_over_time({"温度", room="a"}[5s]))`, `{__name__="温度"} offset 1s`} {
 				t.Run(expr, func(t *testing.T) {
-					a, err := r.Range(t.Context(), expr, time.Minute, now, now, 1000)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if len(a.Series) != 1 || a.Series[0].Values[0] != 21 {
-						t.Errorf("%+v", a.Series)
-					}
+					found(t, "[21]", func() (string, error) {
+						a, err := r.Range(t.Context(), expr, time.Minute, now, now, 1000)
+						if err != nil || len(a.Series) != 1 {
+							return fmt.Sprintf("%+v", a.Series), err
+						}
+						return fmt.Sprint(a.Series[0].Values), nil
+					})
 				})
 			}
 		})
+	}
+}
+
+// found asks a server until it answers what was written to it, which may take a while.
+func found(t *testing.T, want string, ask func() (string, error)) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		got, err := ask()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s, not %s", got, want)
+		}
 	}
 }
 
