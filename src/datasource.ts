@@ -10,6 +10,7 @@ import {
 import { DataSourceWithBackend, getDataSourceSrv, getTemplateSrv, StreamOptionsProvider } from '@grafana/runtime';
 import { omit } from 'lodash';
 import { catchError, defer, from, map, Observable, of, switchMap } from 'rxjs';
+import { annotationsOf, answerAnnotation, isAnnotation } from './annotations';
 import { guard } from './guard';
 import { combined, isLive, openStream, untilRefused, wantsStream } from './live';
 import { newestOf } from './newest';
@@ -35,6 +36,7 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
     // A little longer than the back end waits for the source, so that the user sees the back end's error. Without a
     // limit, a query on a dead connection would block a panel for ever.
     this.patience = Math.max((jsonData.timeout || 30) * 1000, this.source.timeout?.(jsonData) ?? 0) + 5_000;
+    this.annotations = annotationsOf(this);
     Object.assign(this, this.source.offers?.(this));
   }
 
@@ -45,11 +47,18 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
       (target) => ({ timezone, ...omit(target, ['live', 'polled', 'nonce', 'resync']) }) as Query,
     );
     const cleaned = { ...request, targets };
+    if (isAnnotation(request)) {
+      return answerAnnotation(cleaned, (stepped) => this.loaded(stepped));
+    }
     if (targets.some(({ from: other }) => other?.uid)) {
       return combined(targets.map((target) => this.answer(cleaned, target)));
     }
-    const loading = this.source.load?.(cleaned);
-    return loading ? from(loading).pipe(switchMap(() => this.answers(cleaned))) : this.answers(cleaned);
+    return this.loaded(cleaned);
+  }
+
+  private loaded(request: DataQueryRequest<Query>): Observable<DataQueryResponse> {
+    const loading = this.source.load?.(request);
+    return loading ? from(loading).pipe(switchMap(() => this.answers(request))) : this.answers(request);
   }
 
   /** The answer to one of several queries that go to different data sources. Each data source guards its own. */

@@ -1,5 +1,6 @@
 import type { DataSourceJsonData } from '@grafana/data';
 import type { DataQuery } from '@grafana/schema';
+import type { EventOptions } from './annotations/events';
 import type * as sources from './sources/all';
 import type { Source } from './sources/source';
 
@@ -27,6 +28,8 @@ export interface BaseQuery extends DataQuery {
    * data source, a panel waits until every query has completed, so nothing could stream.
    */
   from?: { uid: string };
+  /** How rows become events, if the query is that of an annotation. */
+  event?: EventOptions;
 }
 
 type AnySource = (typeof sources)[keyof typeof sources];

@@ -92,7 +92,7 @@ export function QueryEditor(props: Props) {
  * When a panel changes to another data source, Grafana keeps its queries. A query that was made for another source is
  * replaced by a new one.
  */
-function SourceEditor(props: Props) {
+export function SourceEditor(props: Props) {
   const { datasource, query, onChange, onRunQuery } = props;
   const { source } = datasource;
   const isForeign = foreignTo(source, query) !== undefined;
@@ -114,7 +114,7 @@ const FORMATS: Array<{ value: Format | ''; label: string }> = [
 const STATES = { value: 'states' as const, label: 'States' };
 
 /** What is Grafana's in a query, or means the same to all sources. */
-const KEPT = ['refId', 'key', 'hide', 'datasource', 'queryType', 'format', 'timezone'] as const;
+const KEPT = ['refId', 'key', 'hide', 'datasource', 'queryType', 'format', 'timezone', 'event'] as const;
 
 /** The data source that a query names, once it is loaded, or why there is none. */
 function useOther(datasource: DataSource, uid?: string): { other?: DataSource; error?: string } {

@@ -3,8 +3,13 @@ import { InlineField, InlineSwitch } from '@grafana/ui';
 import React from 'react';
 import type { BaseQuery } from '../types';
 
-/** Whether the rows of the query are drawn. Alert rules do not draw: they need no stream and no legend. */
-export const isDrawn = (app?: CoreApp | string) => app !== CoreApp.UnifiedAlerting && app !== CoreApp.CloudAlerting;
+/** Where annotations are edited. Grafana asks for annotations under this name, and gives it to no editor of a panel. */
+export const ANNOTATION = CoreApp.Dashboard;
+
+const UNDRAWN: Array<string | undefined> = [CoreApp.UnifiedAlerting, CoreApp.CloudAlerting, ANNOTATION];
+
+/** Whether the rows of the query are drawn. Alert rules and annotations need no stream and no legend. */
+export const isDrawn = (app?: CoreApp | string) => !UNDRAWN.includes(app);
 
 interface StreamingSwitchProps {
   id: string;

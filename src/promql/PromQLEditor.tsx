@@ -10,7 +10,7 @@ import type { EditorMode, PromQLQuery } from './query';
 import { StatesFields } from './StatesFields';
 import { StepHint } from './StepHint';
 import { toVisual } from './visual';
-import { isDrawn, StreamingSwitch } from '../components/StreamingSwitch';
+import { ANNOTATION, isDrawn, StreamingSwitch } from '../components/StreamingSwitch';
 import type { EditorProps } from '../sources/source';
 
 const MODES: Array<{ value: EditorMode; label: string }> = [
@@ -72,22 +72,22 @@ export function PromQLEditor({ datasource, query, app, range, data, onChange, on
       )}
       <div className={styles.bottom}>
         {isDrawn(app) && (
-          <>
-            <InlineField
-              label="Legend"
-              htmlFor={id('legend')}
-              tooltip="The name of the series. {{label}} is replaced by the value of the label."
-            >
-              <LegendField
-                id={id('legend')}
-                value={legend}
-                onChange={(changed) => save({ legend: changed || undefined })}
-              />
-            </InlineField>
-            <StatesFields id={id('stateLabel')} query={query} names={names} onChange={save} />
-            <StreamingSwitch id={id('withStreaming')} value={withStreaming} onChange={save} />
-          </>
+          <InlineField
+            label="Legend"
+            htmlFor={id('legend')}
+            tooltip="The name of the series. {{label}} is replaced by the value of the label."
+          >
+            <LegendField
+              id={id('legend')}
+              value={legend}
+              onChange={(changed) => save({ legend: changed || undefined })}
+            />
+          </InlineField>
         )}
+        {(isDrawn(app) || app === ANNOTATION) && (
+          <StatesFields id={id('stateLabel')} query={query} names={names} onChange={save} />
+        )}
+        {isDrawn(app) && <StreamingSwitch id={id('withStreaming')} value={withStreaming} onChange={save} />}
         <StepHint refId={query.refId} data={data} interval={datasource.sampleInterval} />
       </div>
     </div>
