@@ -31,10 +31,11 @@ export class Grafana {
   }
 
   /** Saves a dashboard of the last five minutes that shows the panels one below the other. */
-  async createDashboard(title: string, panels: PanelModel[]): Promise<string> {
+  async createDashboard(title: string, panels: PanelModel[], others: object = {}): Promise<string> {
     const dashboard = {
       title: `e2e ${title} ${Date.now()}`,
       schemaVersion: 42,
+      ...others,
       time: { from: 'now-5m', to: 'now' },
       panels: panels.map((panel, i) => ({
         type: 'timeseries',

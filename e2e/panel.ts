@@ -11,6 +11,16 @@ export class Panel {
   ) {}
 }
 
+/** An event or a region. Times are in Unix ms. */
+export interface Annotation {
+  time: number;
+  timeEnd: number;
+  isRegion: boolean;
+  title: string;
+  text: string;
+  tags: string[];
+}
+
 /** What a panel shows at this moment. */
 export interface Shown {
   /** One entry per data frame. */
@@ -18,6 +28,7 @@ export interface Shown {
   state: string;
   errors: string[];
   notices: string[];
+  annotations: Annotation[];
   /** Where the axis begins and ends, in Unix ms, and the length between. */
   from: number;
   to: number;
@@ -52,7 +63,7 @@ export async function shownBy(panel: Panel): Promise<Shown | undefined> {
     if (!data) {
       return undefined;
     }
-    const { state, series, errors = [], timeRange, request } = data;
+    const { state, series, annotations = [], errors = [], timeRange, request } = data;
     return {
       rows: series.map(({ refId = '', fields: [time, ...fields] }) => ({
         refId,
@@ -65,6 +76,9 @@ export async function shownBy(panel: Panel): Promise<Shown | undefined> {
       })),
       state,
       errors: errors.map(({ message = '' }) => message),
+      annotations: annotations.flatMap(({ length, fields }) =>
+        Array.from({ length }, (_, row) => Object.fromEntries(fields.map(({ name, values }) => [name, values[row]]))),
+      ) as unknown as Annotation[],
       notices: series.flatMap(({ meta }) => (meta?.notices ?? []).map(({ text }) => text)),
       from: timeRange.from.valueOf(),
       to: timeRange.to.valueOf(),

@@ -71,7 +71,7 @@ export function AnnotationEditor(props: QueryEditorProps<DataSource, Query, Opti
 
   return (
     <Stack direction="column" gap={0.5}>
-      {String(datasource.source.key) === 'expr' && (
+      {(datasource.source.key as string) === 'expr' && (
         <InlineField
           label="Events from"
           htmlFor={id('format')}

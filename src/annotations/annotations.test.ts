@@ -29,8 +29,8 @@ const newDataSource = (jsonData: Options) =>
 /** What Grafana does with an annotation: prepare its query, ask, and make events of the answer. */
 async function run(datasource: DataSource, target?: Partial<Query>) {
   const annotation = { name: 'a', enable: true, target: target && { refId: 'x', ...target } } as AnnotationQuery<Query>;
-  const { prepareQuery, processEvents } = datasource.annotations!;
-  const query = prepareQuery!(annotation);
+  const support = datasource.annotations!;
+  const query = support.prepareQuery!(annotation);
   if (!query) {
     return undefined;
   }
@@ -49,7 +49,7 @@ async function run(datasource: DataSource, target?: Partial<Query>) {
       range: { from, to, raw: { from: 'now-1h', to: 'now' } },
     }),
   );
-  return { answer, events: await firstValueFrom(processEvents!(annotation, answer.data)) };
+  return { answer, events: await firstValueFrom(support.processEvents!(annotation, answer.data)) };
 }
 
 beforeEach(() => {
