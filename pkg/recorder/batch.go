@@ -24,6 +24,13 @@ type batch struct {
 	samples []Sample
 	refuse  func(int, error)
 
+	next int // all samples before it are stored or refused
+	out  outcome
+	// held: the horizon holds the settled time, which is settled, until the last part
+	// is stored. oldest is the oldest time that is kept.
+	held            bool
+	oldest, settled int64
+
 	of    *opened
 	known map[seriesKey]*known
 	// newest has the times that look has read of all series, for newest.learn.
@@ -70,7 +77,8 @@ type unknown struct {
 	series map[seriesKey]*known
 }
 
-// plan returns what has to be read before the batch can be stored, nil if nothing.
+// plan returns what has to be read before the rest of the batch can be stored, nil if
+// nothing.
 // It needs the ingester's lock.
 func (b *batch) plan(n *newest, app storage.Appender) *unknown {
 	if b.of != n.of {
@@ -78,7 +86,7 @@ func (b *batch) plan(n *newest, app storage.Appender) *unknown {
 	}
 	need := &unknown{}
 	bound := n.bound()
-	for i := range b.samples {
+	for i := b.next; i < len(b.samples); i++ {
 		p := &b.samples[i]
 		b.resolve(p.Series, app)
 		newest, sure := bound.of(n, p.Series)
@@ -264,7 +272,8 @@ func (b *batch) indexes(s *Series) []int {
 // within returns the samples of i's series that come before i in the batch.
 func (b *batch) within(i int) *known {
 	s := b.samples[i].Series
-	k := &known{series: s, samples: make(map[int64]float64), newest: math.MinInt64}
+	// Nothing was read, so these are all samples of no time.
+	k := &known{series: s, from: math.MaxInt64, through: math.MinInt64, samples: make(map[int64]float64), newest: math.MinInt64}
 	for _, j := range b.indexes(s) {
 		if j == i {
 			break
@@ -289,12 +298,13 @@ func (b *batch) timeOf(j int) int64 {
 	return b.samples[j].T
 }
 
-// beyond reports whether sample i is too far out of order at the time t. The TSDB itself
-// does not see that of samples after newer ones of the same batch, and drops them
-// without a word.
-func (b *batch) beyond(n *newest, i int, t, window int64) bool {
-	newest, known := n.times[b.samples[i].Series.ref]
-	return known && t < *newest && (window == 0 || t < n.of.Head().MaxTime()-window)
+// behind reports whether sample i is out of order at the time t, and whether it is
+// beyond the window. The TSDB itself does not see that of samples after newer ones of
+// the same part, and drops them without a word.
+func (b *batch) behind(n *newest, i int, t, window int64) (is, beyond bool) {
+	newest, known := n.timeOf(b.samples[i].Series)
+	is = known && t < newest
+	return is, is && (window == 0 || t < n.of.Head().MaxTime()-window)
 }
 
 // add notes that the TSDB has taken sample i for the time t, and refers to its

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -325,5 +326,82 @@ func TestSideBySide(t *testing.T) {
 	}
 	if counted != stored {
 		t.Errorf("seed %d: %d samples were stored, %d are there", seed, counted, stored)
+	}
+}
+
+// lateBatch returns samples of n series, each with a newest sample at start + 10,000, and
+// for each series a late sample and another value for the same time.
+func lateBatch(n int) (now, late []Sample) {
+	for i := range n {
+		s := series("m", "i", strconv.Itoa(i))
+		now = append(now, Sample{Series: s, T: start + 10_000, V: 1})
+		late = append(late, Sample{Series: s, T: start + 5000, V: 2}, Sample{Series: s, T: start + 5000, V: 3})
+	}
+	return now, late
+}
+
+// A batch of very many late samples is stored whole, and known when it comes again.
+func TestManyLate(t *testing.T) {
+	r, c := newRecorder(t, t.TempDir())
+	c.ms.Store(start + 10_000)
+	s, sink := openManual(t, r, Key{1, "uid"})
+	now, late := lateBatch(3*maxBehind + 7)
+	commit(t, sink, start+10_000, now...)
+	commit(t, sink, start+10_000, late...)
+	commit(t, sink, start+10_000, late...)
+	n := uint64(len(now))
+	if st := s.Status().Inputs[0]; st.Samples != 2*n || st.Late != n || st.Repeated != n || st.Refused != (Refused{Duplicate: 2 * n}) {
+		t.Errorf("the status is %+v", st)
+	}
+	for name, samples := range read(t, s, "m") {
+		if len(samples) != 2 || samples[start+5000] != 2 {
+			t.Errorf("%s has %v", name, samples)
+		}
+	}
+}
+
+// Others store samples between the parts of a batch, and the settled time stands still
+// until the last part is stored.
+func TestBetweenParts(t *testing.T) {
+	r, c := newRecorder(t, t.TempDir())
+	c.ms.Store(start + 10_000)
+	s, sink := openManual(t, r, Key{1, "uid"})
+	now, late := lateBatch(3 * maxBehind)
+	commit(t, sink, start+10_000, now...)
+	shared := now[0].Series
+	g := sink.of.ingester
+	b := &batch{refuse: func(int, error) {}, samples: append(late, Sample{Series: shared, T: start + 11_000, V: 5}, Sample{Series: shared, T: start + 11_000, V: 6})}
+	for part := 1; part <= 3; part++ {
+		need, err := g.try(t.Context(), b)
+		for ; err == nil && need != nil; need, err = g.try(t.Context(), b) {
+			if err := b.look(t.Context(), need); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err != nil || b.out.stored != uint64(part*maxBehind) {
+			t.Fatalf("part %d: %d samples, %v", part, b.out.stored, err)
+		}
+		// The time is that of a sample that comes later in the batch, and of another.
+		at := start + 10_000 + int64(part)*500
+		c.ms.Store(at)
+		commit(t, sink, at, Sample{Series: shared, T: at, V: 4})
+		if _, settled := g.horizon.times(); settled != start+10_000 {
+			t.Errorf("part %d: settled is %d", part, settled-start)
+		}
+	}
+	if err := g.store(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	g.horizon.release("manual", c.ms.Load(), b.out.written)
+	if _, settled := g.horizon.times(); settled != c.ms.Load() {
+		t.Errorf("settled is %d in the end", settled-start)
+	}
+	// Of the samples at 11,000 the first that was stored has won.
+	want := map[int64]float64{start + 5000: 2, start + 10_000: 1, start + 10_500: 4, start + 11_000: 4, start + 11_500: 4}
+	if got := read(t, s, "m")[shared.Labels.String()]; !maps.Equal(got, want) {
+		t.Errorf("%v", got)
+	}
+	if b.out.stored != 3*maxBehind || b.out.refused.Duplicate != 3*maxBehind+2 {
+		t.Errorf("%+v", b.out)
 	}
 }

@@ -24,6 +24,9 @@ const (
 	// at once, they are stored up to this far ahead. If a sample is further behind,
 	// the clock was set back, or too many have come.
 	maxSpread = 5000
+	// maxBehind is how many samples out of order are stored at once. The time that
+	// the TSDB takes for them grows with the square of their number.
+	maxBehind = 100
 )
 
 // Why a sample is refused.
@@ -39,7 +42,8 @@ var (
 // A sample that is newer than all others of its series is stored at once. For any
 // other sample the ingester has to read what the series has, which takes long. Other
 // batches are stored meanwhile: their samples are newer than what is being read, or
-// they wait for looking.
+// they wait for looking. They are also stored between the parts of a batch with many
+// samples out of order.
 type ingester struct {
 	database *database
 	horizon  *horizon
@@ -72,51 +76,89 @@ func (g *ingester) configure(maxAhead time.Duration) {
 // commit stores the samples of an input, see Sink.CommitEach.
 func (g *ingester) commit(ctx context.Context, input string, samples []Sample, watermark int64, refuse func(int, error)) (outcome, error) {
 	defence.Leak(len(samples))
+	if len(samples) == 0 {
+		return outcome{}, g.pass(input, watermark)
+	}
 	b := &batch{samples: samples, refuse: refuse}
-	out, unknown, err := g.try(ctx, input, b, watermark)
-	if unknown == nil {
-		return out, err
+	err := g.store(ctx, b)
+	if err != nil {
+		// The caller commits all samples again. Those of earlier parts are there then.
+		b.out.refused, b.out.repeated = Refused{}, 0
+		watermark = math.MinInt64
+	} else {
+		b.stamp()
 	}
-	g.looking.Lock()
-	defer g.looking.Unlock()
-	for {
-		if err := b.look(ctx, unknown); err != nil {
-			return outcome{}, err
-		}
-		// Others have stored samples meanwhile, so there may be more to read.
-		if out, unknown, err = g.try(ctx, input, b, watermark); unknown == nil {
-			return out, err
-		}
+	if b.held {
+		g.horizon.release(input, watermark, b.out.written)
 	}
+	return b.out, err
 }
 
-// try stores a batch. If something has to be read first, it stores nothing and
-// returns what; the TSDB then stays open until look has read it.
-func (g *ingester) try(ctx context.Context, input string, b *batch, watermark int64) (out outcome, need *unknown, err error) {
+// pass notes that an input has given all that it has up to watermark.
+func (g *ingester) pass(input string, watermark int64) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	db, err := g.database.acquire()
+	db, err := g.acquire()
 	if err != nil {
-		return out, nil, err
+		return err
+	}
+	defer db.readers.Done()
+	g.newest.learn(&batch{})
+	g.horizon.pass(input, watermark)
+	return nil
+}
+
+// acquire returns the TSDB, as database.acquire does, and makes sure that what is
+// known is known of this one. It needs g.mu.
+func (g *ingester) acquire() (*opened, error) {
+	db, err := g.database.acquire()
+	if err == nil && g.newest.of != db {
+		g.newest, g.failed = newest{of: db, times: make(map[storage.SeriesRef]*int64)}, db.failures.failedWrites()
+	}
+	return db, err
+}
+
+// store stores a batch, one part after another. Others can store samples in between.
+func (g *ingester) store(ctx context.Context, b *batch) error {
+	looking := false
+	for b.next < len(b.samples) {
+		need, err := g.try(ctx, b)
+		if err != nil {
+			return err
+		}
+		if need == nil {
+			continue
+		}
+		if !looking {
+			g.looking.Lock()
+			defer g.looking.Unlock()
+			looking = true
+		}
+		if err := b.look(ctx, need); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// try stores the next part of a batch. If something has to be read first, it stores
+// nothing and returns what; the TSDB then stays open until look has read it.
+func (g *ingester) try(ctx context.Context, b *batch) (need *unknown, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	db, err := g.acquire()
+	if err != nil {
+		return nil, err
 	}
 	defer func() {
 		if need == nil {
 			db.readers.Done()
 		}
 	}()
-	if len(b.samples) > 0 {
-		if err := g.ready.check(); err != nil {
-			return out, nil, err
-		}
-	}
-	if g.newest.of != db {
-		g.newest, g.failed = newest{of: db, times: make(map[storage.SeriesRef]*int64)}, db.failures.failedWrites()
+	if err := g.ready.check(); err != nil {
+		return nil, err
 	}
 	g.newest.learn(b)
-	if len(b.samples) == 0 {
-		g.horizon.pass(input, watermark)
-		return out, nil, nil
-	}
 	app := db.Appender(ctx)
 	var wanted *unknown
 	err = panics.Catch("store", func() error {
@@ -127,12 +169,16 @@ func (g *ingester) try(ctx context.Context, input string, b *batch, watermark in
 		if err = errors.Join(err, app.Rollback()); err == nil {
 			need = wanted
 		}
-		return out, need, err
+		return need, err
 	}
-	oldest, settled := g.horizon.hold()
+	if !b.held {
+		b.oldest, b.settled = g.horizon.hold()
+		b.held = true
+	}
+	before := b.out
 	committing := false
 	err = panics.Catch("store", func() (err error) {
-		committing, err = g.append(app, b, oldest, settled, &out)
+		committing, err = g.append(app, b)
 		return err
 	})
 	failed := db.failures.failedWrites()
@@ -145,26 +191,26 @@ func (g *ingester) try(ctx context.Context, input string, b *batch, watermark in
 	}
 	g.failed = failed
 	if err != nil {
-		out, watermark = outcome{written: written{metrics: out.written.metrics}}, math.MinInt64
-	} else {
-		b.stamp()
+		before.written = b.out.written // some may be there
+		b.out = before
 	}
-	g.horizon.release(input, watermark, out.written)
-	return out, nil, err
+	return nil, err
 }
 
-// append adds the samples and commits them. committing is true once an error can
-// only come from writing. It needs g.mu.
-func (g *ingester) append(app storage.Appender, b *batch, oldest, settled int64, out *outcome) (committing bool, err error) {
+// append adds the samples of the next part and commits them. committing is true once
+// an error can only come from writing. It needs g.mu.
+func (g *ingester) append(app storage.Appender, b *batch) (committing bool, err error) {
 	latest, window := g.now().UnixMilli()+g.maxAhead, g.database.outOfOrder()
-	for i := range b.samples {
+	out := &b.out
+	for behind := 0; b.next < len(b.samples) && behind < maxBehind; b.next++ {
+		i := b.next
 		p := &b.samples[i]
 		if p.T > latest {
 			out.refused.Future++
 			b.refuse(i, ErrFuture)
 			continue
 		}
-		if p.T < oldest {
+		if p.T < b.oldest {
 			out.refused.TooOld++
 			b.refuse(i, ErrTooOld)
 			continue
@@ -179,7 +225,8 @@ func (g *ingester) append(app storage.Appender, b *batch, oldest, settled int64,
 			}
 			continue
 		}
-		if b.beyond(&g.newest, i, t, window) {
+		outOfOrder, beyond := b.behind(&g.newest, i, t, window)
+		if beyond {
 			out.refused.TooOld++
 			b.refuse(i, ErrTooOld)
 			continue
@@ -187,13 +234,16 @@ func (g *ingester) append(app storage.Appender, b *batch, oldest, settled int64,
 		ref, err := app.Append(p.Series.ref, p.Series.Labels, t, p.V)
 		switch {
 		case err == nil:
+			if outOfOrder {
+				behind++
+			}
 			b.add(&g.newest, i, t, ref)
 			out.stored++
 			if !p.Series.noted {
 				p.Series.noted = true
 				out.written.metrics = append(out.written.metrics, p.Series.Labels.Get(model.MetricNameLabel))
 			}
-			if t <= settled {
+			if t <= b.settled {
 				out.late++
 				out.written.noteLate(p.Series.Labels.Get(model.MetricNameLabel), t)
 			}
