@@ -37,6 +37,9 @@ type Clock struct {
 	mu      sync.Mutex
 	state   State
 	setBack uint64
+	// The last reading of boot, and of wall at that time, zero if there is none.
+	read   time.Duration
+	readAt time.Time
 }
 
 // State is the state of a Clock. Another process that resumes it goes on as this one
@@ -113,8 +116,8 @@ func (c *Clock) Now() time.Time {
 func (c *Clock) Check() (time.Time, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	boot := c.boot()
-	wall := c.wall().Round(0)
+	now := c.wall()
+	boot, wall := c.sinceBoot(now), now.Round(0)
 	offset := wall.Add(-boot)
 	step := offset.Sub(c.state.Offset)
 	switch {
@@ -142,6 +145,22 @@ func (c *Clock) Check() (time.Time, error) {
 	}
 	return c.state.Offset.Add(boot), fmt.Errorf("%w by %v, to %s: it is believed once it has gone on steadily for %v",
 		ErrDoubt, step.Round(time.Second), wall.UTC().Format(time.RFC3339), Confirmation)
+}
+
+// maxSleep is how long the machine may sleep without boot being read again.
+const maxSleep = 50 * time.Millisecond
+
+// sinceBoot returns the time since boot at the time now of wall. It reads boot, which
+// takes system calls, only if the machine may have slept since the last reading:
+// otherwise wall and the monotonic clock have gone on equally. If now has no monotonic
+// reading, it reads boot.
+func (c *Clock) sinceBoot(now time.Time) time.Duration {
+	wall := now.Round(0)
+	if passed := now.Sub(c.readAt); now != wall && !c.readAt.IsZero() && (wall.Sub(c.readAt.Round(0))-passed).Abs() < maxSleep {
+		return c.read + passed
+	}
+	c.read, c.readAt = c.boot(), now
+	return c.read
 }
 
 // SetBack returns how often calls of Now and Check have found the clock set back by

@@ -119,6 +119,23 @@ func TestResume(t *testing.T) {
 	check(process("a", second), time.Hour, false)
 }
 
+// The time since boot is read once while the machine does not sleep.
+func TestReadings(t *testing.T) {
+	begin, readings := time.Now(), 0
+	c := New(time.Now, func() time.Duration {
+		readings++
+		return time.Since(begin)
+	})
+	c.Now()
+	readings = 0
+	for range 1000 {
+		c.Now()
+	}
+	if readings > 0 {
+		t.Errorf("it was read %d times", readings)
+	}
+}
+
 // The two clocks of a machine go on together.
 func TestSystem(t *testing.T) {
 	c := System()

@@ -37,5 +37,5 @@ func Wall() time.Time {
 			ahead = d // ignore a file that is half written
 		}
 	}
-	return now.Add(ahead)
+	return now.Round(0).Add(ahead) // the monotonic clock is not ahead
 }
