@@ -20,7 +20,8 @@ type horizon struct {
 	maxWait    int64            // ms
 	retention  int64            // ms
 	watermarks map[string]int64 // by input
-	lowest     int64            // of watermarks, or was when it was last settled
+	lowest     int64            // of watermarks
+	atLowest   int              // how many of watermarks are the lowest
 	holds      int
 	settled    int64
 	changes    changes
@@ -41,7 +42,8 @@ func (h *horizon) configure(maxWait, retention time.Duration) {
 func (h *horizon) join(input string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.watermarks[input], h.lowest = h.now().UnixMilli()-1, math.MaxInt64
+	h.watermarks[input] = h.now().UnixMilli() - 1
+	h.findLowest()
 }
 
 // leave ends join: the settled time waits for the input no more.
@@ -51,6 +53,7 @@ func (h *horizon) leave(input string) {
 	h.settle() // time alone moves it without notice
 	before := h.settled
 	delete(h.watermarks, input)
+	h.findLowest()
 	if h.settle(); h.settled > before {
 		h.notify()
 	}
@@ -73,13 +76,37 @@ func (h *horizon) settle() {
 	now := h.now().UnixMilli()
 	low := now
 	if len(h.watermarks) > 0 {
-		h.lowest = math.MaxInt64
-		for _, w := range h.watermarks {
-			h.lowest = min(h.lowest, w)
-		}
 		low = min(low, max(h.lowest, now-h.maxWait))
 	}
 	h.settled = max(h.settled, low)
+}
+
+// findLowest needs h.mu.
+func (h *horizon) findLowest() {
+	h.lowest, h.atLowest = math.MaxInt64, 0
+	for _, w := range h.watermarks {
+		if w < h.lowest {
+			h.lowest, h.atLowest = w, 0
+		}
+		if w == h.lowest {
+			h.atLowest++
+		}
+	}
+}
+
+// raise sets the watermark of an input to a later one. It needs h.mu.
+func (h *horizon) raise(input string, watermark int64) {
+	old, ok := h.watermarks[input]
+	if !ok || watermark <= old {
+		return
+	}
+	h.watermarks[input] = watermark
+	if old > h.lowest {
+		return
+	}
+	if h.atLowest--; h.atLowest == 0 {
+		h.findLowest()
+	}
 }
 
 // hold returns the same as times. Neither value changes until release is called.
@@ -123,9 +150,7 @@ func (h *horizon) release(input string, watermark int64, w written) {
 	for metric, s := range w.late {
 		h.changes.changed(metric, Change{s.from, s.to, before})
 	}
-	if old, ok := h.watermarks[input]; ok {
-		h.watermarks[input] = max(old, watermark)
-	}
+	h.raise(input, watermark)
 	h.settle()
 	if len(w.late) > 0 || h.settled > before {
 		h.notify()
@@ -136,17 +161,13 @@ func (h *horizon) release(input string, watermark int64, w written) {
 func (h *horizon) pass(input string, watermark int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	old, ok := h.watermarks[input]
-	if !ok || watermark <= old {
-		return
-	}
-	if old > h.lowest { // another one is waited for
-		h.watermarks[input] = watermark
+	if h.watermarks[input] > h.lowest || h.atLowest > 1 { // another one is waited for
+		h.raise(input, watermark)
 		return
 	}
 	h.settle() // time alone moves it without notice
 	before := h.settled
-	h.watermarks[input] = watermark
+	h.raise(input, watermark)
 	if h.settle(); h.settled > before {
 		h.notify()
 	}

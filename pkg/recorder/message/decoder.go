@@ -198,7 +198,7 @@ func (d *Decoder) Run(ctx context.Context) {
 		d.mu.Unlock()
 	}()
 	spare := newPending()
-	tick := time.NewTicker(interval)
+	tick := time.NewTimer(untilTick())
 	defer tick.Stop()
 	for {
 		select {
@@ -208,6 +208,7 @@ func (d *Decoder) Run(ctx context.Context) {
 			d.commit(ctx, d.take(spare))
 			return
 		case <-tick.C:
+			tick.Reset(untilTick())
 		case <-d.full:
 		case <-d.urgent:
 			d.calm(ctx)
@@ -227,6 +228,13 @@ func (d *Decoder) Run(ctx context.Context) {
 		}
 		spare = p
 	}
+}
+
+// untilTick returns how long it is until decoders commit what waits. All do so at the
+// same times: the process wakes up once for all that are idle.
+func untilTick() time.Duration {
+	now := time.Now()
+	return now.Truncate(interval).Add(interval).Sub(now)
 }
 
 // calm waits until no message has come for quiet, or a whole batch waits.
