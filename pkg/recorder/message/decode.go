@@ -84,7 +84,7 @@ func (c *content) unzip(payload []byte) ([]byte, string) {
 func (c *content) readable(f format, payload []byte) {
 	// Some senders put a byte order mark before a text, or a NUL after it.
 	text := bytes.TrimSpace(bytes.TrimPrefix(payload, byteOrderMark))
-	if bytes.HasPrefix(text, []byte{0}) || bytes.HasSuffix(text, []byte{0}) {
+	if len(text) > 0 && (text[0] == 0 || text[len(text)-1] == 0) {
 		text = bytes.TrimFunc(text, func(r rune) bool { return r == 0 || unicode.IsSpace(r) })
 	}
 	if len(text) == 0 {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -255,6 +256,23 @@ func TestTimeKey(t *testing.T) {
 
 // FuzzDecode: whatever comes under whatever rule, values are finite and have their
 // record, what is not recorded has a reason, and the payload stays as it is.
+// What decimal reads is what ParseFloat reads.
+func FuzzDecimal(f *testing.F) {
+	for _, text := range []string{
+		"", "-", ".", "-.", "0", "-0", "-0.0", "21.57", "-40.2", ".5", "5.", "1.2.3", "007", "+1", "1e3", "0x1", "1_000", "--1", "1-",
+		"0.1", "0.30000000000000004", "123456789012345", "1234567890123456", "9007199254740993", "0.0000000000001", "99999999.999999", "-12345678.123456",
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		v, ok := decimal([]byte(text))
+		want, err := strconv.ParseFloat(text, 64)
+		if ok && (err != nil || math.Float64bits(v) != math.Float64bits(want)) {
+			t.Errorf("%q is %v, and not %v, %v", text, v, want, err)
+		}
+	})
+}
+
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{
 		"", "1", "on", "1e400", "NaN", "\xff", `{"a":{"b":[1,"x",null,true]},"t":1800000000}`, `{"t":"2027-01-15T08:00:00Z","v":1}`,

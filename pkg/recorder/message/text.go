@@ -113,6 +113,9 @@ const (
 
 // number parses a number or one of words, or returns the reason why it cannot.
 func number(text []byte, as spelling) (float64, string) {
+	if v, ok := decimal(text); ok {
+		return v, ""
+	}
 	if len(text) == 0 {
 		return 0, notANumber
 	}
@@ -139,6 +142,37 @@ func number(text []byte, as spelling) (float64, string) {
 		return 0, notANumber
 	}
 	return v, ""
+}
+
+// tens are the powers of ten by which decimal divides.
+var tens = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14}
+
+// decimal parses what most numbers are: at most 15 digits and points, perhaps after a
+// minus. Such digits and powers of ten are exact in a float64, so their quotient is the
+// same as that of ParseFloat.
+func decimal(text []byte) (v float64, ok bool) {
+	digits := text
+	if len(digits) > 0 && digits[0] == '-' {
+		digits = digits[1:]
+	}
+	if len(digits) == 0 || len(digits) > len(tens) || digits[0] == '.' {
+		return 0, false
+	}
+	n, point := int64(0), len(digits)-1
+	for i, c := range digits {
+		switch {
+		case c >= '0' && c <= '9':
+			n = n*10 + int64(c-'0')
+		case c == '.' && point == len(digits)-1 && i < point:
+			point = i
+		default:
+			return 0, false
+		}
+	}
+	if v = float64(n) / tens[len(digits)-1-point]; len(digits) < len(text) {
+		v = -v
+	}
+	return v, true
 }
 
 func word(text []byte) (float64, string) {
