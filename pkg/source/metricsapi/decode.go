@@ -2,7 +2,6 @@ package metricsapi
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 
 	"github.com/continuum-live/continuum-datasource/pkg/limits"
@@ -45,7 +45,7 @@ func decodeSeries(ctx context.Context, r io.Reader, from, to int64) (series, err
 	dec := newDecoder(r)
 	err := dec.object(map[string]func() error{
 		"timestamps": func() error {
-			return dec.list("timestamps", func(i int, t json.Token) error {
+			return dec.list("timestamps", func(i int, t jsontext.Token) error {
 				if err := room(i); err != nil {
 					return err
 				}
@@ -69,7 +69,7 @@ func decodeSeries(ctx context.Context, r io.Reader, from, to int64) (series, err
 			})
 		},
 		"values": func() error {
-			return dec.list("values", func(i int, t json.Token) error {
+			return dec.list("values", func(i int, t jsontext.Token) error {
 				if err := limits.Points.Check(int64(i) + 1); err != nil {
 					return err
 				}
@@ -118,7 +118,7 @@ func decodeLatest(r io.Reader) (at int64, ok bool, err error) {
 	err = dec.object(map[string]func() error{
 		"timestamp": func() error {
 			t, err := dec.token()
-			if err != nil || t == nil {
+			if err != nil || t.Kind() == jsontext.KindNull {
 				return err
 			}
 			if at, err = timeOf(t); err != nil {
@@ -145,13 +145,12 @@ func decodeLatest(r io.Reader) (at int64, ok bool, err error) {
 func decodeNames(r io.Reader) ([]string, error) {
 	names := []string{} // in JSON [] and not null
 	dec := newDecoder(r)
-	err := dec.list("it", func(i int, t json.Token) error {
-		name, ok := t.(string)
-		if !ok {
+	err := dec.list("it", func(i int, t jsontext.Token) error {
+		if t.Kind() != jsontext.KindString {
 			return fmt.Errorf("is wrong: name %d is %s and not a text", i, kind(t))
 		}
 		if int64(i) < limits.Listed.Most { // enough for completion
-			names = append(names, name)
+			names = append(names, t.String())
 		}
 		return nil
 	})
@@ -163,19 +162,20 @@ func decodeNames(r io.Reader) ([]string, error) {
 
 // timeOf returns a time in Unix nanoseconds. The text of its errors continues a
 // sentence.
-func timeOf(t json.Token) (int64, error) {
-	switch t := t.(type) {
-	case json.Number:
-		ms, err := t.Int64()
-		if f, ferr := t.Float64(); err != nil && ferr == nil && f == math.Trunc(f) && math.Abs(f) < 1<<53 {
-			ms, err = int64(f), nil // 1.7e12
-		}
+func timeOf(t jsontext.Token) (int64, error) {
+	switch t.Kind() {
+	case jsontext.KindNumber:
+		ms, err := t.Int()
 		if err != nil {
-			return 0, fmt.Errorf("is %s, which is not a whole number of milliseconds", t)
+			f, ferr := t.Float()
+			if ferr != nil || f != math.Trunc(f) || math.Abs(f) >= 1<<53 {
+				return 0, fmt.Errorf("is %s, which is not a whole number of milliseconds", t)
+			}
+			ms = int64(f) // 1.7e12
 		}
 		return nanos(time.UnixMilli(ms))
-	case string:
-		at, err := time.Parse(time.RFC3339Nano, t)
+	case jsontext.KindString:
+		at, err := time.Parse(time.RFC3339Nano, t.String())
 		if err != nil {
 			return 0, fmt.Errorf("is %q, which is not a time as in RFC 3339, such as 2006-01-02T15:04:05.000Z", t)
 		}
@@ -195,12 +195,12 @@ func nanos(t time.Time) (int64, error) {
 func written(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }
 
 // valueOf returns a number, NaN for null.
-func valueOf(t json.Token) (float64, error) {
-	switch t := t.(type) {
-	case nil:
+func valueOf(t jsontext.Token) (float64, error) {
+	switch t.Kind() {
+	case jsontext.KindNull:
 		return math.NaN(), nil
-	case json.Number:
-		v, err := t.Float64()
+	case jsontext.KindNumber:
+		v, err := t.Float()
 		if err != nil {
 			return 0, fmt.Errorf("is %s, which does not fit into 64 bits", t)
 		}
@@ -209,51 +209,46 @@ func valueOf(t json.Token) (float64, error) {
 	return 0, fmt.Errorf("is %s: use a number, or null for none", kind(t))
 }
 
-func kind(t json.Token) string {
-	switch t := t.(type) {
-	case nil:
-		return "null"
-	case string:
+func kind(t jsontext.Token) string {
+	switch t.Kind() {
+	case jsontext.KindString:
 		return fmt.Sprintf("the text %q", t)
-	case json.Number:
+	case jsontext.KindNumber:
 		return "the number " + t.String()
-	case bool:
-		return fmt.Sprint(t)
-	case json.Delim:
-		if t == '[' {
-			return "a list"
-		}
+	case jsontext.KindBeginArray:
+		return "a list"
+	case jsontext.KindBeginObject:
+		return "an object"
 	}
-	return "an object"
+	return t.String() // null, true or false
 }
 
 // decoder reads one JSON value token by token, so that an answer that is too long is
 // noticed before it fills the memory. The text of its errors continues a sentence
 // that begins with the name of the answer.
 type decoder struct {
-	*json.Decoder
+	*jsontext.Decoder
 	skipped int64 // values that nobody reads
 }
 
 func newDecoder(r io.Reader) *decoder {
-	d := &decoder{Decoder: json.NewDecoder(r)}
-	d.UseNumber()
-	return d
+	return &decoder{Decoder: jsontext.NewDecoder(r, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))}
 }
 
-func (d *decoder) token() (json.Token, error) {
-	t, err := d.Token()
+// token returns the next token. It is valid until the next call.
+func (d *decoder) token() (jsontext.Token, error) {
+	t, err := d.ReadToken()
 	if err == nil {
 		return t, nil
 	}
-	var syntax *json.SyntaxError
+	var syntax *jsontext.SyntacticError
 	switch {
-	case errors.As(err, &syntax):
-		return nil, fmt.Errorf("is not JSON: %w", err)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, errors.New("is not JSON: it ends too early")
+		return t, errors.New("is not JSON: it ends too early")
+	case errors.As(err, &syntax):
+		return t, fmt.Errorf("is not JSON: %w", syntax.Err)
 	}
-	return nil, err
+	return t, err
 }
 
 // object reads the whole input as one object. read has a function for each known
@@ -263,16 +258,16 @@ func (d *decoder) object(read map[string]func() error, needed ...string) error {
 	if err != nil {
 		return err
 	}
-	if t != json.Delim('{') {
+	if t.Kind() != jsontext.KindBeginObject {
 		return fmt.Errorf("is wrong: it is %s and not an object", kind(t))
 	}
 	seen := make(map[string]bool)
-	for d.More() {
+	for d.PeekKind() != jsontext.KindEndObject {
 		t, err := d.token()
 		if err != nil {
 			return err
 		}
-		name := strings.ToLower(t.(string)) // keys are always strings
+		name := strings.ToLower(t.String())
 		if read[name] == nil {
 			if err := d.skip(); err != nil {
 				return err
@@ -299,7 +294,7 @@ func (d *decoder) object(read map[string]func() error, needed ...string) error {
 }
 
 func (d *decoder) end() error {
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
 		return errors.New("is wrong: something follows its end")
 	}
 	return nil
@@ -316,10 +311,10 @@ func (d *decoder) skip() error {
 		if d.skipped++; d.skipped > limits.Points.Most {
 			return limits.Points.Check(d.skipped)
 		}
-		switch t {
-		case json.Delim('{'), json.Delim('['):
+		switch t.Kind() {
+		case jsontext.KindBeginObject, jsontext.KindBeginArray:
 			depth++
-		case json.Delim('}'), json.Delim(']'):
+		case jsontext.KindEndObject, jsontext.KindEndArray:
 			depth--
 		}
 		if depth == 0 {
@@ -329,15 +324,15 @@ func (d *decoder) skip() error {
 }
 
 // list reads a list of plain values.
-func (d *decoder) list(name string, each func(i int, t json.Token) error) error {
+func (d *decoder) list(name string, each func(i int, t jsontext.Token) error) error {
 	t, err := d.token()
 	if err != nil {
 		return err
 	}
-	if t != json.Delim('[') {
+	if t.Kind() != jsontext.KindBeginArray {
 		return fmt.Errorf("is wrong: %s is %s and not a list", name, kind(t))
 	}
-	for i := 0; d.More(); i++ {
+	for i := 0; d.PeekKind() != jsontext.KindEndArray; i++ {
 		t, err := d.token()
 		if err != nil {
 			return err
@@ -352,13 +347,13 @@ func (d *decoder) list(name string, each func(i int, t json.Token) error) error 
 
 func (d *decoder) text(name string) (string, error) {
 	t, err := d.token()
-	if err != nil || t == nil {
+	if err != nil || t.Kind() == jsontext.KindNull {
 		return "", err
 	}
-	s, ok := t.(string)
-	if !ok {
+	if t.Kind() != jsontext.KindString {
 		return "", fmt.Errorf("is wrong: %s is %s and not a text", name, kind(t))
 	}
+	s := t.String()
 	if len(s) > maxLabel || !utf8.ValidString(s) {
 		return "", fmt.Errorf("is wrong: %s is not a text of at most %d bytes", name, maxLabel)
 	}
@@ -367,14 +362,14 @@ func (d *decoder) text(name string) (string, error) {
 
 func (d *decoder) labels() (data.Labels, error) {
 	t, err := d.token()
-	if err != nil || t == nil {
+	if err != nil || t.Kind() == jsontext.KindNull {
 		return nil, err
 	}
-	if t != json.Delim('{') {
+	if t.Kind() != jsontext.KindBeginObject {
 		return nil, fmt.Errorf("is wrong: labels is %s and not an object", kind(t))
 	}
 	labels := data.Labels{}
-	for d.More() {
+	for d.PeekKind() != jsontext.KindEndObject {
 		name, err := d.text("the name of a label")
 		if err != nil {
 			return nil, err

@@ -23,8 +23,8 @@ func TestDecodeSeries(t *testing.T) {
 		{"nulls where nothing need be", `{"timestamps":[],"values":[],"labels":null,"unit":null}`, `[]`},
 
 		{"empty", ``, "is not JSON: it ends too early"},
-		{"not JSON", `<html>`, "is not JSON: invalid character '<' looking for beginning of value"},
-		{"Python's NaN", `{"timestamps":[1000000000000],"values":[NaN]}`, "is not JSON: invalid character 'N' looking for beginning of value"},
+		{"not JSON", `<html>`, "is not JSON: invalid character '<' at start of value"},
+		{"Python's NaN", `{"timestamps":[1000000000000],"values":[NaN]}`, "is not JSON: invalid character 'N' at start of value"},
 		{"cut off", `{"timestamps":[1000000000000`, "is not JSON: it ends too early"},
 		{"cut off in a skipped field", `{"x":[[`, "is not JSON: it ends too early"},
 		{"cut off before its end", `{"timestamps":[],"values":[]`, "is not JSON: it ends too early"},
