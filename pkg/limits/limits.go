@@ -65,6 +65,8 @@ var (
 	// names.
 	Body  = Limit{"Answer of a server", "bytes", 64 << 20, "choose a shorter time range, or narrow the query down"}
 	Names = Limit{"List of names from a server", "bytes", 8 << 20, "ask for fewer names"}
+	// Header is the size of the header of a server's answer.
+	Header = Limit{"Header of an answer", "bytes", 1 << 20, "check what the server, or a proxy in front of it, adds to its answers"}
 	// Token is one text or number in the JSON of a server, or the space around it.
 	Token = Limit{"Text in an answer of a server", "bytes", 64 << 10, "shorten the labels on the server"}
 	// Elements is how many values there are in the JSON of a server.
@@ -85,7 +87,7 @@ var (
 )
 
 // All has all limits, in the order of docs/limits.md.
-var All = []Limit{Text, Nesting, Operators, Matchers, StreamData, Overlap, Series, Cells, Steps, Reads, Values, Samples, Label, Patterns, Request, Listed, Body, Names, Token, Elements, Points, Evaluations, Heavy, Bytes}
+var All = []Limit{Text, Nesting, Operators, Matchers, StreamData, Overlap, Series, Cells, Steps, Reads, Values, Samples, Label, Patterns, Request, Listed, Body, Names, Header, Token, Elements, Points, Evaluations, Heavy, Bytes}
 
 // Check returns an *[Error] if n is more than the limit.
 func (l Limit) Check(n int64) error {

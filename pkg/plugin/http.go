@@ -3,12 +3,15 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/httpclient"
+
+	"github.com/continuum-live/continuum-datasource/pkg/limits"
 )
 
 // httpOptions returns how requests to a source's server are made: with the TLS,
@@ -20,6 +23,7 @@ func httpOptions(ctx context.Context, s backend.DataSourceInstanceSettings) (htt
 		return o, fmt.Errorf("the HTTP settings of the data source cannot be read: %w", err)
 	}
 	o.ForwardHTTPHeaders = false
+	o.ConfigureTransport = func(_ httpclient.Options, t *http.Transport) { t.MaxResponseHeaderBytes = limits.Header.Most }
 	if o.Timeouts.Timeout <= 0 { // no timeout at all
 		o.Timeouts.Timeout = httpclient.DefaultTimeoutOptions.Timeout
 	}

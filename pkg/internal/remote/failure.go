@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/continuum-live/continuum-datasource/pkg/limits"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
 
@@ -189,6 +190,10 @@ func (c *Client) unreached(err error) error {
 		return c.passing(Address, "%s cannot be reached: %s: check the %s, and whether the server is running", c.Name, reason(op.Err), c.Setting)
 	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
 		return c.slow()
+	case strings.Contains(err.Error(), "response header"): // net/http has no type for a header that is too large
+		f := c.Fail(Answer, "the answer of %s is too large: %v", c.Name, limits.Header.Check(limits.Header.Most+1))
+		f.cause = limits.Header.Check(limits.Header.Most + 1)
+		return f
 	}
 	return c.passing(Server, "the connection to %s broke: %s", c.Name, reason(err))
 }
