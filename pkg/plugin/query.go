@@ -293,10 +293,8 @@ func fits(b source.Bound, format string, caller caller) error {
 
 // hint returns a text for a query without series, if possible with the reason.
 func hint(ctx context.Context, b source.Bound, rows grid.Rows) string {
-	if h, ok := b.(source.Hinter); ok {
-		if text := h.Hint(ctx, rows.After, rows.Through); text != "" {
-			return text
-		}
+	if text := b.Hint(ctx, rows.After, rows.Through); text != "" {
+		return text
 	}
 	return "No series in this time range matches the query."
 }

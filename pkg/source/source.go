@@ -74,12 +74,8 @@ type Bound interface {
 	// beyond the settled time is answered with ErrNotSettled. The slice of
 	// series belongs to the caller, who may name them anew.
 	Rows(ctx context.Context, after, through int64) (grid.Rows, error)
-}
-
-// Hinter is a Bound that may know why it has no series.
-type Hinter interface {
-	// Hint returns a sentence about a query that has no series in (after, through],
-	// empty if nothing is known.
+	// Hint returns a sentence that says why the query has no series in (after,
+	// through], empty if nothing is known.
 	Hint(ctx context.Context, after, through int64) string
 }
 
@@ -127,15 +123,18 @@ var (
 	ErrHealth = errors.New("an input of the source went down or is back")
 )
 
-// Unwatched implements Watch and Since of a Bound for sources that do not report
-// changes. It is meant to be embedded.
-type Unwatched struct{}
+// Plain implements Watch, Since and Hint of a Bound for sources that report no changes
+// and know nothing of series that are missing. It is meant to be embedded.
+type Plain struct{}
 
 // Watch implements Bound.
-func (Unwatched) Watch() (string, <-chan struct{}) { return "", nil }
+func (Plain) Watch() (string, <-chan struct{}) { return "", nil }
 
 // Since implements Bound.
-func (Unwatched) Since(string, int64) error { return nil }
+func (Plain) Since(string, int64) error { return nil }
+
+// Hint implements Bound.
+func (Plain) Hint(context.Context, int64, int64) string { return "" }
 
 // ErrDownstream marks errors that are not this plugin's own, for errors.Is: the
 // source's server is not reachable, refuses or answers nonsense, or the query cannot

@@ -222,7 +222,7 @@ func (q query) Bind(step, _ int64) (source.Bound, error) { return bound{query: q
 
 // bound is a query at one step.
 type bound struct {
-	source.Unwatched
+	source.Plain
 	query
 	step int64 // ms
 }

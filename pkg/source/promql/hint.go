@@ -9,10 +9,7 @@ import (
 	"github.com/prometheus/prometheus/util/strutil"
 
 	"github.com/continuum-live/continuum-datasource/pkg/limits"
-	"github.com/continuum-live/continuum-datasource/pkg/source"
 )
-
-var _ source.Hinter = bound{}
 
 const (
 	// longName is how many bytes a name has at most that others are compared with: how
@@ -23,7 +20,7 @@ const (
 	similar = 0.85
 )
 
-// Hint implements source.Hinter. If the expression names a metric that does not
+// Hint implements source.Bound. If the expression names a metric that does not
 // exist, it says so and suggests the most similar one.
 func (b bound) Hint(ctx context.Context, after, through int64) string {
 	var wanted []string

@@ -21,7 +21,7 @@ func TestHint(t *testing.T) {
 			`level_bytes{machine="none"}`:               "",
 			`{machine="none"}`:                          "",
 		} {
-			if got := f.bind(t, expr, 1000).(bound).Hint(t.Context(), now-10_000, now); got != want {
+			if got := f.bind(t, expr, 1000).Hint(t.Context(), now-10_000, now); got != want {
 				t.Errorf("%s: %q", expr, got)
 			}
 		}

@@ -154,7 +154,7 @@ func (q query) Bind(step, _ int64) (source.Bound, error) {
 
 // bound is a query at one step.
 type bound struct {
-	source.Unwatched
+	source.Plain
 	query
 	step int64         // ms
 	told *atomic.Int64 // the settled time that was returned last

@@ -60,7 +60,7 @@ func (q TideQuery) Bind(step, _ int64) (source.Bound, error) {
 }
 
 type boundTide struct {
-	source.Unwatched // it gives no sign of changes
+	source.Plain // it gives no sign of changes
 	TideQuery
 	step int64
 }

@@ -86,7 +86,7 @@ func (q goodQuery) Bind(step, window int64) (source.Bound, error) {
 }
 
 type goodBound struct {
-	source.Unwatched
+	source.Plain
 	goodQuery
 	step, length int64
 }
