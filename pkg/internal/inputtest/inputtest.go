@@ -41,13 +41,18 @@ type Suite struct {
 	// Holds says that the server keeps messages while the input is not connected,
 	// and Persists that it keeps them through its own restart, too.
 	Holds, Persists bool
+	// Purge deletes what the server keeps. It is called before each test, which has a
+	// recorder of its own and must not get the messages of another test. Nil if a new
+	// client gets nothing that was published before it first connected.
+	Purge func(t testing.TB)
 }
 
 // Server is a server for tests of an input.
 type Server interface {
 	// Address is host:port, the same after a restart.
 	Address() string
-	// Stop ends the server and all its connections, Start starts it again.
+	// Stop ends the server and all its connections, and returns once its port is free.
+	// Start starts it again.
 	Stop(t testing.TB)
 	Start(t testing.TB)
 	// Publish publishes a message that becomes a sample with the value n, with the
@@ -81,6 +86,9 @@ func Run(t *testing.T, s Suite) {
 			s.Server.Stop(t)
 			before := goleak.IgnoreCurrent()
 			s.Server.Start(t)
+			if s.Purge != nil {
+				s.Purge(t)
+			}
 			test.run(t, s)
 			s.Server.Stop(t)
 			if !t.Failed() {
@@ -121,7 +129,7 @@ func starts(t *testing.T, s Suite) {
 	r.Wait(t, 20)
 	Eventually(t, func() error {
 		if st := r.Input(in.Name()); st.Samples < 20 || st.Messages < 20 || st.Last == nil || st.Last.Payload == "" || len(st.Last.Samples) == 0 {
-			return fmt.Errorf("the status does not say what was received: %+v", st)
+			return fmt.Errorf("the status does not say what was received: a message.Decoder reports it, other inputs call Sink.Report. It is %+v", st)
 		}
 		return nil
 	})
@@ -130,13 +138,13 @@ func starts(t *testing.T, s Suite) {
 		after := max(p.at.UnixMilli(), r.Settled()+1)
 		Eventually(t, func() error {
 			if got := r.Settled(); got < after {
-				return fmt.Errorf("the settled time is %d ms behind", after-got)
+				return fmt.Errorf("the settled time is %d ms behind: a message.Decoder moves it while its Run runs, other inputs commit with a newer watermark at least once a second", after-got)
 			}
 			return nil
 		})
 	}
 	if st := r.Input(in.Name()); st.Refused != (recorder.Refused{}) || len(st.Skipped) != 0 {
-		t.Errorf("not all was recorded: %+v", st)
+		t.Errorf("not all was recorded: Refused and Skipped say how much and why: %+v", st)
 	}
 }
 
@@ -227,7 +235,7 @@ func neverBlocks(t *testing.T, s Suite) {
 		}
 		_ = r.Status()
 		if behind := time.Now().UnixMilli() - r.Settled(); behind > r.config.MaxWait.Milliseconds()+1000 {
-			t.Errorf("the settled time is %d ms behind", behind)
+			t.Errorf("the settled time is %d ms behind while the server is silent: the input must not hold a commit up", behind)
 		}
 		if took := time.Since(begin); took > time.Second {
 			t.Errorf("the store was held up for %v", took)
@@ -281,7 +289,7 @@ func stops(t *testing.T, s Suite) {
 			defer r.Close(t)
 			test.wait(t, r, in, proxy)
 			if took := r.Configure(t); took > time.Second {
-				t.Errorf("it took %v", took)
+				t.Errorf("Run took %v to return after its context had ended, and may take a second: whatever it waits for must end with the context", took)
 			}
 		})
 	}
@@ -297,7 +305,7 @@ func faults(t *testing.T, s Suite) {
 		return nil
 	})
 	if !errors.As(err, new(*panics.Error)) || ctx.Err() != nil {
-		t.Errorf("Run ended with %v", err)
+		t.Errorf("Run ended with %v and not with the panic of one of its goroutines: start them with a panics.Group, and end Run with its Wait", err)
 	}
 }
 
@@ -313,7 +321,7 @@ func saysWhy(t *testing.T, s Suite) {
 			trouble := r.Troubled(t, in.Name())
 			t.Log(trouble)
 			if !strings.HasPrefix(trouble, test.want) || !strings.Contains(trouble, strings.Split(test.address, ":")[0]) {
-				t.Error("it does not say what and where")
+				t.Errorf("the trouble %q must begin with %q and name the host, as that of endpoint.Peer.Explain does", trouble, test.want)
 			}
 			retries(t, r, in, 5*time.Second)
 		})
@@ -328,7 +336,7 @@ func saysWhy(t *testing.T, s Suite) {
 		trouble := r.Troubled(t, in.Name())
 		t.Log(trouble)
 		if secret != "" && strings.Contains(trouble, secret) {
-			t.Error("it gives the secret away")
+			t.Errorf("the trouble %q has the secret", trouble)
 		}
 		retries(t, r, in, time.Minute)
 	})
@@ -340,10 +348,10 @@ func retries(t *testing.T, r *Recording, in recorder.Input, patience time.Durati
 	Eventually(t, func() error {
 		next := r.Input(in.Name()).NextTry
 		if next == 0 {
-			return errors.New("it does not say when it tries again")
+			return errors.New("the status does not say when the input tries again: report failures with Sink.Retry, as endpoint.Reconnect does")
 		}
 		if wait := time.Until(time.UnixMilli(next)); wait > patience {
-			t.Errorf("it tries again in %v", wait)
+			t.Errorf("it tries again in %v, and may wait for %v", wait, patience)
 		}
 		return nil
 	})

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -122,13 +124,17 @@ func (r *Recording) Numbers(t testing.TB, n int) error {
 		errs = append(errs, fmt.Errorf("%d of %d numbers are missing: %v", len(missing), n, missing[:min(10, len(missing))]))
 	}
 	if len(twice) > 0 {
-		errs = append(errs, fmt.Errorf("%d of %d numbers are there more than once: %v", len(twice), n, twice[:min(10, len(twice))]))
+		errs = append(errs, extra{fmt.Errorf("%d of %d numbers are there more than once: %v", len(twice), n, twice[:min(10, len(twice))])})
 	}
 	if len(count) > 0 {
-		errs = append(errs, fmt.Errorf("there are other values: %v", count))
+		others := slices.Sorted(maps.Keys(count))
+		errs = append(errs, extra{fmt.Errorf("%d other values are there: %v", len(others), others[:min(10, len(others))])})
 	}
 	return errors.Join(errs...)
 }
+
+// extra is the error about samples that should not be there. They do not go away.
+type extra struct{ error }
 
 // patience is how long something may take on a busy machine before a test fails.
 const patience = 2 * time.Minute
@@ -146,10 +152,20 @@ func Eventually(t testing.TB, ok func() error) {
 	t.Fatalf("still after %v: %v", patience, err)
 }
 
-// Wait waits until the numbers from 1 to n are recorded.
+// Wait waits until the numbers from 1 to n are recorded, and nothing else.
 func (r *Recording) Wait(t testing.TB, n int) {
 	t.Helper()
-	Eventually(t, func() error { return r.Numbers(t, n) })
+	Eventually(t, func() error {
+		err := r.Numbers(t, n)
+		if errors.As(err, new(extra)) {
+			t.Fatalf("%v\nEither a message that came again was recorded again: give both the same time stamp. "+
+				"Or they are messages of an earlier test: set Purge of the suite.", err)
+		}
+		if err != nil {
+			return fmt.Errorf("%w\nthe inputs say of themselves: %+v", err, r.Status().Inputs)
+		}
+		return nil
+	})
 }
 
 // Connected waits until the input with this name is connected and has no trouble.
@@ -157,7 +173,7 @@ func (r *Recording) Connected(t testing.TB, name string) {
 	t.Helper()
 	Eventually(t, func() error {
 		if in := r.Input(name); !in.State.Connected() || in.Trouble != "" {
-			return fmt.Errorf("the input is not connected: %+v", in)
+			return fmt.Errorf("the input does not say that it is connected, by Sink.Trouble with an empty text: its status is %+v", in)
 		}
 		return nil
 	})
@@ -169,7 +185,7 @@ func (r *Recording) Troubled(t testing.TB, name string) string {
 	var trouble string
 	Eventually(t, func() error {
 		if trouble = r.Input(name).Trouble; trouble == "" {
-			return errors.New("the input is in no trouble")
+			return errors.New("the input does not say that it has no connection: report that with Sink.Retry, as endpoint.Reconnect does")
 		}
 		return nil
 	})
