@@ -153,7 +153,8 @@ func (r Record) Same(other Record) error {
 // SplitInvariant: a range gives the same rows at once and in parts.
 func SplitInvariant(whole, parts Record) error {
 	if err := whole.Same(parts); err != nil {
-		return fmt.Errorf("%w: (%d, %d] at once and in parts: %w", ErrSplitInvariant, whole.After, whole.Through, err)
+		return fmt.Errorf("%w: (%d, %d] at once and in parts differ, so a row depends on the range that it is requested with, and not on its time alone: %w",
+			ErrSplitInvariant, whole.After, whole.Through, err)
 	}
 	return nil
 }
@@ -161,7 +162,7 @@ func SplitInvariant(whole, parts Record) error {
 // Settled: rows are the same in two answers.
 func Settled(first, again Record) error {
 	if err := first.Same(again); err != nil {
-		return fmt.Errorf("%w: (%d, %d] asked for again: %w", ErrSettled, first.After, first.Through, err)
+		return fmt.Errorf("%w: (%d, %d] requested again has other rows, so the settled time must be earlier: %w", ErrSettled, first.After, first.Through, err)
 	}
 	return nil
 }

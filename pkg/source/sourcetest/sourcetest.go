@@ -132,7 +132,7 @@ func each(test func(context.Context, asked) error) func(context.Context, Subject
 	return func(ctx context.Context, s Subject) error {
 		q, err := s.Source.Query(s.Query)
 		if err != nil {
-			return err
+			return fmt.Errorf("the source refuses Subject.Query %s: %w", s.Query, err)
 		}
 		steps := s.Steps
 		if steps == nil {
@@ -186,7 +186,7 @@ func bound(ctx context.Context, a asked) error {
 		return err
 	}
 	if err := ours.Same(theirs); err != nil {
-		return fmt.Errorf("%w: the rows depend on the window: %w", ErrBound, err)
+		return fmt.Errorf("%w: the rows depend on the window and Traits.Window is 0: set it to the window, if they must: %w", ErrBound, err)
 	}
 	return nil
 }
@@ -304,7 +304,7 @@ func honest(ctx context.Context, a asked) error {
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
 	if rows, err := a.bound.Rows(cancelled, a.after, a.through); err == nil {
-		return fmt.Errorf("%w: a cancelled question got %d rows and no error", ErrHonest, rows.Len())
+		return fmt.Errorf("%w: Rows with a context that has ended gave %d rows and no error: return the error of the context", ErrHonest, rows.Len())
 	}
 
 	// One more row may settle meanwhile; one of the next day cannot.
