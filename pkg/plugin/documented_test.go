@@ -4,13 +4,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
+	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/continuum-live/continuum-datasource/pkg/channel"
 	"github.com/continuum-live/continuum-datasource/pkg/limits"
+	"github.com/continuum-live/continuum-datasource/pkg/recorder/message"
 )
 
 // The tables of settings in the documentation name every setting, its default and its
@@ -31,30 +35,33 @@ func TestSettingsAreDocumented(t *testing.T) {
 		}
 		return m
 	}
-	top := read(sourceRecorder)
-	recorder := top["recorder"].(map[string]any)
-	recorder["inputs"] = nil // absent where there are none
-	docs := "../../docs/"
-	for _, table := range []struct {
-		file, column string
-		defaults     map[string]any
-		not          []string // is not a setting of this table
-		with         string   // settings with one of this table, of a value
-	}{
-		{docs + "settings.md", "`jsonData`", top, []string{"recorder", "prometheus", "metricsApi"}, `{%q:%d}`},
-		{docs + "recorder.md", "`jsonData.recorder`", recorder, nil, `{"recorder":{%q:%d}}`},
-		{docs + "prometheus.md", "`jsonData.prometheus`", read(sourcePrometheus)["prometheus"].(map[string]any), nil, `{"source":"prometheus","prometheus":{%q:%d}}`},
-		{docs + "metrics-api.md", "`jsonData.metricsApi`", read(sourceMetricsAPI)["metricsApi"].(map[string]any), nil, `{"source":"metrics-api","metricsApi":{%q:%d}}`},
-	} {
-		for _, name := range table.not {
-			delete(table.defaults, name)
+	type table struct {
+		column   string
+		defaults map[string]any
+		with     string // settings with one of this table, of a value
+	}
+	common := make(map[string]any)
+	tables := []table{{"`jsonData`", common, `{%q:%d}`}}
+	for name, value := range read(sourceRecorder) {
+		if _, ok := value.(map[string]any); !ok {
+			common[name] = value
+			continue
 		}
-		documented := settingsTable(t, table.file, table.column)
+		// The settings of a source are called as it is, in camel case.
+		kind := kindOf(t, name)
+		defaults := read(kind)[name].(map[string]any)
+		if kind == sourceRecorder {
+			defaults["inputs"] = nil // absent where there are none
+		}
+		tables = append(tables, table{"`jsonData." + name + "`", defaults, `{"source":"` + kind + `","` + name + `":{%q:%d}}`})
+	}
+	for _, table := range tables {
+		documented := settingsTable(t, table.column)
 		for name, setting := range documented {
 			text := setting.standard
 			value, ok := table.defaults[name]
 			if !ok {
-				t.Errorf("%s: there is no setting %s", table.column, name)
+				t.Errorf("the table of %s in docs/ has %s, and there is no such setting", table.column, name)
 				continue
 			}
 			if want, ok := valueOf(text); ok && value != want {
@@ -68,7 +75,7 @@ func TestSettingsAreDocumented(t *testing.T) {
 			}
 			least, most, ok := rangeOf(setting.between, table.defaults)
 			if !ok {
-				t.Errorf("%s: the range of %s is %q", table.column, name, setting.between)
+				t.Errorf("%s: the range of %s is %q, and not of the form %q", table.column, name, setting.between, "1 ms to 1 day")
 				continue
 			}
 			for _, n := range []int64{least - 1, least, most, most + 1} {
@@ -83,25 +90,99 @@ func TestSettingsAreDocumented(t *testing.T) {
 		}
 		for name := range table.defaults {
 			if _, ok := documented[name]; !ok {
-				t.Errorf("%s: %s is not documented", table.column, name)
+				t.Errorf("%s is not in the table of %s in docs/: describe it there", name, table.column)
 			}
 		}
 	}
 }
 
-// documentedSetting is what a table says of a setting.
-type documentedSetting struct{ standard, between string }
-
-// settingsTable returns a table by the names of its settings.
-func settingsTable(t *testing.T, file, column string) map[string]documentedSetting {
-	t.Helper()
-	b, err := os.ReadFile(file)
+// The tables of docs/inputs.md name every setting and secret of every input and of its
+// rules, and no others.
+func TestInputsAreDocumented(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/inputs.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, table, ok := strings.Cut(string(b), "| setting | "+column+" | default | range |")
-	if !ok {
-		t.Fatalf("%s has no table of %s", file, column)
+	check := func(what, begin string, want []string) {
+		t.Helper()
+		at := regexp.MustCompile(begin).FindIndex(doc)
+		if at == nil {
+			t.Errorf("docs/inputs.md has no section about %s: write one", what)
+			return
+		}
+		_, table, _ := strings.Cut(string(doc[at[1]:]), "|---|---|---|\n")
+		var got []string
+		for line := range strings.Lines(table) {
+			cells := strings.Split(line, "|")
+			if len(cells) < 5 {
+				break
+			}
+			for _, name := range inBackticks.FindAllString(cells[2], -1) {
+				got = append(got, strings.Trim(name, "`"))
+			}
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("the table of %s in docs/inputs.md has %q in its second column, and there are the settings and secrets %q", what, got, want)
+		}
+	}
+	check("rules", `\*\*Rules\*\*`, fieldsOf(reflect.TypeFor[message.Rules]()))
+	for kind, build := range inputTypes {
+		_, settings, _ := build([]byte(`{}`), func(string) string { return "" })
+		check(kind, `(?im)^## `+kind+`$`, slices.Concat(fieldsOf(reflect.TypeOf(settings), "name", "rules"), settings.Secrets()))
+	}
+}
+
+var inBackticks = regexp.MustCompile("`[^`]+`")
+
+// fieldsOf returns the names in JSON of the fields of a struct, without some.
+func fieldsOf(t reflect.Type, without ...string) []string {
+	var names []string
+	for _, field := range reflect.VisibleFields(t) {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if name != "" && !slices.Contains(without, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// documentedSetting is what a table says of a setting.
+type documentedSetting struct{ standard, between string }
+
+// kindOf returns the source whose settings have this name.
+func kindOf(t *testing.T, settings string) string {
+	t.Helper()
+	for _, kind := range sourceNames() {
+		if strings.EqualFold(strings.ReplaceAll(kind, "-", ""), settings) {
+			return kind
+		}
+	}
+	t.Fatalf("no source is called as its settings %s: metrics-api has metricsApi", settings)
+	return ""
+}
+
+// settingsTable returns a table of the documentation by the names of its settings.
+func settingsTable(t *testing.T, column string) map[string]documentedSetting {
+	t.Helper()
+	docs, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := "| setting | " + column + " | default | range |"
+	var table string
+	for _, doc := range docs {
+		b, err := os.ReadFile(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, after, ok := strings.Cut(string(b), header); ok {
+			table = after
+		}
+	}
+	if table == "" {
+		t.Fatalf("no page of docs/ has a table of settings that begins with %s: describe them there", header)
 	}
 	table, _, _ = strings.Cut(table, "\n\n")
 	settings := make(map[string]documentedSetting)
