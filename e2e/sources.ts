@@ -36,7 +36,7 @@ export const SOURCES: Source[] = [
   },
   {
     name: 'recorder',
-    label: 'Recorder (this machine)',
+    label: 'Recorder',
     fill: () => Promise.resolve(),
     settings: () => ({ jsonData: { source: 'recorder' } }),
     query: { expr: 'sum by (mode) (rate(node_cpu_seconds_total{mode!="idle"}[30s]))' },

@@ -96,7 +96,7 @@ func TestRecordsThisMachine(t *testing.T) {
 	if err := screen.History(frame); err != nil {
 		t.Fatal(err)
 	}
-	if len(frame.Fields) != 9 || !strings.HasPrefix(frame.Fields[1].Config.DisplayNameFromDS, `{mode="`) || frame.Fields[1].Config.Unit != "s" {
+	if len(frame.Fields) != 9 || frame.Fields[1].Config.DisplayNameFromDS != frame.Fields[1].Labels["mode"] || frame.Fields[1].Config.Unit != "s" {
 		t.Fatalf("the answer has %d fields", len(frame.Fields))
 	}
 	path, raw := subscription(t, frame)

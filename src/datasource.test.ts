@@ -12,6 +12,8 @@ import {
   TimeRange,
 } from '@grafana/data';
 import {
+  type HealthCheckResult,
+  HealthStatus,
   config,
   DataSourceSrv,
   DataSourceWithBackend,
@@ -520,9 +522,22 @@ describe('a data source that is asked in PromQL', () => {
       { key: 'job', operator: '=|', value: 'x', values: ['x', 'y'] },
     ];
     expect(await source.getTagKeys?.({ filters })).toEqual([{ text: 'a' }, { text: 'b' }]);
-    expect(ask.mock.lastCall?.slice(0, 2)).toEqual(['labels', { limit: 1000, match: '{host="a", job=~"x|y"}' }]);
+    expect(ask.mock.lastCall?.slice(0, 2)).toEqual(['labels', { limit: 10_000, match: '{host="a", job=~"x|y"}' }]);
     await source.getTagValues?.({ key: 'host', filters });
-    expect(ask.mock.lastCall?.slice(0, 2)).toEqual(['labels/host/values', { limit: 1000, match: '{job=~"x|y"}' }]);
+    expect(ask.mock.lastCall?.slice(0, 2)).toEqual(['labels/host/values', { limit: 10_000, match: '{job=~"x|y"}' }]);
+  });
+
+  it('passes on the details of a test', async () => {
+    const source = machine();
+    const check = jest.spyOn(source, 'callHealthCheck');
+    const details = { verboseMessage: 'host: 79.0 samples/s.' } as unknown as HealthCheckResult['details'];
+    check.mockResolvedValue({ status: HealthStatus.OK, message: 'well', details });
+    expect(await source.testDatasource()).toEqual({ status: 'success', message: 'well', details });
+    check.mockResolvedValue({ status: HealthStatus.Error, message: 'plant: no connection', details });
+    await expect(source.testDatasource()).rejects.toMatchObject({
+      message: 'plant: no connection',
+      error: { message: 'plant: no connection', details },
+    });
   });
 
   it('takes over the queries of a Prometheus data source, and of no other', async () => {

@@ -6,8 +6,16 @@ import {
   type DataSourceInstanceSettings,
   LoadingState,
   type ScopedVars,
+  type TestDataSourceResponse,
 } from '@grafana/data';
-import { DataSourceWithBackend, getDataSourceSrv, getTemplateSrv, StreamOptionsProvider } from '@grafana/runtime';
+import {
+  DataSourceWithBackend,
+  getDataSourceSrv,
+  HealthCheckError,
+  HealthStatus,
+  getTemplateSrv,
+  StreamOptionsProvider,
+} from '@grafana/runtime';
 import { omit } from 'lodash';
 import { catchError, defer, from, map, Observable, of, switchMap } from 'rxjs';
 import { annotationsOf, answerAnnotation, isAnnotation } from './annotations';
@@ -143,6 +151,16 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
 
   /** Called by Grafana for an answer that names a channel, just before it subscribes. */
   override streamOptionsProvider: StreamOptionsProvider<Query> = (_request, frame) => openStream(frame);
+
+  /** As Grafana's own, which drops the details of a data source that works. */
+  override async testDatasource(): Promise<TestDataSourceResponse> {
+    const { status, message, details } = await this.callHealthCheck();
+    if (status === HealthStatus.OK) {
+      return { status: 'success', message, details };
+    }
+    const error = new HealthCheckError(message, details);
+    throw Object.assign(error, { error }); // Grafana looks for the details in `error`
+  }
 
   override getDefaultQuery(): Partial<Query> {
     return this.source.defaultQuery(this.settings.jsonData);

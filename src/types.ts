@@ -56,6 +56,7 @@ export interface CommonOptions extends DataSourceJsonData {
   // Settings of HTTP, under the names that Grafana's plugin SDK reads.
   /** In seconds. */
   timeout?: number;
+  enableSecureSocksProxy?: boolean;
   tlsAuth?: boolean;
   tlsAuthWithCACert?: boolean;
   tlsSkipVerify?: boolean;

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"regexp"
 	"strings"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
@@ -225,10 +224,14 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 	if err != nil {
 		return nil, err
 	}
-	for i := range rows.Series {
-		if rows.Series[i].Display, err = display(ctx, rows.Series[i], w.Legend); err != nil {
-			return nil, err
-		}
+	switch {
+	case w.Legend != "":
+		err = nameBy(ctx, w.Legend, rows.Series)
+	case !caller.computes:
+		nameByDifference(rows.Series)
+	}
+	if err != nil {
+		return nil, err
 	}
 
 	var frames data.Frames
@@ -338,44 +341,4 @@ func countResync(reason string) {
 	default:
 		resyncs.WithLabelValues("other").Inc()
 	}
-}
-
-var placeholder = regexp.MustCompile(`\{\{\s*([^{}\s]+)\s*\}\}`)
-
-// valueName returns the name of the values in a table: the legend, if it is the same
-// for all series.
-func valueName(legend string) string {
-	if placeholder.MatchString(legend) {
-		return ""
-	}
-	return legend
-}
-
-// display returns the name of a series in legends: the format with each {{label}}
-// replaced by the label's value. The first label that the series does not have is
-// replaced by the source's name of the series. An empty format gives that name
-// alone.
-func display(ctx context.Context, s grid.Series, format string) (string, error) {
-	if format == "" {
-		return s.Display, nil
-	}
-	size := len(format) + len(s.Display)
-	for _, m := range placeholder.FindAllStringSubmatch(format, -1) {
-		size += len(s.Labels[m[1]])
-	}
-	if err := limits.Label.Check(int64(size)); err != nil {
-		return "", err
-	}
-	if err := limits.ChargeLabels(ctx, size); err != nil {
-		return "", err
-	}
-	named := false
-	return placeholder.ReplaceAllStringFunc(format, func(m string) string {
-		value, ok := s.Labels[placeholder.FindStringSubmatch(m)[1]]
-		if !ok && !named {
-			named = true
-			return s.Display
-		}
-		return value
-	}), nil
 }

@@ -164,6 +164,15 @@ func TestDiskIsFull(t *testing.T) {
 	if err != nil || health.Status != backend.HealthStatusError || !strings.Contains(health.Message, why) {
 		t.Errorf("health is %+v: %v", health, err)
 	}
+	if !strings.Contains(string(health.JSONDetails), "The recorder has 0 series") {
+		t.Errorf("the details are %s", health.JSONDetails)
+	}
+	viewer := pc
+	viewer.User = &backend.User{Login: "viewer", Role: "Viewer"}
+	health, err = r.CheckHealth(backend.WithPluginContext(t.Context(), viewer), &backend.CheckHealthRequest{PluginContext: viewer})
+	if err != nil || health.Status != backend.HealthStatusError || strings.Contains(health.Message, why) || health.JSONDetails != nil {
+		t.Errorf("viewers get %+v: %v", health, err)
+	}
 	if rsp := r.call(t, http.MethodGet, "status"); !strings.Contains(string(rsp.Body), why) {
 		t.Errorf("the status is %s", rsp.Body)
 	}

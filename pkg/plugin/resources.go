@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
@@ -41,8 +44,9 @@ import (
 //	DELETE store             deletes all that was recorded
 //
 // The first three and those of series take from and to (Unix ms, the last hour if
-// absent), limit and match, a series selector such as up{job="a"}. Those of series
-// need from, to and match. What writes or deletes is for editors and admins, a backup
+// absent), limit and match, a series selector such as up{job="a"}. The first three
+// also take search, words that a name must have in it, in any order and case. Those of
+// series need from, to and match. What writes or deletes is for editors and admins, a backup
 // and an import for admins alone.
 func (in *instance) CallResource(ctx context.Context, req *backend.CallResourceRequest, sender backend.CallResourceResponseSender) error {
 	mux := http.NewServeMux()
@@ -163,7 +167,18 @@ func (in *instance) records() error {
 type scope struct {
 	from, to int64
 	limit    int
+	words    []string // of the search
 	matchers []*labels.Matcher
+}
+
+// searched returns the matchers, and one for each word of the search, which a value of
+// the label must have in it.
+func (s scope) searched(label string) []*labels.Matcher {
+	matchers := slices.Clone(s.matchers)
+	for _, word := range s.words {
+		matchers = append(matchers, labels.MustNewMatcher(labels.MatchRegexp, label, "(?i).*"+regexp.QuoteMeta(word)+".*"))
+	}
+	return matchers
 }
 
 // defaultLimit is how many names are listed where the request does not say.
@@ -191,6 +206,11 @@ func scopeOf(r *http.Request) (scope, error) {
 		return s, invalid{fmt.Errorf("limit %d is out of range: use 1 to %d", limit, limits.Listed.Most)}
 	}
 	s.limit = int(limit)
+	search := r.URL.Query().Get("search")
+	if err := limits.Text.Check(int64(len(search))); err != nil {
+		return s, invalid{fmt.Errorf("search: %w", err)}
+	}
+	s.words = strings.Fields(search)
 	if match := r.URL.Query().Get("match"); match != "" {
 		if err := limits.PromQL(match); err != nil {
 			return s, invalid{fmt.Errorf("match: %w", err)}
@@ -210,7 +230,7 @@ type metric struct {
 }
 
 func metricNames(browser promql.Browser, s scope, r *http.Request) (any, error) {
-	names, err := browser.LabelValues(r.Context(), s.from, s.to, s.limit, model.MetricNameLabel, s.matchers...)
+	names, err := browser.LabelValues(r.Context(), s.from, s.to, s.limit, model.MetricNameLabel, s.searched(model.MetricNameLabel)...)
 	if err != nil {
 		return nil, err
 	}
@@ -227,12 +247,22 @@ func metricNames(browser promql.Browser, s scope, r *http.Request) (any, error) 
 }
 
 func labelNames(browser promql.Browser, s scope, r *http.Request) (any, error) {
-	names, err := browser.LabelNames(r.Context(), s.from, s.to, s.limit, s.matchers...)
-	return listed(names), err
+	limit := s.limit
+	if len(s.words) > 0 {
+		limit = int(limits.Listed.Most) // no server searches names of labels, so they are searched here
+	}
+	names, err := browser.LabelNames(r.Context(), s.from, s.to, limit, s.matchers...)
+	names = slices.DeleteFunc(listed(names), func(name string) bool {
+		return slices.ContainsFunc(s.words, func(word string) bool {
+			return !strings.Contains(strings.ToLower(name), strings.ToLower(word))
+		})
+	})
+	return names[:min(len(names), s.limit)], err
 }
 
 func labelValues(browser promql.Browser, s scope, r *http.Request) (any, error) {
-	values, err := browser.LabelValues(r.Context(), s.from, s.to, s.limit, r.PathValue("name"), s.matchers...)
+	name := r.PathValue("name")
+	values, err := browser.LabelValues(r.Context(), s.from, s.to, s.limit, name, s.searched(name)...)
 	return listed(values), err
 }
 

@@ -121,8 +121,20 @@ export const optionOf = (value: string): ComboboxOption => ({ value, label: valu
 export const optionsOf = (values: readonly string[]) => values.map(optionOf);
 
 /** The names and the dashboard's variables that contain the search text. */
-export function found(search: string, names: readonly string[]): ComboboxOption[] {
-  const has = ({ value }: ComboboxOption) => value.toLowerCase().includes(search.toLowerCase());
-  const variables = variableNames().map((value) => ({ ...optionOf(value), description: 'Variable' }));
-  return [...optionsOf(names), ...variables].filter(has);
+export const found = (search: string, names: readonly string[]): ComboboxOption[] =>
+  withVariables(search, optionsOf(names.filter((name) => has(name, search))));
+
+/** The options, and the dashboard's variables that contain the search text. */
+export function withVariables(search: string, options: ComboboxOption[]): ComboboxOption[] {
+  const variables = variableNames().filter((name) => has(name, search));
+  return [...options, ...variables.map((value) => ({ ...optionOf(value), description: 'Variable' }))];
 }
+
+const has = (text: string, search: string) => text.toLowerCase().includes(search.toLowerCase());
+
+/** The options of a list. A list that may have been cut says so, and how to find the others. */
+export const limited = (options: ComboboxOption[], limit: number): ComboboxOption[] =>
+  options.length < limit ? options : options.map((option) => ({ ...option, group: cutAt(limit) }));
+
+/** What a list says that has the first of more names. */
+export const cutAt = (limit: number) => `The first ${limit.toLocaleString('en')}. Type to find others.`;

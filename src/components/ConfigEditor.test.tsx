@@ -57,7 +57,7 @@ const choose = (name: string) => userEvent.click(screen.getByRole('radio', { nam
 describe('the source', () => {
   it('is the recorder if none was saved', async () => {
     await open();
-    expect(screen.getByRole('radio', { name: 'Recorder (this machine)' })).toBeChecked();
+    expect(screen.getByRole('radio', { name: 'Recorder' })).toBeChecked();
     expect(screen.getByText('Inputs')).toBeInTheDocument();
   });
 
@@ -374,6 +374,19 @@ describe('an input', () => {
     await userEvent.click(screen.getByRole('menuitem', { name: new RegExp(`^${label}`) }));
     expect(inputs()).toEqual(wanted);
     expect(field(/^Name/)).toHaveValue(wanted[0]!.name);
+  });
+
+  it.each([
+    ['MQTT', { type: 'mqtt', name: 'mqtt', url: 'tcp://localhost:1883', topics: ['sensors/#'] }],
+    ['NATS', { type: 'nats', name: 'nats', url: 'nats://localhost:4222', subjects: ['sensors.>'] }],
+    ['WebSocket', { type: 'websocket', name: 'websocket', url: 'ws://localhost:8080/stream' }],
+    ['Push', { type: 'push', name: 'push', formats: ['influx', 'prometheus'] }],
+  ])('of %s is offered to a new recorder, with an example', async (label, wanted) => {
+    const { inputs } = await withInputs([]);
+    await press(label);
+    expect(inputs()).toMatchObject([wanted]);
+    expect(field(/^Name/)).toHaveValue(wanted.name);
+    expect(screen.queryByText(/Each begins with an example/)).not.toBeInTheDocument();
   });
 
   it('of the type push can be added only once', async () => {

@@ -1,11 +1,12 @@
 import type { DataSourcePluginOptionsEditorProps } from '@grafana/data';
-import { FieldSet } from '@grafana/ui';
+import { FieldSet, Text } from '@grafana/ui';
 import React, { useState } from 'react';
 import { SOURCES, sourceOf } from '../sources';
 import type { Options, Secrets } from '../types';
 import { ChoiceField } from './config/fields';
 import { LimitsSection } from './config/LimitsSection';
 import { Settings, withOptions } from './config/settings';
+import { DocsLink } from './DocsLink';
 
 const OPTIONS = SOURCES.map(({ name, label, description }) => ({ value: name, label, description }));
 
@@ -13,7 +14,7 @@ export function ConfigEditor({
   options: settings,
   onOptionsChange: onChange,
 }: DataSourcePluginOptionsEditorProps<Options, Secrets>) {
-  const { name, Settings: SourceSettings } = sourceOf(settings.jsonData);
+  const { name, docs, Settings: SourceSettings } = sourceOf(settings.jsonData);
   const saved = useSavedSource(settings) === name;
   const part = { settings, onChange };
 
@@ -27,6 +28,10 @@ export function ConfigEditor({
           disabled={settings.readOnly}
           onChange={(value) => onChange(withOptions(settings, { source: value }))}
         />
+        <Text element="p" color="secondary">
+          <DocsLink page="first-panel.md">Your first panel</DocsLink> and{' '}
+          <DocsLink page={docs}>all about this source</DocsLink>
+        </Text>
       </FieldSet>
       {SourceSettings && <SourceSettings {...part} saved={saved} />}
       <LimitsSection {...part} />

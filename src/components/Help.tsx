@@ -1,10 +1,8 @@
 import type { QueryEditorHelpProps } from '@grafana/data';
-import { TextLink } from '@grafana/ui';
 import React from 'react';
 import type { DataSource } from '../datasource';
 import type { Query } from '../types';
-
-const DOCS = 'https://github.com/continuum-live/continuum-datasource/blob/main/docs/';
+import { DocsLink } from './DocsLink';
 
 /** What the "?" beside the data source opens. */
 export function Help({ datasource, query, onClickExample }: QueryEditorHelpProps<Query>) {
@@ -15,23 +13,9 @@ export function Help({ datasource, query, onClickExample }: QueryEditorHelpProps
       <h2>{source.label}</h2>
       {source.Help && <source.Help query={query} text={source.text} onClickExample={onClickExample} />}
       <p>
-        More is in the documentation:{' '}
-        <TextLink href={`${DOCS}first-panel.md`} external inline>
-          your first panel
-        </TextLink>
-        ,{' '}
-        <TextLink href={`${DOCS}queries.md`} external inline>
-          queries
-        </TextLink>
-        ,{' '}
-        <TextLink href={`${DOCS}alerting.md`} external inline>
-          alerting
-        </TextLink>{' '}
-        and{' '}
-        <TextLink href={`${DOCS}troubleshooting.md`} external inline>
-          troubleshooting
-        </TextLink>
-        .
+        More is in the documentation: <DocsLink page="first-panel.md">your first panel</DocsLink>,{' '}
+        <DocsLink page="queries.md">queries</DocsLink>, <DocsLink page="alerting.md">alerting</DocsLink> and{' '}
+        <DocsLink page="troubleshooting.md">troubleshooting</DocsLink>.
       </p>
     </>
   );

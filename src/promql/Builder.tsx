@@ -3,10 +3,10 @@ import { GrafanaTheme2 } from '@grafana/data';
 import { Button, ComboboxOption, IconButton, InlineLabel, Input, useStyles2 } from '@grafana/ui';
 import { isEqual } from 'lodash';
 import React, { ReactNode, useMemo, useState } from 'react';
-import { Metric, Names } from './names';
+import { LIMIT, Metric, Names } from './names';
 import { selector } from './text';
 import { useDraft } from '../components/useDraft';
-import { Choice, found, optionOf, optionsOf, Several } from '../components/Choice';
+import { Choice, found, limited, optionOf, optionsOf, Several, withVariables } from '../components/Choice';
 import { FUNCTIONS, Param } from './functions';
 import {
   CALCULATIONS,
@@ -172,10 +172,10 @@ const describe = ({ type, unit, help }: Metric) =>
 function MetricField({ value, names, onChange }: { value: string; names: Names; onChange: (metric: Metric) => void }) {
   const [known, setKnown] = useState<Metric[]>([]);
   const find = async (search: string) => {
-    const metrics = await names.metrics(search);
+    const metrics = await names.metrics(undefined, search);
     setKnown(metrics);
     const options = metrics.map((metric) => ({ ...optionOf(metric.name), description: describe(metric) || undefined }));
-    return [...options, ...found(search, [])];
+    return withVariables(search, limited(options, LIMIT));
   };
   const choose = (name: string) =>
     onChange(known.find((metric) => metric.name === name) ?? { name, type: '', unit: '', help: '' });
@@ -192,6 +192,10 @@ function MetricField({ value, names, onChange }: { value: string; names: Names; 
   );
 }
 
+/** Finds labels of the selected series. */
+export const labelsOf = (names: Names, match?: string) => async (search: string) =>
+  withVariables(search, limited(optionsOf(await names.labels(match, search)), LIMIT));
+
 const EMPTY_VALUE = '(empty)';
 
 interface FilterFieldProps {
@@ -207,9 +211,9 @@ function FilterField({ filter, match, names, onChange, onRemove }: FilterFieldPr
   const styles = useStyles2(getStyles);
   const { label, op, value } = filter;
   const findValues = async (search: string) => {
-    const known = label === undefined ? [] : await names.values(label, match);
+    const known = label === undefined ? [] : await names.values(label, match, search);
     const empty = { ...optionOf(EMPTY_VALUE), description: 'Series without this label' };
-    return [...found(search, known), ...(search ? [] : [empty])];
+    return [...withVariables(search, limited(optionsOf(known), LIMIT)), ...(search ? [] : [empty])];
   };
   return (
     <div className={styles.chip}>
@@ -217,7 +221,7 @@ function FilterField({ filter, match, names, onChange, onRemove }: FilterFieldPr
         label="Label"
         placeholder="Label"
         width={[12, 30]}
-        options={async (search) => found(search, await names.labels(match))}
+        options={labelsOf(names, match)}
         value={label}
         onChange={(next) => onChange({ ...filter, label: next })}
       />
@@ -318,7 +322,7 @@ function OperationField({ operation, match, names, onChange, onRemove }: Operati
               label="Labels to group by"
               placeholder="Labels"
               width={[16, 50]}
-              options={async (search) => found(search, await names.labels(match))}
+              options={labelsOf(names, match)}
               values={operation.labels}
               onChange={(labels) => onChange({ ...operation, labels })}
             />

@@ -34,7 +34,7 @@ const ANSWERS: Record<string, unknown> = {
 const STARTER = 'sum by (mode) (rate(node_cpu_seconds_total{mode!="idle"}[5m]))';
 
 /** The editor as Grafana holds it: what it saves comes back as its query. */
-function open(query: Partial<PromQLQuery> = { expr: '' }, data?: Partial<PanelData>) {
+async function open(query: Partial<PromQLQuery> = { expr: '' }, data?: Partial<PanelData>) {
   const onChange = jest.fn<undefined, [PromQLQuery]>();
   const onRunQuery = jest.fn();
   const getResource = jest.fn((...[path]: [path: string, params?: unknown]) => Promise.resolve(ANSWERS[path]));
@@ -49,14 +49,22 @@ function open(query: Partial<PromQLQuery> = { expr: '' }, data?: Partial<PanelDa
     };
     return <PromQLEditor {...({ datasource, query: saved, data, onChange: save, onRunQuery } as unknown as Props)} />;
   }
-  render(<Holder />);
+  // The editor asks for labels when it is shown.
+  await settled(() => void render(<Holder />));
   return {
     onRunQuery,
     getResource,
     saved: () => onChange.mock.lastCall?.[0],
-    replace: (changed: PromQLQuery) => React.act(() => replace(changed)),
+    replace: (changed: PromQLQuery) => settled(() => replace(changed)),
   };
 }
+
+/** Does something, and waits for the answers that the editor then asks for. */
+const settled = (does: () => void) =>
+  React.act(() => {
+    does();
+    return Promise.resolve();
+  });
 
 const INPUT = { selector: 'input, textarea' };
 const field = (label: string) => screen.getByLabelText<HTMLInputElement>(label, INPUT);
@@ -87,7 +95,7 @@ beforeEach(() => {
 
 describe('the builder', () => {
   it('is there for a new query, and says nothing until a metric is chosen', async () => {
-    const { saved, onRunQuery } = open();
+    const { saved, onRunQuery } = await open();
     expect(screen.getByRole('radio', { name: 'Builder' })).toBeChecked();
     await choose('Add operation', /^rate/);
     expect(saved()).toBeUndefined();
@@ -98,7 +106,7 @@ describe('the builder', () => {
   });
 
   it('shows what a metric is, and offers rate for a counter', async () => {
-    const { saved } = open();
+    const { saved } = await open();
     await userEvent.click(field('Metric'));
     expect(await screen.findByRole('option', { name: /counter, seconds · Seconds that each CPU/ })).toBeVisible();
     await userEvent.click(screen.getByRole('option', { name: /^node_load1/ }));
@@ -110,21 +118,21 @@ describe('the builder', () => {
   });
 
   it('drops the operations of a new query when another metric is chosen', async () => {
-    const { saved } = open({ expr: STARTER });
+    const { saved } = await open({ expr: STARTER });
     await choose('Metric', /^node_load1/);
     expect(saved()?.expr).toBe('node_load1');
   });
 
   it('searches for metrics', async () => {
-    const { getResource } = open();
+    const { getResource } = await open();
     await userEvent.click(field('Metric'));
     await userEvent.type(field('Metric'), 'cpu');
-    const search = { limit: 1000, match: '{__name__=~"(?i).*cpu.*"}' };
+    const search = { limit: 1000, search: 'cpu' };
     await waitFor(() => expect(getResource.mock.lastCall?.slice(0, 2)).toEqual(['metrics', search]));
   });
 
   it('keeps what is being typed while rows come', async () => {
-    const { replace, saved } = open({ expr: 'rate(up[5m])' });
+    const { replace, saved } = await open({ expr: 'rate(up[5m])' });
     for (const [label, typed, wanted] of [
       ['Metric', 'load', 'rate(load[5m])'],
       ['Range', '7m', 'rate(load[7m])'],
@@ -132,7 +140,7 @@ describe('the builder', () => {
       await userEvent.click(field(label));
       for (const letter of typed) {
         await userEvent.keyboard(letter);
-        replace({ refId: 'A', expr: saved()?.expr ?? 'rate(up[5m])' });
+        await replace({ refId: 'A', expr: saved()?.expr ?? 'rate(up[5m])' });
       }
       await userEvent.click(await screen.findByRole('option', { name: new RegExp(`^${typed} ?As typed`) }));
       expect(saved()?.expr).toBe(wanted);
@@ -140,7 +148,7 @@ describe('the builder', () => {
   });
 
   it('adds a filter once it is complete, and offers values of the series that the rest selects', async () => {
-    const { saved, getResource } = open({ expr: 'up{cpu="0"}' });
+    const { saved, getResource } = await open({ expr: 'up{cpu="0"}' });
     await userEvent.click(screen.getByRole('button', { name: 'Add label filter' }));
     const filter = within(screen.getByRole('group', { name: 'Label filters' }));
     await userEvent.click(filter.getAllByLabelText('Label', INPUT)[1]!);
@@ -158,20 +166,20 @@ describe('the builder', () => {
   });
 
   it('offers variables', async () => {
-    const { saved } = open({ expr: 'up{mode="idle"}' });
+    const { saved } = await open({ expr: 'up{mode="idle"}' });
     await choose('Value', /^\$host/);
     expect(saved()?.expr).toBe('up{mode="$host"}');
   });
 
   it('filters for series without a label', async () => {
-    const { saved } = open({ expr: 'up{mode="idle"}' });
+    const { saved } = await open({ expr: 'up{mode="idle"}' });
     await choose('Value', /^\(empty\)/);
     expect(saved()?.expr).toBe('up{mode=""}');
     expect(field('Value')).toHaveValue('(empty)');
   });
 
   it('changes operations and takes them away', async () => {
-    const { saved } = open({ expr: 'topk by (mode) (5, rate(up[5m]))' });
+    const { saved } = await open({ expr: 'topk by (mode) (5, rate(up[5m]))' });
     await type('Series', '3', '{Enter}');
     expect(saved()?.expr).toBe('topk by (mode) (3, rate(up[5m]))');
     await type('Series', 'x', '{Enter}');
@@ -188,7 +196,7 @@ describe('the builder', () => {
   });
 
   it('groups by labels', async () => {
-    const { saved } = open({ expr: 'sum(up)' });
+    const { saved } = await open({ expr: 'sum(up)' });
     await choose('Grouping', /^by/);
     expect(saved()?.expr).toBe('sum by () (up)');
     await userEvent.click(screen.getByPlaceholderText('Labels'));
@@ -199,8 +207,8 @@ describe('the builder', () => {
   });
 
   it('follows an expression that is changed elsewhere, and keeps how it is written', async () => {
-    const { replace, saved } = open({ expr: 'up' });
-    replace({ refId: 'A', expr: 'rate( load[5m] )', editorMode: 'builder' });
+    const { replace, saved } = await open({ expr: 'up' });
+    await replace({ refId: 'A', expr: 'rate( load[5m] )', editorMode: 'builder' });
     expect(field('Metric')).toHaveValue('load');
     expect(saved()).toBeUndefined();
     await choose('Range', /^1m/);
@@ -210,7 +218,7 @@ describe('the builder', () => {
 
 describe('code', () => {
   it('is shown for what the builder cannot show, and stays', async () => {
-    const { saved } = open({ expr: 'up + up', editorMode: 'code' });
+    const { saved } = await open({ expr: 'up + up', editorMode: 'code' });
     expect(field('PromQL')).toHaveValue('up + up');
     expect(screen.queryByText(/cannot show/)).toBeNull();
     await userEvent.click(screen.getByRole('radio', { name: 'Builder' }));
@@ -219,13 +227,13 @@ describe('code', () => {
     expect(saved()).toBeUndefined();
   });
 
-  it('says so for a query that was saved with the builder', () => {
-    open({ expr: 'up + up', editorMode: 'builder' });
+  it('says so for a query that was saved with the builder', async () => {
+    await open({ expr: 'up + up', editorMode: 'builder' });
     expect(screen.getByText('The builder cannot show this expression')).toBeVisible();
   });
 
   it('is turned into the builder and back without a change', async () => {
-    const { saved, onRunQuery } = open({ expr: 'sum( up )', editorMode: 'code', hide: false });
+    const { saved, onRunQuery } = await open({ expr: 'sum( up )', editorMode: 'code', hide: false });
     await userEvent.click(screen.getByRole('radio', { name: 'Builder' }));
     expect(saved()).toEqual({ refId: 'A', expr: 'sum( up )', editorMode: 'builder', hide: false });
     expect(field('Metric')).toHaveValue('up');
@@ -235,7 +243,7 @@ describe('code', () => {
   });
 
   it('is saved and run when one leaves it, and only if it changed', async () => {
-    const { saved, onRunQuery } = open({ expr: 'up', editorMode: 'code' });
+    const { saved, onRunQuery } = await open({ expr: 'up', editorMode: 'code' });
     await type('PromQL', 'up + 1');
     expect(saved()).toBeUndefined();
     await userEvent.tab();
@@ -248,7 +256,7 @@ describe('code', () => {
 
 describe('either', () => {
   it('saves the legend on Enter and on blur', async () => {
-    const { saved, onRunQuery } = open({ expr: 'up' });
+    const { saved, onRunQuery } = await open({ expr: 'up' });
     await type('Legend', '{{job}}', '{Enter}');
     expect(saved()).toEqual({ refId: 'A', expr: 'up', legend: '{{job}}' });
     await userEvent.clear(field('Legend'));
@@ -258,7 +266,7 @@ describe('either', () => {
   });
 
   it('turns streaming off', async () => {
-    const { saved } = open({ expr: 'up' });
+    const { saved } = await open({ expr: 'up' });
     await userEvent.click(field('With Streaming'));
     expect(saved()?.withStreaming).toBe(false);
   });
@@ -268,14 +276,14 @@ describe('either', () => {
     [120_000, 'One row per 2m'],
     [90_500, 'One row per 1m 30s 500ms'],
     [undefined, null],
-  ])('says of a step of %s: %s', (interval, text) => {
+  ])('says of a step of %s: %s', async (interval, text) => {
     const frame = { refId: 'A', length: 0, fields: [{ name: 'time', config: { interval } }] } as unknown as DataFrame;
     const other = {
       refId: 'B',
       length: 0,
       fields: [{ name: 'time', config: { interval: 7 } }],
     } as unknown as DataFrame;
-    open({ expr: 'up' }, { state: LoadingState.Done, series: [other, frame] });
+    await open({ expr: 'up' }, { state: LoadingState.Done, series: [other, frame] });
     if (text) {
       expect(screen.getByText(text)).toBeVisible();
     } else {
@@ -286,8 +294,8 @@ describe('either', () => {
 
 describe('states', () => {
   const STATES: Record<string, string[]> = { pump_state: ['pump', 'pump_state'], kube_phase: ['phase', 'pod'] };
-  const openStates = (query: Partial<PromQLQuery>) => {
-    const opened = open(query);
+  const openStates = async (query: Partial<PromQLQuery>) => {
+    const opened = await open(query);
     opened.getResource.mockImplementation((path: string, params?: unknown) =>
       Promise.resolve(path === 'labels' ? STATES[(params as { match: string }).match] : ANSWERS[path]),
     );
@@ -295,18 +303,18 @@ describe('states', () => {
   };
 
   it('are offered for a metric that is a set of them', async () => {
-    const { saved, replace } = openStates({ expr: '' });
-    replace({ refId: 'A', expr: 'pump_state{pump="p1"}' });
+    const { saved, replace } = await openStates({ expr: '' });
+    await replace({ refId: 'A', expr: 'pump_state{pump="p1"}' });
     await userEvent.click(await screen.findByRole('button', { name: 'Show as states' }));
     expect(saved()).toMatchObject({ expr: 'pump_state{pump="p1"}', format: 'states' });
     expect(screen.queryByRole('button', { name: 'Show as states' })).not.toBeInTheDocument();
   });
 
   it('are in a label that can be chosen', async () => {
-    const { saved, replace } = openStates({ expr: '' });
-    replace({ refId: 'A', expr: 'kube_phase' });
+    const { saved, replace } = await openStates({ expr: '' });
+    await replace({ refId: 'A', expr: 'kube_phase' });
     await waitFor(() => expect(screen.queryByRole('button', { name: 'Show as states' })).not.toBeInTheDocument());
-    replace({ refId: 'A', expr: 'kube_phase', format: 'states' });
+    await replace({ refId: 'A', expr: 'kube_phase', format: 'states' });
     await choose('State label', /^phase$/);
     expect(saved()).toMatchObject({ expr: 'kube_phase', format: 'states', stateLabel: 'phase' });
   });

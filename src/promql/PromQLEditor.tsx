@@ -1,6 +1,6 @@
 import { css } from '@emotion/css';
 import type { GrafanaTheme2 } from '@grafana/data';
-import { Alert, InlineField, Input, RadioButtonGroup, useStyles2 } from '@grafana/ui';
+import { Alert, RadioButtonGroup, useStyles2 } from '@grafana/ui';
 import React, { useMemo, useState } from 'react';
 import { useDraft } from '../components/useDraft';
 import { Names } from './names';
@@ -10,6 +10,7 @@ import type { EditorMode, PromQLQuery } from './query';
 import { StatesFields } from './StatesFields';
 import { StepHint } from './StepHint';
 import { toVisual } from './visual';
+import { labelsOf, LegendField } from '../components/LegendField';
 import { ANNOTATION, isDrawn, StreamingSwitch } from '../components/StreamingSwitch';
 import type { EditorProps } from '../sources/source';
 
@@ -36,6 +37,7 @@ export function PromQLEditor({ datasource, query, app, range, data, onChange, on
     onChange({ ...query, ...change });
     onRunQuery();
   };
+  const typed = useDraft(legend, (text) => save({ legend: text.trim() || undefined }));
   const saveExpr = (changed: string) => changed !== expr && save({ expr: changed, editorMode: mode });
   const choose = (editorMode: EditorMode) => {
     if (editorMode === 'builder' && !canBuild) {
@@ -72,17 +74,13 @@ export function PromQLEditor({ datasource, query, app, range, data, onChange, on
       )}
       <div className={styles.bottom}>
         {isDrawn(app) && (
-          <InlineField
-            label="Legend"
-            htmlFor={id('legend')}
-            tooltip="The name of the series. {{label}} is replaced by the value of the label."
-          >
-            <LegendField
-              id={id('legend')}
-              value={legend}
-              onChange={(changed) => save({ legend: changed || undefined })}
-            />
-          </InlineField>
+          <LegendField
+            id={id('legend')}
+            value={typed.draft}
+            labels={labelsOf(data, query.refId)}
+            onChange={typed.setDraft}
+            handlers={typed.handlers}
+          />
         )}
         {(isDrawn(app) || app === ANNOTATION) && (
           <StatesFields id={id('stateLabel')} query={query} names={names} onChange={save} />
@@ -91,21 +89,6 @@ export function PromQLEditor({ datasource, query, app, range, data, onChange, on
         <StepHint refId={query.refId} data={data} interval={datasource.sampleInterval} />
       </div>
     </div>
-  );
-}
-
-/** Saved when the user leaves the field or presses Enter. */
-function LegendField({ id, value, onChange }: { id: string; value: string; onChange: (value: string) => void }) {
-  const { draft, setDraft, handlers } = useDraft(value, (text) => onChange(text.trim()));
-  return (
-    <Input
-      id={id}
-      width={30}
-      placeholder="{{label}}"
-      value={draft}
-      onChange={({ currentTarget }) => setDraft(currentTarget.value)}
-      {...handlers}
-    />
   );
 }
 

@@ -1,12 +1,13 @@
 import { QueryEditorProps } from '@grafana/data';
-import { InlineField, Stack } from '@grafana/ui';
+import { Alert, InlineField, Stack } from '@grafana/ui';
 import React, { useMemo } from 'react';
 import type { DataSource } from '../datasource';
 import { Names } from './names';
 import type { Options, Query } from '../types';
 import { syntaxErrors } from './tree';
-import { VariableQuery, variableQuery } from './variableQuery';
-import { Choice, found } from '../components/Choice';
+import { variableError, type VariableQuery, variableQuery } from './variableQuery';
+import { Choice } from '../components/Choice';
+import { labelsOf } from './Builder';
 import { CodeField } from './CodeField';
 
 const KINDS = [
@@ -27,6 +28,7 @@ export function VariableEditor({
   onChange,
 }: QueryEditorProps<DataSource, Query, Options, VariableQuery>) {
   const query = variableQuery(saved);
+  const error = variableError(saved);
   const { kind = 'labelValues', label, match = '', expr = '' } = query;
   const names = useMemo(() => new Names(datasource, range), [datasource, range]);
   const change = (part: Partial<VariableQuery>) =>
@@ -34,6 +36,7 @@ export function VariableEditor({
 
   return (
     <Stack direction="column" gap={0.5}>
+      {error && <Alert severity="error" title={error} />}
       <InlineField label="Values from" labelWidth={16}>
         <Choice
           label="Values from"
@@ -49,7 +52,7 @@ export function VariableEditor({
             label="Label"
             placeholder="Choose a label"
             width={30}
-            options={async (search) => found(search, await names.labels(match || undefined))}
+            options={labelsOf(names, match || undefined)}
             value={label}
             onChange={(value) => change({ label: value })}
           />

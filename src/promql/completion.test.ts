@@ -33,13 +33,28 @@ describe('what may come at', () => {
     ['up{ab‸="c", d="e"}', 'label', { match: 'up{d="e"}', from: 3, to: 5 }],
     ['up{a="b"‸}', 'none'],
     ['up{a ‸', 'matchOperator'],
-    ['up{a=‸', 'value', { label: 'a', op: '=', match: 'up', quoted: false }],
-    ['up{a="‸', 'value', { label: 'a', match: 'up', quoted: true, closed: false, from: 6, to: 6 }],
-    ['up{a="‸"}', 'value', { label: 'a', quoted: true, closed: true, from: 6, to: 6 }],
-    ['up{a="x‸y"}', 'value', { from: 6, to: 8 }],
-    ['up{a="x‸}', 'value', { from: 6, to: 7 }],
+    ['up{a=‸', 'value', { label: 'a', op: '=', match: 'up', closing: '}' }],
+    ['up{a="‸', 'value', { label: 'a', match: 'up', opened: '"', closing: '}', from: 6, to: 6 }],
+    ['up{a="‸"}', 'value', { label: 'a', opened: '"', closing: '', from: 6, to: 7 }],
+    ['up{a="x‸y"}', 'value', { from: 6, to: 9, closing: '' }],
+    ['up{a="x‸}', 'value', { from: 6, to: 7, closing: '' }],
+    ['up{a="‸"', 'value', { from: 6, to: 7, closing: '}' }],
+    ['sum(up{a="‸")', 'value', { closing: '}' }],
+    ['up{a=x‸}', 'value', { from: 5, to: 6, closing: '' }],
+    ['up{a=‸, b="c"}', 'value', { match: 'up{b="c"}', closing: '' }],
+    ['up{a="b", c ‸}', 'matchOperator'],
+    ['up{"温度" ‸}', 'matchOperator'],
+    ['up[5m] ‸', 'operator'],
+    ['rate(up[5m] ‸', 'operator'],
+    ['up offset ‸', 'range'],
+    ['up @ ‸', 'none'],
+    ['sum ‸(up)', 'operator'],
+    ['up == bool ‸', 'expression'],
+    ['a + b‸ + c', 'expression', { from: 4, to: 5 }],
+    ['sum by (‸) (a{b="c"}) / d', 'label', { match: 'a{b="c"}' }],
+    ['up and on (x) group_left (‸) down', 'label', { match: '{__name__=~"up|down"}' }],
     ['up{a!~"‸", b="c"}', 'value', { op: '!~', match: 'up{b="c"}' }],
-    ["up{a='‸'}", 'value', { quoted: true, closed: true }],
+    ["up{a='‸'}", 'value', { opened: "'", closing: '' }],
     ['温‸', 'expression', { from: 0, to: 1 }],
     ['{"温度", ‸}', 'label', { match: '{"温度"}' }],
     ['{"温度", "Gerät"="‸"}', 'value', { label: 'Gerät', match: '{"温度"}' }],
@@ -104,7 +119,7 @@ describe('suggestions', () => {
     expect(all.get('round')).toMatchObject({ insert: 'round(|)' });
     expect(all.get('topk')).toMatchObject({ insert: 'topk(5, |)', kind: 'aggregation' });
     expect(all.has('$host')).toBe(true);
-    expect(asked).toEqual([['metrics', { limit: 1000, match: '{__name__=~"(?i).*u.*"}' }]]);
+    expect(asked).toEqual([['metrics', { limit: 1000, search: 'u' }]]);
   });
 
   it('are names in quotes where they need them', async () => {
@@ -121,9 +136,12 @@ describe('suggestions', () => {
 
   it.each([
     ['up{host=‸}', ['"a\\"b"', '"c.d"', '"$host"']],
-    ['up{host="‸"}', ['a\\"b', 'c.d', '$host']],
-    ['up{host="‸', ['a\\"b"', 'c.d"', '$host"']],
-    ['up{host=~"‸"}', ['a\\"b', 'c\\\\.d', '$host']],
+    ['up{host="‸"}', ['a\\"b"', 'c.d"', '$host"']],
+    ['up{host="‸', ['a\\"b"}', 'c.d"}', '$host"}']],
+    ['up{host="‸"', ['a\\"b"}', 'c.d"}', '$host"}']],
+    ['up{host=~"‸"}', ['a\\"b"', 'c\\\\.d"', '$host"']],
+    ["up{host='‸'}", ['a"b\'', "c.d'", "$host'"]],
+    ['up{host=`‸`}', ['a"b`', 'c.d`', '$host`']],
   ])('are values for %s, written as they have to be there', async (marked, wanted) => {
     expect([...(await suggested(marked)).values()].map(({ insert }) => insert)).toEqual(wanted);
   });

@@ -1,7 +1,10 @@
+import type { SyntaxNode } from '@lezer/common';
 import { escapeRegExp } from 'lodash';
-import { LIMIT, Names } from './names';
-import { labelName, Matcher, quote, selector, unquote } from './text';
+import { cutAt } from '../components/Choice';
 import { FUNCTIONS } from './functions';
+import { LIMIT, Names } from './names';
+import { labelName, quote, selector, unquote } from './text';
+import { nodesOf, parse, readSelector, textOf, type WrittenMatcher } from './tree';
 import { CALCULATIONS, MATCH_OPERATORS } from './visual';
 
 /**
@@ -14,196 +17,141 @@ export type Context = { from: number; to: number } & (
   | { kind: 'variable'; quoted: boolean }
   /** A label of a selector or of a grouping. `match` selects the series concerned, if they are known. */
   | { kind: 'label'; match?: string }
-  | { kind: 'value'; label: string; op: string; match?: string; quoted: boolean; closed: boolean }
+  /** `opened` is the quote that is typed already, and `closing` is what is missing after the value. */
+  | { kind: 'value'; label: string; op: string; match?: string; opened?: string; closing: '' | '}' }
 );
 
-interface Token {
-  kind: 'comment' | 'string' | 'variable' | 'number' | 'name' | 'operator' | 'bracket' | 'other';
-  text: string;
-  from: number;
-  to: number;
-}
-
-const TOKENS: Array<[kind: Token['kind'], pattern: string]> = [
-  ['comment', '#[^\\n]*'],
-  ['string', '"(?:[^"\\\\\\n]|\\\\.)*"?|\'(?:[^\'\\\\\\n]|\\\\.)*\'?|`[^`]*`?'],
-  ['variable', '\\$\\{[^}\\s]*\\}?|\\$\\w*|\\[\\[\\w*\\]?\\]?'],
-  ['number', '\\.?\\d[\\w.]*'],
-  ['name', '[\\p{L}_:][\\p{L}\\p{M}\\p{N}_:]*'],
-  ['operator', '=~|!~|[!=<>]=|[-+*/%^<>=!@]'],
-  ['bracket', '[()[\\]{}]'],
-  ['other', '\\S'],
-];
-
-function tokensOf(expr: string): Token[] {
-  const pattern = new RegExp(TOKENS.map(([, source]) => `(${source})`).join('|'), 'gu');
-  return [...expr.matchAll(pattern)].map((match) => ({
-    kind: TOKENS[match.slice(1).findIndex(Boolean)]![0],
-    text: match[0],
-    from: match.index,
-    to: match.index + match[0].length,
-  }));
-}
-
-const GROUPINGS = ['by', 'without', 'on', 'ignoring', 'group_left', 'group_right'];
-const isGrouping = (token?: Token) => token?.kind === 'name' && GROUPINGS.includes(token.text.toLowerCase());
-const isAggregation = (token?: Token) => FUNCTIONS[token?.text ?? '']?.takes === 'aggregation';
-const WORDS = ['and', 'or', 'unless', 'atan2', 'bool', 'offset'];
+/** The name that ends, or begins, at a position. */
+const NAME_BEFORE = /[\p{L}_:][\p{L}\p{M}\p{N}_:]*$/u;
+const NAME_AFTER = /^[\p{L}\p{M}\p{N}_:]*/u;
 
 export function contextAt(expr: string, pos: number): Context {
-  const tokens = tokensOf(expr);
-  const at = tokens.findIndex(({ from, to }) => from < pos && pos <= to);
-  const typed = tokens[at];
-  const isTyped = typed && isOpen(typed, pos);
-  const before = tokens.slice(0, isTyped ? at : tokens.filter(({ to }) => to <= pos).length);
-  const { from, to } = isTyped ? typed : { from: pos, to: pos };
-
-  if (isTyped) {
-    const variable = /\$\{?\w*$/.exec(expr.slice(from, pos))?.[0];
-    if (variable && typed.kind !== 'comment') {
-      // Typed braces are replaced too, because suggestions have none.
-      const rest = /^\w*\}?/.exec(expr.slice(pos))![0];
-      return { kind: 'variable', from: pos - variable.length, to: pos + rest.length, quoted: typed.kind === 'string' };
-    }
-    if (typed.kind === 'comment' || typed.kind === 'number') {
-      return { kind: 'none', from, to };
-    }
+  const nothing = { kind: 'none' as const, from: pos, to: pos };
+  const within = parse(expr).resolveInner(pos, -1);
+  if (within.name === 'LineComment') {
+    return nothing;
   }
-
-  const { opener, closed } = bracketsOf(before);
-  const last = before.at(-1);
-  switch (opener === undefined ? '' : tokens[opener]!.text) {
-    case '{':
-      return inSelector(tokens, opener!, before.length, isTyped ? typed : undefined, pos);
-    case '[':
-      return { kind: isTyped && typed.kind === 'string' ? 'none' : 'range', from, to };
-    case '(':
-      if (isGrouping(tokens[opener! - 1])) {
-        return { kind: 'label', from, to, match: selectionOf(tokens) };
-      }
+  const isString = within.name === 'StringLiteral' && isOpen(within, expr, pos);
+  const variable = /\$\{?\w*$/.exec(expr.slice(0, pos))?.[0];
+  if (variable) {
+    // Typed braces are replaced too, because suggestions have none.
+    const rest = /^\w*\}?/.exec(expr.slice(pos))![0];
+    return { kind: 'variable', from: pos - variable.length, to: pos + rest.length, quoted: isString };
   }
-  if (isTyped && typed.kind === 'string') {
-    return { kind: 'none', from, to };
+  if (isString) {
+    return inString(within, expr, pos) ?? nothing;
   }
-  // A closing bracket ends an operand, except for that of a grouping.
-  const endsOperand = last?.text === ')' ? !isGrouping(tokens[closed! - 1]) : last && !'([{,'.includes(last.text);
-  const wantsOperand = !endsOperand || last?.kind === 'operator' || WORDS.includes(last!.text) || isGrouping(last);
-  return { kind: wantsOperand ? 'expression' : 'operator', from, to };
+  if (within.name.startsWith('NumberDurationLiteral') && within.from < pos) {
+    return nothing;
+  }
+  const typed = NAME_BEFORE.exec(expr.slice(0, pos))?.[0] ?? '';
+  const from = pos - typed.length;
+  const to = typed ? pos + NAME_AFTER.exec(expr.slice(pos))![0].length : pos;
+  return { from, to, ...atName(`${expr.slice(0, from)}_${expr.slice(to)}`, from) };
 }
 
-/** Whether the token goes on at the cursor: text typed at its end belongs to it, or the cursor is within it. */
-function isOpen({ kind, text, to }: Token, pos: number): boolean {
-  switch (kind) {
-    case 'name':
-    case 'variable':
-    case 'number':
-    case 'comment':
-      return true;
-    case 'string':
-      return pos < to || unquote(text) === undefined;
-    default:
-      return false;
+/** Whether a string goes on at the position. */
+function isOpen(literal: SyntaxNode, expr: string, pos: number): boolean {
+  return pos < literal.to || unquote(textOf(literal, expr)) === undefined;
+}
+
+function inString(literal: SyntaxNode, expr: string, pos: number): Context | undefined {
+  if (literal.prevSibling?.name !== 'MatchOp') {
+    return undefined;
   }
+  const isClosed = unquote(textOf(literal, expr)) !== undefined;
+  // A string without its closing quote has all that follows in it, so only its text up to the cursor is replaced.
+  const to = isClosed ? literal.to : pos;
+  const opened = expr.charAt(literal.from);
+  return { ...valueIn(literal.parent!, expr, expr.slice(to)), opened, from: literal.from + 1, to };
 }
 
 /**
- * The index of the innermost bracket that is still open after the tokens, and of the opening bracket of the pair that
- * was closed last.
+ * What may come at a position. An expression is incomplete there while one types, so the text has a name there, whatever
+ * was typed: the parser then says what kind of name it takes it for.
  */
-function bracketsOf(tokens: Token[]): { opener?: number; closed?: number } {
-  const open: number[] = [];
-  let closed: number | undefined;
-  tokens.forEach(({ kind, text }, i) => {
-    if (kind !== 'bracket') {
-      return;
+function atName(text: string, from: number) {
+  const node = parse(text).resolveInner(from + 1, -1);
+  const parent = node.parent!;
+  if (!parent.type.isError) {
+    switch (node.name) {
+      case 'Identifier':
+        return { kind: 'expression' as const };
+      case 'LabelName':
+        return parent.name === 'GroupingLabels'
+          ? { kind: 'label' as const, match: selectionOf(aroundGrouping(parent), text) }
+          : { kind: 'label' as const, match: matchOf(parent, text) };
     }
-    if ('([{'.includes(text)) {
-      open.push(i);
-    } else {
-      closed = open.pop();
-    }
-  });
-  return { opener: open.at(-1), closed };
+    return { kind: 'none' as const };
+  }
+  // The name cannot be there: what stands before it says what can.
+  const before = parent.prevSibling?.name;
+  const around = parent.parent?.name ?? '';
+  if (around.endsWith('LabelMatcher') && before === 'MatchOp') {
+    return valueIn(parent.parent!, text, text.slice(from + 1));
+  }
+  if (around.endsWith('LabelMatcher') || before === 'QuotedLabelName') {
+    return { kind: 'matchOperator' as const };
+  }
+  if (around === 'MatrixSelector' || around === 'SubqueryExpr' || before === 'Offset') {
+    return { kind: 'range' as const };
+  }
+  return around === 'LabelMatchers' || before === 'At' ? { kind: 'none' as const } : { kind: 'operator' as const };
 }
 
-function inSelector(tokens: Token[], opener: number, end: number, typed: Token | undefined, pos: number): Context {
-  const { from, to } = typed ?? { from: pos, to: pos };
-  const last = tokens[end - 1]!;
-  const others = matchersOf(tokens, opener, from);
-  const match = selector(metricAt(tokens, opener), others) || undefined;
-  if (last.kind === 'operator' && (!typed || typed.kind === 'string' || typed.kind === 'name')) {
-    const quoted = typed?.kind === 'string';
-    const closed = quoted && unquote(typed.text) !== undefined;
-    const label = nameOf(tokens[end - 2]) ?? '';
-    // A string without its closing quote would include all that follows, so only its text up to the cursor is replaced.
-    const inner = quoted ? { from: from + 1, to: closed ? to - 1 : pos } : { from, to };
-    return { kind: 'value', ...inner, label, op: last.text, match, quoted, closed };
-  }
-  if (typed?.kind !== 'string' && (last.text === '{' || last.text === ',')) {
-    return { kind: 'label', from, to, match };
-  }
-  const afterLabel = !typed && last.kind === 'name';
-  return { kind: afterLabel ? 'matchOperator' : 'none', from, to };
+/** The value of a matcher. `rest` is what follows it. */
+function valueIn(matcher: SyntaxNode, expr: string, rest: string) {
+  const braces = matcher.parent!;
+  const { label = '', op = '' } = written(matcher, expr) ?? {};
+  const isClosed = braces.lastChild?.to !== braces.to || /^["'`]?\s*[,}]/.test(rest);
+  const closing = isClosed ? ('' as const) : ('}' as const);
+  return { kind: 'value' as const, label, op, match: matchOf(matcher, expr), closing };
 }
 
-/** The name of a label or metric, in quotes or not. */
-const nameOf = (token?: Token) =>
-  token?.kind === 'string' ? unquote(token.text) : token?.kind === 'name' ? token.text : undefined;
+const written = (matcher: SyntaxNode, expr: string) =>
+  matchersAround(matcher, expr).find((m) => isSame(m.node, matcher));
+const isSame = (a: SyntaxNode, b: SyntaxNode) => a.from === b.from && a.to === b.to;
 
-/** The metric of a selector, before its braces or in quotes within. */
-function metricAt(tokens: Token[], opener: number): string {
-  const name = tokens[opener - 1];
-  const isMetric = name?.kind === 'name' || name?.kind === 'variable';
-  if (isMetric && !isGrouping(name) && name.to === tokens[opener]!.from) {
-    return name.text;
-  }
-  for (let i = opener + 1; i < tokens.length && tokens[i]!.text !== '}'; i++) {
-    const [before, literal, after] = tokens.slice(i - 1, i + 2);
-    if (literal!.kind === 'string' && '{,'.includes(before!.text) && after && ',}'.includes(after.text)) {
-      return unquote(literal!.text) ?? '';
-    }
-  }
-  return '';
+const matchersAround = (matcher: SyntaxNode, expr: string): WrittenMatcher[] =>
+  readSelector(matcher.parent!.parent!, expr).matchers;
+
+/** Selects the series of a selector as if one of its matchers were not there. */
+function matchOf(matcher: SyntaxNode, expr: string): string | undefined {
+  const { metric, matchers } = readSelector(matcher.parent!.parent!, expr);
+  const others = matchers.filter(({ node }) => !isSame(node, matcher));
+  return selector(metric, complete(others)) || undefined;
 }
 
-/** The complete matchers of the selector, without the one at the position `except`. */
-function matchersOf(tokens: Token[], opener: number, except: number): Matcher[] {
-  const matchers: Matcher[] = [];
-  for (let i = opener + 1; i < tokens.length && tokens[i]!.text !== '}'; i++) {
-    const [name, op, literal] = tokens.slice(i, i + 3);
-    const label = nameOf(name);
-    const value = literal?.kind === 'string' ? unquote(literal.text) : undefined;
-    const isMatcher = label !== undefined && (MATCH_OPERATORS as readonly string[]).includes(op?.text ?? '');
-    if (isMatcher && value !== undefined && !(name!.from <= except && except <= literal!.to)) {
-      matchers.push({ label, op: op!.text, value });
-    }
+const complete = (matchers: WrittenMatcher[]) =>
+  matchers.flatMap(({ label, op, value }) => (value === undefined ? [] : { label, op, value }));
+
+/** What is grouped: an aggregation, or both sides of an operator. */
+function aroundGrouping(labels: SyntaxNode): SyntaxNode {
+  let node = labels;
+  while (node.parent && node.name !== 'AggregateExpr' && node.name !== 'BinaryExpr') {
+    node = node.parent;
   }
-  return matchers;
+  return node;
 }
 
-/** A selector of the series that the expression selects. If it has several selectors, only their metric names count. */
-function selectionOf(tokens: Token[]): string | undefined {
-  const selectors = tokens.flatMap((token, i) => {
-    const next = tokens[i + 1];
-    if (next?.text === '{' && next.kind === 'bracket') {
-      return { metric: metricAt(tokens, i + 1), matchers: matchersOf(tokens, i + 1, -1) };
-    }
-    const { opener } = bracketsOf(tokens.slice(0, i));
-    const inBraces = opener !== undefined && (tokens[opener]!.text !== '(' || isGrouping(tokens[opener - 1]));
-    const isMetric = token.kind === 'name' && next?.text !== '(' && !inBraces;
-    return isMetric && !isGrouping(token) && !isAggregation(token) && !WORDS.includes(token.text)
-      ? { metric: token.text, matchers: [] }
-      : [];
-  });
+/** A selector of the series that are selected within a node. Of several selectors only the metrics count. */
+function selectionOf(within: SyntaxNode, expr: string): string | undefined {
+  const selectors = nodesOf(within)
+    .filter(({ name }) => name === 'VectorSelector')
+    .map((node) => readSelector(node, expr));
   if (selectors.length === 1) {
-    return selector(selectors[0]!.metric, selectors[0]!.matchers) || undefined;
+    return selector(selectors[0]!.metric, complete(selectors[0]!.matchers)) || undefined;
   }
   const metrics = new Set(selectors.map(({ metric }) => metric).filter(Boolean));
   return metrics.size ? selector('', [{ label: '__name__', op: '=~', value: [...metrics].join('|') }]) : undefined;
 }
 
+const GROUPINGS = ['by', 'without', 'on', 'ignoring', 'group_left', 'group_right'];
+const WORDS = ['and', 'or', 'unless', 'atan2', 'bool', 'offset'];
+
 export interface Suggestion {
-  kind: 'metric' | 'function' | 'aggregation' | 'label' | 'value' | 'word' | 'range' | 'variable';
+  /** `more` is a remark: the list was cut. */
+  kind: 'metric' | 'function' | 'aggregation' | 'label' | 'value' | 'word' | 'range' | 'variable' | 'more';
   label: string;
   /** The text to insert instead of the label. In functions and words, | marks where the cursor goes. */
   insert?: string;
@@ -239,6 +187,7 @@ const RANGES = ['1m', '5m', '15m', '1h', '1d'];
 export async function suggest(expr: string, pos: number, names: Names, variables: string[]): Promise<Completion> {
   const context = contextAt(expr, pos);
   const { from, to } = context;
+  const typed = expr.slice(from, pos);
   const ofDashboard = variables.map((label): Suggestion => ({ kind: 'variable', label, detail: 'variable' }));
   const listed = (kind: Suggestion['kind'], labels: readonly string[], insert?: (label: string) => string) =>
     labels.map((label): Suggestion => ({ kind, label, insert: insert?.(label) }));
@@ -257,21 +206,21 @@ export async function suggest(expr: string, pos: number, names: Names, variables
       return { from, to, suggestions: [...groupings, ...listed('word', [...WORDS, ...CALCULATIONS])] };
     }
     case 'label': {
-      const labels = await names.labels(context.match);
-      return { from, to, suggestions: [...listed('label', labels, labelName), ...ofDashboard] };
+      const labels = await names.labels(context.match, typed);
+      return { from, to, ...limited([...listed('label', labels, labelName)], typed, ofDashboard) };
     }
     case 'value': {
-      const { label, op, match, quoted, closed } = context;
-      const values = await names.values(label, match);
+      const { label, op, match, opened, closing } = context;
+      const values = await names.values(label, match, typed);
       const inserted = (value: string) => {
-        const literal = quote(op.endsWith('~') && !value.startsWith('$') ? escapeRegExp(value) : value);
-        return quoted ? literal.slice(1, closed ? -1 : undefined) : literal;
+        const literal = quote(op.endsWith('~') && !value.startsWith('$') ? escapeRegExp(value) : value, opened);
+        return literal.slice(opened ? 1 : 0) + closing;
       };
-      const suggestions = [...listed('value', values), ...ofDashboard];
-      return { from, to, suggestions: suggestions.map((s) => ({ ...s, insert: inserted(s.label) })) };
+      const written = (suggestions: Suggestion[]) => suggestions.map((s) => ({ ...s, insert: inserted(s.label) }));
+      return { from, to, ...limited(written(listed('value', values)), typed, written(ofDashboard)) };
     }
     case 'expression': {
-      const metrics = await names.metrics(expr.slice(from, pos));
+      const metrics = await names.metrics(undefined, typed);
       const suggestions = metrics.map(({ name, type, unit, help }): Suggestion => {
         return {
           kind: 'metric',
@@ -281,9 +230,17 @@ export async function suggest(expr: string, pos: number, names: Names, variables
           help,
         };
       });
-      return { from, to, suggestions: [...suggestions, ...CALLS, ...ofDashboard], incomplete: metrics.length >= LIMIT };
+      return { from, to, ...limited(suggestions, typed, [...CALLS, ...ofDashboard]) };
     }
   }
+}
+
+/** The suggestions of a list that may have been cut, and others. A list that was cut says so. */
+function limited(list: Suggestion[], typed: string, others: Suggestion[]): Omit<Completion, 'from' | 'to'> {
+  const more: Suggestion = { kind: 'more', label: cutAt(LIMIT), insert: typed };
+  return list.length < LIMIT
+    ? { suggestions: [...list, ...others] }
+    : { suggestions: [...list, ...others, more], incomplete: true };
 }
 
 const CALLS = Object.entries(FUNCTIONS).map(([label, { takes, help, params, before, range }]): Suggestion => {

@@ -4,7 +4,7 @@ import { lazily } from '../components/lazily';
 import type { Source } from '../sources/source';
 import { filtered, loadFilters } from './filters';
 import { LATER, replaced } from './interpolation';
-import { Names } from './names';
+import { MOST, Names } from './names';
 import type { PromQLQuery } from './query';
 import { matcherOf, selector } from './text';
 import { Variables } from './variables';
@@ -26,10 +26,10 @@ export const promQL = {
     // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment -- one class of the union
     variables: new Variables(datasource),
     getTagKeys: async ({ filters, timeRange }: Partial<DataSourceGetTagKeysOptions> = {}) =>
-      asTags(await new Names(datasource, timeRange).labels(selectorOf(filters))),
+      asTags(await new Names(datasource, timeRange, {}, MOST).labels(selectorOf(filters))),
     getTagValues: async ({ key, filters, timeRange }) => {
       const others = filters.filter((filter) => filter.key !== key);
-      return asTags(await new Names(datasource, timeRange).values(key, selectorOf(others)));
+      return asTags(await new Names(datasource, timeRange, {}, MOST).values(key, selectorOf(others)));
     },
     importQueries: (queries, origin) => Promise.resolve(fromPrometheus(queries, origin)),
   }),

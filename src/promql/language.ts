@@ -117,13 +117,14 @@ function itemOf(
       word: kinds.Keyword,
       range: kinds.Unit,
       variable: kinds.Constant,
+      more: kinds.Text,
     }[kind],
     detail,
     documentation: help,
     range,
     sortText: String(order).padStart(5, '0'),
-    // Monaco compares this with the typed text, which may have a brace.
-    filterText: typed.startsWith('${') ? `\${${label.slice(1)}` : label,
+    // Monaco compares this with the typed text, which may have a brace. A remark fits whatever is typed.
+    filterText: kind === 'more' ? typed : typed.startsWith('${') ? `\${${label.slice(1)}` : label,
     insertText: isSnippet ? insert.replace(/\$/g, '\\$').replace('|', '$0') : insert,
     insertTextRules: isSnippet ? monaco.languages.CompletionItemInsertTextRule.InsertAsSnippet : undefined,
     command: isSnippet ? { id: 'editor.action.triggerSuggest', title: '' } : undefined,

@@ -1,9 +1,7 @@
 import type { ScopedVars, TimeRange } from '@grafana/data';
 import { getTemplateSrv } from '@grafana/runtime';
-import { escapeRegExp } from 'lodash';
 import type { DataSource } from '../datasource';
 import { replaced } from './interpolation';
-import { selector } from './text';
 
 export interface Metric {
   name: string;
@@ -13,38 +11,48 @@ export interface Metric {
   help: string;
 }
 
-/** How many names are asked for at most. Where there are more, a search narrows them down. */
+/** How many names a list has at most. If there are more, a search finds the others. */
 export const LIMIT = 1000;
 
-/** The names that a data source with PromQL knows within a time range, by default the last hour. */
+/** How many names the back end gives at most. */
+export const MOST = 10_000;
+
+/**
+ * The names that a data source with PromQL knows within a time range, by default the last hour. With a search, only
+ * names that have all of its words in them, in any order and case.
+ */
 export class Names {
   constructor(
     private readonly datasource: Pick<DataSource, 'getResource'>,
     private readonly range?: TimeRange,
     private readonly scopedVars: ScopedVars = {},
+    private readonly limit = LIMIT,
   ) {}
 
-  /** Metrics whose name has all words of the search in it, in any order and case. */
-  metrics(search = '', match?: string): Promise<Metric[]> {
-    const words = search.split(/\s+/).filter(Boolean);
-    const matchers = words.map((word) => ({ label: '__name__', op: '=~', value: `(?i).*${escapeRegExp(word)}.*` }));
-    return this.get('metrics', words.length ? selector('', matchers) : match);
+  /** Of all metrics, or of those of the selected series. */
+  metrics(match?: string, search?: string): Promise<Metric[]> {
+    return this.get('metrics', match, search);
   }
 
   /** Names of labels that the selected series have. Without a selector, of all series. */
-  async labels(match?: string): Promise<string[]> {
-    const labels = await this.get<string[]>('labels', match);
+  async labels(match?: string, search?: string): Promise<string[]> {
+    const labels = await this.get<string[]>('labels', match, search);
     return labels.filter((label) => label !== '__name__');
   }
 
-  values(label: string, match?: string): Promise<string[]> {
-    return this.get(`labels/${encodeURIComponent(this.interpolated(label))}/values`, match);
+  values(label: string, match?: string, search?: string): Promise<string[]> {
+    return this.get(`labels/${encodeURIComponent(this.interpolated(label))}/values`, match, search);
   }
 
-  private get<T>(path: string, match?: string): Promise<T> {
+  private get<T>(path: string, match?: string, search?: string): Promise<T> {
     const from = this.range?.from.valueOf();
     const to = this.range?.to.valueOf();
-    const params = { ...(from && to && { from, to }), limit: LIMIT, ...(match && { match: this.interpolated(match) }) };
+    const params = {
+      ...(from && to && { from, to }),
+      limit: this.limit,
+      ...(match && { match: this.interpolated(match) }),
+      ...(search?.trim() && { search: search.trim() }),
+    };
     return this.datasource.getResource<T>(path, params, { showErrorAlert: false });
   }
 

@@ -40,8 +40,9 @@ export function hasVariables(text: string): boolean {
 }
 
 /** A text in quotes. */
-export function quote(text: string): string {
-  return `"${text.replace(/[\\"]/g, '\\$&').replace(/\n/g, '\\n')}"`;
+export function quote(text: string, mark = '"'): string {
+  const escaped = text.replace(/\\/g, '\\\\').replaceAll(mark, `\\${mark}`).replace(/\n/g, '\\n');
+  return mark + (mark === '`' ? text : escaped) + mark;
 }
 
 const ESCAPES: Record<string, string> = { a: '\x07', b: '\b', f: '\f', n: '\n', r: '\r', t: '\t', v: '\v' };

@@ -1,7 +1,7 @@
 import type { AdHocVariableFilter } from '@grafana/data';
 import type { SyntaxNode, Tree } from '@lezer/common';
 import { parser } from '@prometheus-io/lezer-promql';
-import { hasVariables, mask, matcherOf, selector } from './text';
+import { hasVariables, mask, matcherOf, selector, unquote } from './text';
 
 export function parse(expr: string): Tree {
   return parser.parse(mask(expr));
@@ -15,10 +15,48 @@ export function childrenOf(node: SyntaxNode): SyntaxNode[] {
   return children;
 }
 
-/** Every node of the tree, from the outside in and in the order of the text. */
-export function nodesOf(tree: Tree): SyntaxNode[] {
+/** The text within a node. */
+export const textOf = (node: SyntaxNode | null | undefined, expr: string) =>
+  node ? expr.slice(node.from, node.to) : '';
+
+/** The name of a label or metric, in quotes or not. */
+export function nameOf(node: SyntaxNode | null | undefined, expr: string): string {
+  const text = textOf(node, expr);
+  return node?.name === 'QuotedLabelName' ? (unquote(text) ?? text) : text;
+}
+
+/** A matcher as it is written. Without a value if it is incomplete, or has unusual escapes. */
+export interface WrittenMatcher {
+  node: SyntaxNode;
+  label: string;
+  op: string;
+  value?: string;
+}
+
+/** What a selector is made of. */
+export function readSelector(selected: SyntaxNode, expr: string): { metric: string; matchers: WrittenMatcher[] } {
+  let metric = textOf(selected.getChild('Identifier'), expr);
+  const matchers: WrittenMatcher[] = [];
+  for (const node of childrenOf(selected.getChild('LabelMatchers') ?? selected)) {
+    if (node.name === 'QuotedLabelName') {
+      metric = nameOf(node, expr);
+    } else if (node.name.endsWith('LabelMatcher')) {
+      const literal = node.getChild('StringLiteral');
+      matchers.push({
+        node,
+        label: nameOf(node.firstChild, expr),
+        op: textOf(node.getChild('MatchOp'), expr),
+        value: literal ? unquote(textOf(literal, expr)) : undefined,
+      });
+    }
+  }
+  return { metric, matchers };
+}
+
+/** The node and every node in it, from the outside in and in the order of the text. */
+export function nodesOf(within: SyntaxNode): SyntaxNode[] {
   const nodes: SyntaxNode[] = [];
-  tree.iterate({ enter: ({ node }) => void nodes.push(node) });
+  within.cursor().iterate(({ node }) => void nodes.push(node));
   return nodes;
 }
 
@@ -30,7 +68,7 @@ export function syntaxErrors(expr: string): Array<{ from: number; to: number }> 
   if (!expr.trim() || hasVariables(expr)) {
     return [];
   }
-  return nodesOf(parse(expr))
+  return nodesOf(parse(expr).topNode)
     .filter(({ type }) => type.isError)
     .map(({ from, to }) => ({ from, to }));
 }
@@ -40,7 +78,7 @@ export function syntaxErrors(expr: string): Array<{ from: number; to: number }> 
  * without the filters it would show too much.
  */
 export function withFilters(expr: string, filters: AdHocVariableFilter[]): string {
-  const nodes = filters.length ? nodesOf(parse(expr)) : [];
+  const nodes = filters.length ? nodesOf(parse(expr).topNode) : [];
   const broken = nodes.find(({ type }) => type.isError);
   if (broken) {
     const place = expr.slice(broken.from).trim().slice(0, 30);

@@ -17,30 +17,55 @@ export interface VariableQuery extends DataQuery {
  */
 export type SavedVariable = VariableQuery | string | { query: string };
 
-/** The query of a variable in whatever form it was saved. A call that is not known gives no values. */
+/** The query of a variable in whatever form it was saved. A call that cannot be read gives no values. */
 export function variableQuery(saved: SavedVariable): VariableQuery {
-  const text = typeof saved === 'string' ? saved : 'query' in saved && !('kind' in saved) ? saved.query : undefined;
-  if (typeof text !== 'string') {
+  const text = callOf(saved);
+  if (text === undefined) {
     return saved as VariableQuery;
   }
-  const refId = 'variable';
-  const [, name, args = ''] = /^\s*(\w+)\(([\s\S]*)\)\s*$/.exec(text) ?? [];
+  const read = readCall(text);
+  return { refId: 'variable', ...(typeof read === 'string' ? { kind: 'labelValues' } : read) };
+}
+
+/** What is wrong with a query that was saved as a call, and what to write instead. */
+export function variableError(saved: SavedVariable): string | undefined {
+  const read = readCall(callOf(saved) ?? '');
+  return typeof read === 'string' ? read : undefined;
+}
+
+function callOf(saved: SavedVariable): string | undefined {
+  const text = typeof saved === 'string' ? saved : 'query' in saved && !('kind' in saved) ? saved.query : undefined;
+  return typeof text === 'string' ? text : undefined;
+}
+
+/** The query that a call stands for, or what is wrong with it. */
+function readCall(text: string): Partial<VariableQuery> | string {
+  if (!text.trim()) {
+    return { kind: 'labelValues' };
+  }
+  const [, name, args = ''] = /^\s*(\w+)\s*\(([\s\S]*)\)\s*$/.exec(text) ?? [];
   switch (name) {
     case 'label_values': {
-      const [, match, label = ''] = /^(?:([\s\S]*),)?\s*([^\s,]+)\s*$/.exec(args) ?? [];
-      return { refId, kind: 'labelValues', label, match: match?.trim() };
+      const [, match, label = ''] = /^(?:([\s\S]*),)?\s*("[^"]*"|[^\s,]*)\s*$/.exec(args) ?? [];
+      const plain = label.replace(/^"|"$/g, '');
+      // A variable has braces too.
+      if (!plain || /[=~!()"]|(?<!\$)\{/.test(plain)) {
+        return `“${text.trim()}” has no name of a label at its end: write label_values(label), or label_values(selector, label).`;
+      }
+      return { kind: 'labelValues', label: plain, match: match?.trim() };
     }
     case 'label_names':
-      return { refId, kind: 'labelNames', match: args.trim() || undefined };
+      return { kind: 'labelNames', match: args.trim() || undefined };
     case 'metrics':
       return {
-        refId,
         kind: 'metrics',
         match: args.trim() && selector('', [{ label: '__name__', op: '=~', value: `.*(?:${args.trim()}).*` }]),
       };
     case 'query_result':
-      return { refId, kind: 'queryResult', expr: args.trim() };
+      return args.trim()
+        ? { kind: 'queryResult', expr: args.trim() }
+        : 'query_result() needs an expression: write query_result(up).';
     default:
-      return { refId, kind: 'labelValues' };
+      return `“${text.trim()}” is no query of a variable: write label_values(label), label_values(selector, label), label_names(), metrics(pattern) or query_result(expression).`;
   }
 }

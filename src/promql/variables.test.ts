@@ -2,7 +2,7 @@ import { DataFrame, DataQueryRequest, dateTime, FieldType } from '@grafana/data'
 import { setTemplateSrv, TemplateSrv } from '@grafana/runtime';
 import { firstValueFrom, of } from 'rxjs';
 import type { DataSource } from '../datasource';
-import { VariableQuery, variableQuery } from './variableQuery';
+import { variableError, VariableQuery, variableQuery } from './variableQuery';
 import { Variables } from './variables';
 
 const NOW = 1_700_000_000_000;
@@ -35,7 +35,7 @@ beforeEach(() => {
 });
 
 describe('a variable', () => {
-  const scope = { from: NOW - 3_600_000, to: NOW, limit: 1000 };
+  const scope = { from: NOW - 3_600_000, to: NOW, limit: 10_000 };
   it.each<[string, Partial<VariableQuery> | string, unknown[], string, object]>([
     ['of label values', { kind: 'labelValues', label: 'mode' }, ['a', '__name__', 'b'], 'labels/mode/values', scope],
     [
@@ -62,6 +62,11 @@ describe('a variable', () => {
     getResource.mockResolvedValue([{ name: 'up' }, { name: 'down' }]);
     expect(await valuesOf({ kind: 'metrics', match: '{a="b"}' })).toEqual(['up', 'down']);
     expect(getResource.mock.calls[0]?.slice(0, 2)).toEqual(['metrics', { ...scope, match: '{a="b"}' }]);
+  });
+
+  it('with more values than are listed is an error', async () => {
+    getResource.mockResolvedValue(Array.from({ length: 10_000 }, String));
+    await expect(valuesOf('label_values(job)')).rejects.toThrow('There are more than 10,000 values');
   });
 
   it('without a label has no values', async () => {
@@ -110,10 +115,28 @@ describe('a query as Prometheus has it', () => {
     ['label_names(up)', { kind: 'labelNames', match: 'up' }],
     ['metrics(node_.*)', { kind: 'metrics', match: '{__name__=~".*(?:node_.*).*"}' }],
     ['query_result(topk(5, up))', { kind: 'queryResult', expr: 'topk(5, up)' }],
-    ['what is that', { kind: 'labelValues' }],
+    [
+      'label_values(${metric}{a="b"}, ${label:raw})',
+      { kind: 'labelValues', label: '${label:raw}', match: '${metric}{a="b"}' },
+    ],
+    ['label_values({"温度"}, "Gerät")', { kind: 'labelValues', label: 'Gerät', match: '{"温度"}' }],
   ])('%s', (text, wanted) => {
     expect(variableQuery(text)).toEqual({ refId: 'variable', ...wanted });
     expect(variableQuery({ query: text })).toEqual({ refId: 'variable', ...wanted });
+  });
+
+  it.each([
+    ['label_values()', 'no name of a label'],
+    ['label_values(up{a="b"})', 'no name of a label'],
+    ['label_values(up{a="b", c="d"})', 'no name of a label'],
+    ['label_values(sum(up))', 'no name of a label'],
+    ['query_result()', 'needs an expression'],
+    ['labels_values(job)', '“labels_values(job)” is no query of a variable'],
+    ['up{a="b"}', 'is no query of a variable'],
+  ])('%s says what is wrong', async (text, wrong) => {
+    expect(variableError({ query: text })).toContain(wrong);
+    await expect(valuesOf(text)).rejects.toThrow(wrong);
+    expect(getResource).not.toHaveBeenCalled();
   });
 
   it('is left as it is when it is ours', () => {

@@ -6,13 +6,13 @@ import {
   dateTime,
   FieldType,
 } from '@grafana/data';
-import { delay, from, map, Observable } from 'rxjs';
+import { delay, from, map, Observable, throwError } from 'rxjs';
 import { lazily } from '../components/lazily';
 import type { DataSource } from '../datasource';
-import { Names } from './names';
+import { MOST, Names } from './names';
 import type { Options, Query } from '../types';
 import { selector } from './text';
-import { SavedVariable, type VariableQuery, variableQuery } from './variableQuery';
+import { type SavedVariable, variableError, type VariableQuery, variableQuery } from './variableQuery';
 
 /** The dashboard variables of data sources that are queried in PromQL. */
 export class Variables extends CustomVariableSupport<DataSource, VariableQuery, Query, Options> {
@@ -27,12 +27,17 @@ export class Variables extends CustomVariableSupport<DataSource, VariableQuery, 
   }
 
   override query(request: DataQueryRequest<VariableQuery>): Observable<DataQueryResponse> {
-    const query = variableQuery(request.targets[0] as SavedVariable);
+    const saved = request.targets[0] as SavedVariable;
+    const error = variableError(saved);
+    if (error) {
+      return throwError(() => new Error(error));
+    }
+    const query = variableQuery(saved);
     if (query.kind === 'queryResult') {
       return this.queryResult(request, query);
     }
-    const names = new Names(this.datasource, request.range, request.scopedVars);
-    return from(listed(names, query)).pipe(
+    const names = new Names(this.datasource, request.range, request.scopedVars, MOST);
+    return from(listed(names, query).then(whole)).pipe(
       delay(0), // if the answer came at once, without a request, Grafana's form would ask again without end
       map((texts) => ({ data: [frameOf(texts)] })),
     );
@@ -72,10 +77,20 @@ async function listed(names: Names, { kind, label, match }: VariableQuery): Prom
     case 'labelNames':
       return names.labels(match);
     case 'metrics':
-      return (await names.metrics('', match)).map(({ name }) => name);
+      return (await names.metrics(match)).map(({ name }) => name);
     default:
       return label ? names.values(label, match) : [];
   }
+}
+
+/** The names, if none can be missing: without a word, "all" would not mean all. */
+function whole(names: string[]): string[] {
+  if (names.length >= MOST) {
+    throw new Error(
+      `There are more than ${MOST.toLocaleString('en')} values: select fewer series, as in label_values(up{job="api"}, instance).`,
+    );
+  }
+  return names;
 }
 
 function frameOf(texts: string[]): DataFrame {

@@ -1,6 +1,6 @@
 import type { SyntaxNode } from '@lezer/common';
 import { isVariable, labelName, selector, unquote } from './text';
-import { childrenOf, nodesOf, parse } from './tree';
+import { childrenOf, nameOf, nodesOf, parse, readSelector, textOf } from './tree';
 import { FUNCTIONS } from './functions';
 
 export const MATCH_OPERATORS = ['=', '!=', '=~', '!~'] as const;
@@ -85,7 +85,7 @@ export function isEquivalent(a: string, b: string): boolean {
 
 function canonical(expr: string): string | undefined {
   const tree = parse(expr);
-  const broken = nodesOf(tree).some(({ name, type }) => type.isError || name === 'LineComment');
+  const broken = nodesOf(tree.topNode).some(({ name, type }) => type.isError || name === 'LineComment');
   return broken ? undefined : shape(tree.topNode, expr);
 }
 
@@ -114,40 +114,40 @@ function read(node: SyntaxNode, expr: string): Visual | undefined {
   const children = childrenOf(node);
   const then = (inner: Visual | undefined, operation: Operation): Visual | undefined =>
     inner && { ...inner, operations: [...inner.operations, operation] };
-  const textOf = (child?: SyntaxNode | null) => (child ? expr.slice(child.from, child.to) : '');
+  const text = (child?: SyntaxNode | null) => textOf(child, expr);
 
   switch (node.name) {
     case 'ParenExpr':
       return children[0] && read(children[0], expr);
     case 'VectorSelector':
-      return readSelector(node, expr);
+      return ofSelector(node, expr);
     case 'FunctionCall': {
-      const name = textOf(node.getChild('FunctionIdentifier'));
+      const name = text(node.getChild('FunctionIdentifier'));
       const takes = FUNCTIONS[name]?.takes;
       const [series, params] = readArguments(name, node, expr);
       if (takes === 'instant') {
         return series && then(read(series, expr), { kind: 'instant', name, params });
       }
-      const range = textOf(series?.getChild('DurationExpr'));
+      const range = text(series?.getChild('DurationExpr'));
       const of = takes === 'range' && series?.name === 'MatrixSelector' ? series.firstChild : undefined;
       return of ? then(read(of, expr), { kind: 'range', name, range, params }) : undefined;
     }
     case 'AggregateExpr': {
-      const name = textOf(node.getChild('AggregateOp')).toLowerCase();
+      const name = text(node.getChild('AggregateOp')).toLowerCase();
       const [series, params] = readArguments(name, node, expr);
       const modifier = node.getChild('AggregateModifier');
       const labels = childrenOf(modifier?.getChild('GroupingLabels') ?? node)
         .filter((child) => child.name === 'LabelName' || child.name === 'QuotedLabelName')
-        .map((label) => readLabel(label, expr));
+        .map((label) => nameOf(label, expr));
       const grouping = modifier ? (modifier.getChild('By') ? 'by' : 'without') : undefined;
       return series && then(read(series, expr), { kind: 'aggregation', name, params, grouping, labels });
     }
     case 'BinaryExpr': {
       const [left, operator, right] = children;
-      if (children.length !== 3 || !isNumber(textOf(right)) || !CALCULATIONS.includes(textOf(operator))) {
+      if (children.length !== 3 || !isNumber(text(right)) || !CALCULATIONS.includes(text(operator))) {
         return undefined;
       }
-      return then(read(left!, expr), { kind: 'calculation', name: textOf(operator), number: textOf(right) });
+      return then(read(left!, expr), { kind: 'calculation', name: text(operator), number: text(right) });
     }
     default:
       return undefined;
@@ -171,28 +171,11 @@ function readArguments(
   return numbers.every(isNumber) && numbers.length <= params.length ? [series, numbers] : [undefined, []];
 }
 
-function readSelector(node: SyntaxNode, expr: string): Visual | undefined {
-  const identifier = node.getChild('Identifier');
-  let metric = identifier ? expr.slice(identifier.from, identifier.to) : '';
-  const filters: Filter[] = [];
-  for (const part of childrenOf(node.getChild('LabelMatchers') ?? node)) {
-    if (part.name === 'QuotedLabelName') {
-      metric = readLabel(part, expr);
-    } else if (part.name.endsWith('LabelMatcher')) {
-      const [label, op, literal] = childrenOf(part);
-      const value = literal && unquote(expr.slice(literal.from, literal.to));
-      if (!label || !op || value === undefined) {
-        return undefined;
-      }
-      filters.push({ label: readLabel(label, expr), op: expr.slice(op.from, op.to), value });
-    }
-  }
-  return { metric, filters, operations: [] };
-}
-
-function readLabel({ name, from, to }: SyntaxNode, expr: string): string {
-  const text = expr.slice(from, to);
-  return name === 'QuotedLabelName' ? (unquote(text) ?? text) : text;
+function ofSelector(node: SyntaxNode, expr: string): Visual | undefined {
+  const { metric, matchers } = readSelector(node, expr);
+  return matchers.every(({ value }) => value !== undefined)
+    ? { metric, filters: matchers.map(({ label, op, value }) => ({ label, op, value })), operations: [] }
+    : undefined;
 }
 
 /** Whether the text is a number or duration in PromQL, or a variable for one. */

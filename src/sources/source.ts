@@ -17,6 +17,8 @@ export interface Source<Q extends BaseQuery, O extends object> {
   /** The name on the settings page. */
   label: string;
   description: string;
+  /** The page of the documentation about it. */
+  docs: string;
 
   defaultQuery: (options: Options & O) => Partial<Q>;
   /**

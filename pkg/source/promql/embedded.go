@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/prometheus/prometheus/model/labels"
 	upstream "github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -48,6 +49,8 @@ const (
 
 // Check implements Engine. It returns an error if nothing can be stored, if an input
 // has no connection or stores nothing, or if an input with trouble receives nothing.
+// The first line of the text is the troubles, or what is recorded. The other lines
+// are about one input or one remark each.
 func (e Embedded) Check(ctx context.Context) (string, error) {
 	s, err := e.Store(ctx)
 	if err != nil {
@@ -55,57 +58,79 @@ func (e Embedded) Check(ctx context.Context) (string, error) {
 	}
 	wait(ctx, connectWait, s, func(in recorder.InputStatus) bool { return in.State != recorder.StateConnecting || in.Trouble != "" })
 	wait(ctx, receiveWait, s, func(in recorder.InputStatus) bool { return in.Samples > 0 || in.Trouble != "" })
-	st := s.Status()
-	lines := []string{fmt.Sprintf("The recorder has %d series in %d MB.", st.Series, (st.Bytes+1<<20-1)>>20)}
-	broken := st.NotReady != ""
-	if broken {
-		lines[0] = "Nothing is recorded now. " + st.NotReady
+	return checked(s.Status(), time.Now())
+}
+
+// mostTroubles is how many inputs with trouble a check names.
+const mostTroubles = 3
+
+// checked returns what Check does for a status at a time.
+func checked(st recorder.Status, now time.Time) (string, error) {
+	var troubles, lines []string
+	if st.NotReady != "" {
+		troubles = append(troubles, "Nothing is recorded now: "+sentence(st.NotReady))
 	}
 	if st.Fleeting != "" {
-		lines = append(lines, "What is recorded may be gone after the next start: "+st.Fleeting+".")
+		lines = append(lines, "What is recorded may be gone after the next start: "+sentence(st.Fleeting))
 	}
 	if r := st.Removed; r != nil {
-		lines = append(lines, fmt.Sprintf("%d samples from %s to %s were ahead of this machine's clock, and deleted.", r.Samples,
+		lines = append(lines, fmt.Sprintf("%s samples from %s to %s were ahead of this machine's clock, and deleted.", humanize.Comma(int64(r.Samples)),
 			time.UnixMilli(r.From).UTC().Format(time.RFC3339), time.UnixMilli(r.To).UTC().Format(time.RFC3339)))
 	}
-	for _, in := range st.Inputs {
-		line := fmt.Sprintf("Input %s: %.0f samples/s.", in.Name, in.Rate)
-		switch in.State {
-		case recorder.StateConnecting:
-			line = fmt.Sprintf("Input %s is still connecting.", in.Name)
-		case recorder.StateDown:
-			line = fmt.Sprintf("Input %s has no connection since %s.", in.Name, hour(in.Since))
-			broken = true
-		case recorder.StateWaiting:
-			line = fmt.Sprintf("Input %s is connected, no messages yet.", in.Name)
-		case recorder.StateUnstored:
-			line = fmt.Sprintf("Input %s receives messages and records nothing since %s. %s", in.Name, hour(in.Since), in.LastError)
-			broken = true
-		}
-		if in.Trouble != "" {
-			line += " " + in.Trouble
-			broken = broken || in.Rate == 0
-		} else if len(in.Silent) > 0 && in.State != recorder.StateConnecting {
-			line += fmt.Sprintf(" Nothing has come from %s.", strings.Join(in.Silent[:min(len(in.Silent), 5)], ", "))
-		}
-		if in.Last != nil {
-			became := "nothing that can be recorded"
-			if len(in.Last.Samples) > 0 {
-				became = strings.Join(in.Last.Samples, ", ")
-			}
-			line += fmt.Sprintf(" Last from %s: %s became %s.", in.Last.From, in.Last.Payload, became)
-		}
-		lines = append(lines, line)
-	}
-	if used, stops := time.UnixMilli(st.Used), time.UnixMilli(st.Stops); st.Stops != 0 && 2*time.Until(stops) < stops.Sub(used) {
+	if used, stops := time.UnixMilli(st.Used), time.UnixMilli(st.Stops); st.Stops != 0 && 2*stops.Sub(now) < stops.Sub(used) {
 		lines = append(lines, fmt.Sprintf("Nobody has asked for its samples since %s: recording stops on %s unless a panel or an alert rule does.",
 			used.UTC().Format(time.DateOnly), stops.UTC().Format(time.DateOnly)))
 	}
-	if broken {
-		return "", errors.New(strings.Join(lines, "\n"))
+	var failed []string
+	for _, in := range st.Inputs {
+		if line, broken := inputLine(in); broken {
+			failed = append(failed, line)
+		} else {
+			lines = append(lines, line)
+		}
 	}
-	return strings.Join(lines, "\n"), nil
+	if n := len(failed) - mostTroubles; n > 0 {
+		failed = append(failed[:mostTroubles], fmt.Sprintf("%d more inputs have trouble, see Status.", n))
+	}
+	troubles = append(troubles, failed...)
+	facts := fmt.Sprintf("The recorder has %s series in %s.", humanize.Comma(int64(st.Series)), humanize.IBytes(uint64(st.Bytes)))
+	if len(troubles) == 0 {
+		return strings.Join(append([]string{facts}, lines...), "\n"), nil
+	}
+	return "", errors.New(strings.Join(append([]string{strings.Join(troubles, " "), facts}, lines...), "\n"))
 }
+
+// inputLine returns the state of an input in a line, and whether it is broken.
+func inputLine(in recorder.InputStatus) (line string, broken bool) {
+	switch in.State {
+	case recorder.StateConnecting:
+		line = "connecting"
+	case recorder.StateDown:
+		line, broken = "no connection since "+hour(in.Since), true
+	case recorder.StateWaiting:
+		line = "connected, no messages yet"
+	case recorder.StateUnstored:
+		line, broken = "receives messages and records nothing since "+hour(in.Since), true
+	default:
+		line = fmt.Sprintf("%.1f samples/s", in.Rate)
+	}
+	switch {
+	case in.Trouble != "":
+		line += ": " + in.Trouble
+		broken = broken || in.Rate == 0
+	case in.State == recorder.StateUnstored && in.LastError != "":
+		line += ": " + in.LastError
+	case len(in.Silent) > 0 && in.State != recorder.StateConnecting:
+		line += ", nothing from " + strings.Join(in.Silent[:min(len(in.Silent), 5)], ", ")
+		if n := len(in.Silent) - 5; n > 0 {
+			line += fmt.Sprintf(" and %d more", n)
+		}
+	}
+	return in.Name + ": " + sentence(line), broken
+}
+
+// sentence ends a text with a period.
+func sentence(text string) string { return strings.TrimRight(text, ". ") + "." }
 
 // hour returns the time of day of a time (Unix ms), for people.
 func hour(at int64) string { return time.UnixMilli(at).UTC().Format("15:04 MST") }

@@ -461,6 +461,9 @@ func TestUnits(t *testing.T) {
 		"increase(node_cpu_seconds_total[1h])":                   "s",
 		"node_load1":                                             "",
 		"avg(node_hwmon_temp_celsius)":                           "celsius",
+		"max by (room) (room_temperature_celsius)":               "celsius",
+		"increase(energy_kwh[1d])":                               "kwatth",
+		"rate(energy_kwh[5m])":                                   "",
 		"count(node_memory_MemFree_bytes)":                       "",
 		"node_memory_MemFree_bytes / node_memory_MemTotal_bytes": "",
 	} {

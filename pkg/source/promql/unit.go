@@ -11,6 +11,7 @@ import (
 var units = map[string]struct{ amount, rate string }{
 	"seconds": {"s", "percentunit"}, // seconds per second are a share of the time
 	"bytes":   {"bytes", "binBps"},
+	"bits":    {"bits", "bps"},
 	"celsius": {"celsius", ""},
 	"percent": {"percent", ""},
 	"ratio":   {"percentunit", ""},
@@ -21,6 +22,23 @@ var units = map[string]struct{ amount, rate string }{
 	"hertz":   {"hertz", ""},
 	"meters":  {"lengthm", "velocityms"},
 	"grams":   {"massg", ""},
+	"pascals": {"pressurepa", ""},
+	// As sensors name them.
+	"milliseconds": {"ms", ""},
+	"fahrenheit":   {"fahrenheit", ""},
+	"kelvin":       {"kelvin", ""},
+	"volt":         {"volt", ""},
+	"ampere":       {"amp", ""},
+	"watt":         {"watt", ""},
+	"kilowatts":    {"kwatt", ""},
+	"kw":           {"kwatt", ""},
+	"wh":           {"watth", ""},
+	"kwh":          {"kwatth", ""},
+	"hpa":          {"pressurehpa", ""},
+	"lux":          {"lux", ""},
+	"ppm":          {"ppm", ""},
+	"rpm":          {"rotrpm", ""},
+	"liters":       {"litre", ""},
 }
 
 // unitOf returns the unit of an expression's values if the name of the metric has

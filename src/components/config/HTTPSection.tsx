@@ -1,3 +1,4 @@
+import { config } from '@grafana/runtime';
 import { Alert, Button, Checkbox, Field, FieldSet, Grid, IconButton, Label, Stack } from '@grafana/ui';
 import React, { useState } from 'react';
 import { Options } from '../../types';
@@ -10,7 +11,7 @@ import { MINUTE, SECOND } from './units';
 
 /** The HTTP settings of a server, under the names that Grafana's plugin SDK reads. */
 export function HTTPSection({ settings, onChange }: PartProps) {
-  const { timeout } = settings.jsonData;
+  const { timeout, enableSecureSocksProxy = false } = settings.jsonData;
   const part = { settings, onChange };
   return (
     <>
@@ -32,6 +33,19 @@ export function HTTPSection({ settings, onChange }: PartProps) {
             onChange(withOptions(settings, { timeout: ms === undefined ? undefined : Math.round(ms / SECOND) }))
           }
         />
+        {(config.secureSocksDSProxyEnabled || enableSecureSocksProxy) && (
+          <Field>
+            <Checkbox
+              label="Secure SOCKS proxy"
+              description="Requests go through the proxy that this Grafana is set up with."
+              value={enableSecureSocksProxy}
+              disabled={settings.readOnly}
+              onChange={({ currentTarget: { checked } }) =>
+                onChange(withOptions(settings, { enableSecureSocksProxy: checked }))
+              }
+            />
+          </Field>
+        )}
       </FieldSet>
     </>
   );

@@ -1,54 +1,64 @@
-import { CollapsableSection, Grid } from '@grafana/ui';
+import { CollapsableSection, Text } from '@grafana/ui';
 import React from 'react';
-import { DurationField, NumberField } from './fields';
+import { DocsLink } from '../DocsLink';
+import { BoundedFields, type BoundedSetting } from './fields';
 import { PartProps, withOptions } from './settings';
 import { DAY } from './units';
 
 const MOST = 1_000_000;
 
+const FIELDS: Array<BoundedSetting<'minStep' | 'maxStreams' | 'maxStreamsPerUser' | 'maxRows'>> = [
+  {
+    name: 'minStep',
+    kind: 'duration',
+    label: 'Minimum step',
+    description: 'The shortest time between two rows of any query.',
+    least: 10,
+    most: DAY,
+    fallback: 10,
+  },
+  {
+    name: 'maxStreams',
+    kind: 'number',
+    label: 'Streams per data source',
+    description: 'How many may be open at once. Panels beyond that are shown without a stream.',
+    least: 1,
+    most: MOST,
+    fallback: 1000,
+  },
+  {
+    name: 'maxStreamsPerUser',
+    kind: 'number',
+    label: 'Streams per user',
+    description: 'How many of them one user may hold.',
+    least: 1,
+    most: MOST,
+    fallback: 200,
+  },
+  {
+    name: 'maxRows',
+    kind: 'number',
+    label: 'Rows per query',
+    description: 'Queries for more are refused.',
+    least: 1,
+    most: MOST,
+    fallback: 50_000,
+  },
+];
+
 /** The limits that every source has. */
 export function LimitsSection({ settings, onChange }: PartProps) {
-  const { minStep, maxStreams, maxStreamsPerUser, maxRows } = settings.jsonData;
-  const common = { disabled: settings.readOnly, least: 1, most: MOST };
-
   return (
     <CollapsableSection label="Limits" isOpen={false}>
-      <Grid columns={{ xs: 1, md: 2 }} columnGap={4}>
-        <DurationField
-          {...common}
-          label="Minimum step"
-          description="The shortest time between two rows of any query."
-          value={minStep}
-          least={10}
-          most={DAY}
-          fallback={10}
-          onChange={(value) => onChange(withOptions(settings, { minStep: value }))}
-        />
-        <NumberField
-          {...common}
-          label="Streams per data source"
-          description="How many may be open at once. Panels beyond that are shown without a stream."
-          value={maxStreams}
-          fallback={1000}
-          onChange={(value) => onChange(withOptions(settings, { maxStreams: value }))}
-        />
-        <NumberField
-          {...common}
-          label="Streams per user"
-          description="How many of them one user may hold."
-          value={maxStreamsPerUser}
-          fallback={200}
-          onChange={(value) => onChange(withOptions(settings, { maxStreamsPerUser: value }))}
-        />
-        <NumberField
-          {...common}
-          label="Rows per query"
-          description="Queries for more are refused."
-          value={maxRows}
-          fallback={50_000}
-          onChange={(value) => onChange(withOptions(settings, { maxRows: value }))}
-        />
-      </Grid>
+      <Text element="p" color="secondary">
+        <DocsLink page="settings.md">What they are for</DocsLink>
+      </Text>
+      <BoundedFields
+        fields={FIELDS}
+        values={settings.jsonData}
+        disabled={settings.readOnly}
+        onChange={(change) => onChange(withOptions(settings, change))}
+      />
     </CollapsableSection>
   );
 }

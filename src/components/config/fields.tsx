@@ -1,4 +1,4 @@
-import { Field, Input, RadioButtonGroup, TextArea } from '@grafana/ui';
+import { Field, Grid, Input, RadioButtonGroup, TextArea } from '@grafana/ui';
 import React, { ReactNode, useId, useState } from 'react';
 import { useDraft } from '../useDraft';
 import { formatDuration, formatSize, parseDuration, parseSize } from './units';
@@ -138,6 +138,45 @@ export const NumberField = (props: BoundedProps) => (
     format={String}
   />
 );
+
+const KINDS = { duration: DurationField, size: SizeField, number: NumberField };
+
+/** A value with bounds, and the name that it is saved under. */
+export interface BoundedSetting<K extends string> extends Bounds {
+  name: K;
+  kind: keyof typeof KINDS;
+  label: string;
+  description: ReactNode;
+  placeholder?: string;
+  width?: number;
+}
+
+interface BoundedFieldsProps<K extends string> {
+  fields: Array<BoundedSetting<K>>;
+  values?: Partial<Record<K, number>>;
+  disabled?: boolean;
+  onChange: (change: Partial<Record<K, number>>) => void;
+}
+
+/** Several durations, sizes and numbers, side by side where there is room. */
+export function BoundedFields<K extends string>({ fields, values, disabled, onChange }: BoundedFieldsProps<K>) {
+  return (
+    <Grid columns={{ xs: 1, md: 2 }} columnGap={4}>
+      {fields.map(({ name, kind, ...field }) => {
+        const Field = KINDS[kind];
+        return (
+          <Field
+            key={name}
+            {...field}
+            value={values?.[name]}
+            disabled={disabled}
+            onChange={(value) => onChange({ [name]: value } as Partial<Record<K, number>>)}
+          />
+        );
+      })}
+    </Grid>
+  );
+}
 
 interface BoundedFieldProps extends BoundedProps {
   what: string;

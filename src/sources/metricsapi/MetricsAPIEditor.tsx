@@ -4,11 +4,18 @@ import { useDraft } from '../../components/useDraft';
 import type { DataSource } from '../../datasource';
 import { hasVariable } from '../interpolate';
 import { AGGREGATIONS, DEFAULTS, type MetricsAPIQuery } from './query';
+import { labelsOf, LegendField } from '../../components/LegendField';
 import { isDrawn, StreamingSwitch } from '../../components/StreamingSwitch';
 import { Choice, found, optionsOf } from '../../components/Choice';
 import type { EditorProps } from '../source';
 
-const TEXTS: Array<{ name: keyof Texts; label: string; width: number; tooltip: string; placeholder?: string }> = [
+const TEXTS: Array<{
+  name: 'queryText' | 'minStep';
+  label: string;
+  width: number;
+  tooltip: string;
+  placeholder?: string;
+}> = [
   {
     name: 'queryText',
     label: 'Query',
@@ -21,13 +28,6 @@ const TEXTS: Array<{ name: keyof Texts; label: string; width: number; tooltip: s
     width: 14,
     tooltip: 'The shortest time between two rows, and how often at most the service is asked for its newest point.',
     placeholder: `${DEFAULTS.minStep}`,
-  },
-  {
-    name: 'legend',
-    label: 'Legend',
-    width: 28,
-    tooltip: 'The name of the series. {{label}} is replaced by the value of the label.',
-    placeholder: '{{label}}',
   },
 ];
 
@@ -43,7 +43,7 @@ const toTexts = ({ queryText = '', minStep = '', legend = '' }: MetricsAPIQuery)
 const aggregations = optionsOf(AGGREGATIONS);
 
 /** Metric and aggregation are saved and run as they are chosen, the other fields on blur and on Enter. */
-export function MetricsAPIEditor({ datasource, query, onChange, onRunQuery, app }: EditorProps<MetricsAPIQuery>) {
+export function MetricsAPIEditor({ datasource, query, onChange, onRunQuery, app, data }: EditorProps<MetricsAPIQuery>) {
   const saved = toTexts(query);
   const save = (change: Partial<MetricsAPIQuery>) => {
     onChange({ ...query, ...change });
@@ -87,28 +87,37 @@ export function MetricsAPIEditor({ datasource, query, onChange, onRunQuery, app 
           onChange={(value) => save({ aggregation: value.trim() })}
         />
       </InlineField>
-      {TEXTS.filter(({ name }) => name !== 'legend' || isDrawn(app)).map(
-        ({ name, label, width, tooltip, placeholder }) => (
-          <InlineField
-            key={name}
-            label={label}
-            tooltip={tooltip}
-            htmlFor={id(name)}
-            invalid={name === 'minStep' && invalid !== undefined}
-            error={invalid}
-          >
-            <Input
-              id={id(name)}
-              width={width}
-              placeholder={placeholder}
-              value={draft[name]}
-              onChange={({ currentTarget }) => setDraft({ ...draft, [name]: currentTarget.value })}
-              {...handlers}
-            />
-          </InlineField>
-        ),
+      {TEXTS.map(({ name, label, width, tooltip, placeholder }) => (
+        <InlineField
+          key={name}
+          label={label}
+          tooltip={tooltip}
+          htmlFor={id(name)}
+          invalid={name === 'minStep' && invalid !== undefined}
+          error={invalid}
+        >
+          <Input
+            id={id(name)}
+            width={width}
+            placeholder={placeholder}
+            value={draft[name]}
+            onChange={({ currentTarget }) => setDraft({ ...draft, [name]: currentTarget.value })}
+            {...handlers}
+          />
+        </InlineField>
+      ))}
+      {isDrawn(app) && (
+        <>
+          <LegendField
+            id={id('legend')}
+            value={draft.legend}
+            labels={labelsOf(data, query.refId)}
+            onChange={(legend) => setDraft({ ...draft, legend })}
+            handlers={handlers}
+          />
+          <StreamingSwitch id={id('withStreaming')} value={query.withStreaming ?? true} onChange={save} />
+        </>
       )}
-      {isDrawn(app) && <StreamingSwitch id={id('withStreaming')} value={query.withStreaming ?? true} onChange={save} />}
     </Stack>
   );
 }

@@ -8,6 +8,7 @@ export const metricsAPI: Source<MetricsAPIQuery, MetricsAPIOptions> = {
   name: 'metrics-api',
   label: 'Metrics API',
   description: 'An HTTP service of your own, with three requests.',
+  docs: 'metrics-api.md',
   key: 'metricName',
   defaultQuery: () => ({ withStreaming: true, metricName: '' }),
   isComplete: ({ metricName }) => Boolean(metricName?.trim()),

@@ -1,6 +1,6 @@
-import { FieldSet, Grid } from '@grafana/ui';
+import { FieldSet } from '@grafana/ui';
 import React from 'react';
-import { ChoiceField, DurationField, TextField } from '../../components/config/fields';
+import { BoundedFields, type BoundedSetting, ChoiceField, TextField } from '../../components/config/fields';
 import { addressError, withScheme } from '../../components/config/address';
 import { HTTPSection } from '../../components/config/HTTPSection';
 import { PartProps, withOptions } from '../../components/config/settings';
@@ -12,8 +12,48 @@ const METHODS = [
   { value: 'GET' as const, label: 'GET', description: 'For servers and proxies that allow nothing else.' },
 ];
 
+const FIELDS: Array<BoundedSetting<'interval' | 'delay' | 'lookback' | 'queryTimeout'>> = [
+  {
+    name: 'interval',
+    kind: 'duration',
+    label: 'Scrape interval',
+    description: 'How often the server takes samples. $__rate_interval is four times that or more.',
+    least: 100,
+    most: DAY,
+    fallback: 15 * SECOND,
+  },
+  {
+    name: 'delay',
+    kind: 'duration',
+    label: 'Delay',
+    description: 'How long after its time a row is final. Later samples show with the next reload.',
+    placeholder: "From the data's own interval",
+    width: 32,
+    least: 1,
+    most: DAY,
+  },
+  {
+    name: 'lookback',
+    kind: 'duration',
+    label: 'Lookback',
+    description: 'As the server is set up: how long a series keeps its last value.',
+    least: SECOND,
+    most: 30 * DAY,
+    fallback: 5 * MINUTE,
+  },
+  {
+    name: 'queryTimeout',
+    kind: 'duration',
+    label: 'Query timeout',
+    description: 'After which the server gives up a query.',
+    least: SECOND,
+    most: 10 * MINUTE,
+    fallback: 30 * SECOND,
+  },
+];
+
 export function PrometheusSection({ settings, onChange }: PartProps) {
-  const { httpMethod, delay, queryTimeout, interval, lookback } = settings.jsonData.prometheus ?? {};
+  const { httpMethod } = settings.jsonData.prometheus ?? {};
   const disabled = settings.readOnly;
   const save = (change: PrometheusOptions['prometheus']) =>
     onChange(withOptions(settings, { prometheus: { ...settings.jsonData.prometheus, ...change } }));
@@ -35,49 +75,7 @@ export function PrometheusSection({ settings, onChange }: PartProps) {
       </FieldSet>
       <HTTPSection settings={settings} onChange={onChange} />
       <FieldSet label="Queries">
-        <Grid columns={{ xs: 1, md: 2 }} columnGap={4}>
-          <DurationField
-            label="Scrape interval"
-            description="How often the server takes samples. $__rate_interval is four times that or more."
-            value={interval}
-            least={100}
-            most={DAY}
-            fallback={15 * SECOND}
-            disabled={disabled}
-            onChange={(value) => save({ interval: value })}
-          />
-          <DurationField
-            label="Delay"
-            description="How long after its time a row is final. Later samples show with the next reload."
-            placeholder="From the data's own interval"
-            width={32}
-            value={delay}
-            least={1}
-            most={DAY}
-            disabled={disabled}
-            onChange={(value) => save({ delay: value })}
-          />
-          <DurationField
-            label="Lookback"
-            description="As the server is set up: how long a series keeps its last value."
-            value={lookback}
-            least={SECOND}
-            most={30 * DAY}
-            fallback={5 * MINUTE}
-            disabled={disabled}
-            onChange={(value) => save({ lookback: value })}
-          />
-          <DurationField
-            label="Query timeout"
-            description="After which the server gives up a query."
-            value={queryTimeout}
-            least={SECOND}
-            most={10 * MINUTE}
-            fallback={30 * SECOND}
-            disabled={disabled}
-            onChange={(value) => save({ queryTimeout: value })}
-          />
-        </Grid>
+        <BoundedFields fields={FIELDS} values={settings.jsonData.prometheus} disabled={disabled} onChange={save} />
         <ChoiceField
           label="HTTP method"
           options={METHODS}

@@ -8,6 +8,7 @@ export const prometheus: Source<PromQLQuery, PrometheusOptions> = {
   name: 'prometheus',
   label: 'Prometheus-compatible server',
   description: 'Prometheus, Mimir, Thanos, VictoriaMetrics and others. Asked in PromQL.',
+  docs: 'prometheus.md',
   defaultQuery: () => ({ withStreaming: true, expr: '' }),
   sampleInterval: ({ prometheus }) => prometheus?.interval ?? 15_000,
   timeout: ({ prometheus }) => prometheus?.queryTimeout,

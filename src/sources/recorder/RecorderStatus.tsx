@@ -1,5 +1,5 @@
 import { dateTimeFormat, dateTimeFormatTimeAgo, formattedValueToString, getValueFormat } from '@grafana/data';
-import { Alert, Badge, Column, FieldSet, InteractiveTable, Stack, Text } from '@grafana/ui';
+import { Alert, Badge, Column, FieldSet, Icon, InteractiveTable, Stack, Text, Tooltip } from '@grafana/ui';
 import React, { ReactNode } from 'react';
 import { InputStatus, Polled, Status } from './status';
 
@@ -123,17 +123,27 @@ function Facts({ status: { series, bytes, diskFree, oldest, settled, stops }, at
         <Fact name="Free">{formattedValueToString(getValueFormat('bytes')(diskFree, 1))}</Fact>
       )}
       <Fact name="Oldest sample">{oldest > 0 ? timeWithAge(oldest) : 'none yet'}</Fact>
-      <Fact name="Settled">{settled > 0 ? `${formattedValueToString(getValueFormat('ms')(age))} ago` : 'not yet'}</Fact>
+      <Fact
+        name="Settled"
+        help="Rows are final up to then. Newer ones wait until every input has delivered: at most for the time under “Wait for late inputs”."
+      >
+        {settled > 0 ? `${formattedValueToString(getValueFormat('ms')(age))} ago` : 'not yet'}
+      </Fact>
       {stops !== undefined && stops > 0 && <Fact name="Stops if not used">{timeWithAge(stops)}</Fact>}
     </Stack>
   );
 }
 
-function Fact({ name, children }: { name: string; children: ReactNode }) {
+function Fact({ name, help, children }: { name: string; help?: string; children: ReactNode }) {
   return (
     <Stack direction="column" gap={0}>
       <Text variant="bodySmall" color="secondary">
-        {name}
+        {name}{' '}
+        {help && (
+          <Tooltip content={help}>
+            <Icon name="info-circle" size="sm" tabIndex={0} aria-label={`What ${name} means`} />
+          </Tooltip>
+        )}
       </Text>
       <Text tabular>{children ?? ''}</Text>
     </Stack>

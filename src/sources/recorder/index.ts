@@ -9,8 +9,10 @@ const STARTER = 'sum by (mode) (rate(node_cpu_seconds_total{mode!="idle"}[$__rat
 export const recorder: Source<PromQLQuery, { recorder?: RecorderOptions }> = {
   ...promQL,
   name: 'recorder',
-  label: 'Recorder (this machine)',
-  description: 'Records this machine, messages and what is pushed. Asked in PromQL.',
+  label: 'Recorder',
+  description:
+    'Keeps a history here of what has none: this machine, messages of a bus, what is pushed. Asked in PromQL.',
+  docs: 'recorder.md',
   defaultQuery: ({ recorder: { noHost, inputs } = {} }) => {
     // If not only this machine is recorded, only the user knows what to query.
     const onlyHost = !noHost && !inputs?.length;

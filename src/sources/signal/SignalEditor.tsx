@@ -3,6 +3,7 @@ import { isEqual } from 'lodash';
 import React from 'react';
 import { Draft, invalidFields, toDraft, toFields } from './draft';
 import { Choice } from '../../components/Choice';
+import { labelsOf, LegendField } from '../../components/LegendField';
 import { isDrawn, StreamingSwitch } from '../../components/StreamingSwitch';
 import { useDraft } from '../../components/useDraft';
 import { DEFAULT_QUERY, SHAPES, type SignalQuery } from './query';
@@ -11,11 +12,10 @@ import type { EditorProps } from '../source';
 const shapes = SHAPES.map((value) => ({ value, label: value.charAt(0).toUpperCase() + value.slice(1) }));
 
 const FIELDS: Array<{
-  name: Exclude<keyof Draft, 'shape'>;
+  name: Exclude<keyof Draft, 'shape' | 'legend'>;
   label: string;
   width: number;
   tooltip: string;
-  placeholder?: string;
 }> = [
   { name: 'lowerLimit', label: 'Lower limit', width: 14, tooltip: 'The signal never falls below it.' },
   { name: 'upperLimit', label: 'Upper limit', width: 14, tooltip: 'The signal never rises above it.' },
@@ -24,13 +24,6 @@ const FIELDS: Array<{
     label: 'Tick interval (ms)',
     width: 14,
     tooltip: 'The signal has one value per tick. From 10 ms to 86400000 ms (one day).',
-  },
-  {
-    name: 'legend',
-    label: 'Legend',
-    width: 28,
-    tooltip: 'The name of the series. {{label}} is replaced by the value of the label.',
-    placeholder: '{{shape}}',
   },
 ];
 
@@ -81,28 +74,37 @@ export function SignalEditor(props: Props) {
           }}
         />
       </InlineField>
-      {FIELDS.filter(({ name }) => name !== 'legend' || isDrawn(props.app)).map(
-        ({ name, label, width, tooltip, placeholder }) => (
-          <InlineField
-            key={name}
-            label={label}
-            tooltip={tooltip}
-            htmlFor={id(name)}
-            invalid={name in invalid}
-            error={invalid[name]}
-          >
-            <Input
-              id={id(name)}
-              width={width}
-              placeholder={placeholder}
-              value={draft[name]}
-              onChange={({ currentTarget }) => setDraft({ ...draft, [name]: currentTarget.value })}
-              {...handlers}
-            />
-          </InlineField>
-        ),
+      {FIELDS.map(({ name, label, width, tooltip }) => (
+        <InlineField
+          key={name}
+          label={label}
+          tooltip={tooltip}
+          htmlFor={id(name)}
+          invalid={name in invalid}
+          error={invalid[name]}
+        >
+          <Input
+            id={id(name)}
+            width={width}
+            value={draft[name]}
+            onChange={({ currentTarget }) => setDraft({ ...draft, [name]: currentTarget.value })}
+            {...handlers}
+          />
+        </InlineField>
+      ))}
+      {isDrawn(props.app) && (
+        <>
+          <LegendField
+            id={id('legend')}
+            value={draft.legend}
+            placeholder="{{shape}}"
+            labels={labelsOf(props.data, query.refId)}
+            onChange={(legend) => setDraft({ ...draft, legend })}
+            handlers={handlers}
+          />
+          <StreamingSwitch id={id('withStreaming')} value={query.withStreaming} onChange={save} />
+        </>
       )}
-      {isDrawn(props.app) && <StreamingSwitch id={id('withStreaming')} value={query.withStreaming} onChange={save} />}
     </Stack>
   );
 }

@@ -7,6 +7,7 @@ export const signal: Source<SignalQuery, object> = {
   name: 'signal',
   label: 'Signal',
   description: 'A test signal, the same in every process at every time.',
+  docs: 'signal.md',
   key: 'shape',
   defaultQuery: () => DEFAULT_QUERY,
   isComplete: () => true,

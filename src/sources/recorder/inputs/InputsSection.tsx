@@ -1,10 +1,11 @@
-import { Button, Checkbox, Dropdown, Field, FieldSet, Menu, Stack, Text } from '@grafana/ui';
+import { Button, Card, Checkbox, Dropdown, Field, FieldSet, Grid, Menu, Stack, Text } from '@grafana/ui';
 import { uniqueId } from 'lodash';
 import React, { useState } from 'react';
 import { RecorderOptions, withRecorder } from '../options';
 import { DurationField } from '../../../components/config/fields';
 import { InputCard } from './InputCard';
-import { addInput, duplicateInput, inputsOf, removeInput, TYPES } from './inputs';
+import { addInput, duplicateInput, exampleText, inputsOf, removeInput, TYPES } from './inputs';
+import { DocsLink } from '../../../components/DocsLink';
 import { PartProps, Settings } from '../../../components/config/settings';
 import { InputStatus } from '../status';
 import { HOUR, SECOND } from '../../../components/config/units';
@@ -73,10 +74,22 @@ export function InputsSection({ settings, onChange, states }: Props) {
           }}
         />
       ))}
-      {inputs.length === 0 && (
-        <Text element="p" color="secondary">
-          Add what else is to be recorded: messages of a bus, or what others push.
-        </Text>
+      {inputs.length === 0 && !settings.readOnly && (
+        <>
+          <Text element="p" color="secondary">
+            What else is to be recorded? Each begins with an example, whose address and topics you replace.{' '}
+            <DocsLink page="inputs.md">All about inputs</DocsLink>
+          </Text>
+          <Grid columns={{ xs: 1, md: 2 }} gap={1}>
+            {TYPES.map(({ value, label, description, example }) => (
+              <Card key={value} noMargin onClick={() => append(addInput(settings, value, example))}>
+                <Card.Heading>{label}</Card.Heading>
+                <Card.Description>{description}</Card.Description>
+                <Card.Meta>{exampleText(example)}</Card.Meta>
+              </Card>
+            ))}
+          </Grid>
+        </>
       )}
       <Stack direction="row">
         <Dropdown

@@ -1,8 +1,9 @@
 import { config } from '@grafana/runtime';
-import { Alert, Checkbox, ClipboardButton, Field, Grid, Input } from '@grafana/ui';
+import { Alert, Checkbox, ClipboardButton, Field, Input } from '@grafana/ui';
 import React, { useId } from 'react';
 import { PushFormat, PushInput } from '../options';
-import { LinesField, NumberField, SizeField } from '../../../components/config/fields';
+import { BoundedFields, type BoundedSetting, LinesField } from '../../../components/config/fields';
+import { DocsLink } from '../../../components/DocsLink';
 import { InputFieldsProps } from './inputs';
 import { MIB } from '../../../components/config/units';
 
@@ -15,10 +16,39 @@ const FORMATS: Array<{ format: PushFormat; label: string; description: string }>
   { format: 'prometheus', label: 'Prometheus remote write', description: 'Versions 1.0 and 2.0.' },
 ];
 
+const LIMITS: Array<BoundedSetting<'maxBytes' | 'maxSeries' | 'samplesPerSecond'>> = [
+  {
+    name: 'maxBytes',
+    kind: 'size',
+    label: 'Maximum size of a request',
+    description: 'Holds for what it unpacks to as well.',
+    least: 1024,
+    most: 64 * MIB,
+    fallback: 8 * MIB,
+  },
+  {
+    name: 'maxSeries',
+    kind: 'number',
+    label: 'Maximum series',
+    description: 'Samples of further series are refused.',
+    least: 1,
+    most: 1_000_000,
+    fallback: 100_000,
+  },
+  {
+    name: 'samplesPerSecond',
+    kind: 'number',
+    label: 'Maximum samples per second',
+    description: 'Who sends more is told to try again later.',
+    least: 1,
+    most: 10_000_000,
+    fallback: 100_000,
+  },
+];
+
 export function PushFields({ settings, input, onInputChange }: InputFieldsProps<PushInput>) {
   const disabled = settings.readOnly;
   const formats = input.formats ?? [];
-  const common = { disabled, least: 1 };
   return (
     <>
       {FORMATS.map(({ format, label, description }) => (
@@ -55,38 +85,17 @@ export function PushFields({ settings, input, onInputChange }: InputFieldsProps<
       )}
       <Alert severity="info" title="Who pushes needs a token">
         Make a service account with the role Editor in Grafana, and send its token with each request as the header{' '}
-        <code>Authorization: Bearer &lt;token&gt;</code>.
+        <code>Authorization: Bearer &lt;token&gt;</code>. <DocsLink page="inputs.md#push">More on pushing</DocsLink>
+        {formats.includes('influx') && (
+          <div style={{ overflowWrap: 'anywhere' }}>
+            To try it:{' '}
+            <code>
+              {`curl -H "Authorization: Bearer $TOKEN" --data-binary "room,place=hall temperature=21.5" ${addressOf(settings.uid, 'influx')}`}
+            </code>
+          </div>
+        )}
       </Alert>
-      <Grid columns={{ xs: 1, md: 2 }} columnGap={4}>
-        <SizeField
-          label="Maximum size of a request"
-          description="Holds for what it unpacks to as well."
-          value={input.maxBytes}
-          {...common}
-          least={1024}
-          most={64 * MIB}
-          fallback={8 * MIB}
-          onChange={(maxBytes) => onInputChange({ maxBytes })}
-        />
-        <NumberField
-          label="Maximum series"
-          description="Samples of further series are refused."
-          value={input.maxSeries}
-          {...common}
-          most={1_000_000}
-          fallback={100_000}
-          onChange={(maxSeries) => onInputChange({ maxSeries })}
-        />
-        <NumberField
-          label="Maximum samples per second"
-          description="Who sends more is told to try again later."
-          value={input.samplesPerSecond}
-          {...common}
-          most={10_000_000}
-          fallback={100_000}
-          onChange={(samplesPerSecond) => onInputChange({ samplesPerSecond })}
-        />
-      </Grid>
+      <BoundedFields fields={LIMITS} values={input} disabled={disabled} onChange={onInputChange} />
     </>
   );
 }

@@ -9,6 +9,7 @@ import {
   PairsField,
   TextField,
 } from '../../../components/config/fields';
+import { DocsLink } from '../../../components/DocsLink';
 import { RULES_VERSION } from './inputs';
 import { MessagePreview } from './MessagePreview';
 
@@ -59,6 +60,10 @@ export function RulesFields({ input, uid, onChange, disabled, pattern }: Props) 
 
   return (
     <CollapsableSection label="Messages" isOpen={true}>
+      <Text element="p" color="secondary">
+        How messages become series. <DocsLink page="inputs.md#messages">By example</DocsLink>, and{' '}
+        <DocsLink page="states.md">how texts become states</DocsLink>.
+      </Text>
       {rules.version !== RULES_VERSION && (
         <Alert severity="info" title="This input makes names and records as it did when it was made">
           <Stack direction="column" alignItems="flex-start">

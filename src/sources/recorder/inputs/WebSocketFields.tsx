@@ -1,12 +1,11 @@
-import { Grid } from '@grafana/ui';
 import React from 'react';
 import { WebSocketInput } from '../options';
 import {
-  DurationField,
+  BoundedFields,
+  type BoundedSetting,
   formatPairs,
   HEADER_NAME,
   parsePairs,
-  SizeField,
   TextField,
 } from '../../../components/config/fields';
 import { addressError, withScheme } from '../../../components/config/address';
@@ -26,6 +25,27 @@ const HEADERS = {
 };
 
 const HEADER = { separator: ': ', name: HEADER_NAME, example: 'Name: value' };
+
+const BOUNDED: Array<BoundedSetting<'pingInterval' | 'maxBytes'>> = [
+  {
+    name: 'pingInterval',
+    kind: 'duration',
+    label: 'Ping interval',
+    description: 'A server that does not answer a ping is connected to anew.',
+    least: SECOND,
+    most: HOUR,
+    fallback: 30 * SECOND,
+  },
+  {
+    name: 'maxBytes',
+    kind: 'size',
+    label: 'Maximum size of a message',
+    description: 'Larger ones are skipped and counted.',
+    least: 1024,
+    most: 64 * MIB,
+    fallback: MIB,
+  },
+];
 
 export function WebSocketFields({ settings, onChange, input, onInputChange }: InputFieldsProps<WebSocketInput>) {
   const disabled = settings.readOnly;
@@ -61,28 +81,7 @@ export function WebSocketFields({ settings, onChange, input, onInputChange }: In
         disabled={disabled}
         onChange={(send) => onInputChange({ send })}
       />
-      <Grid columns={{ xs: 1, md: 2 }} columnGap={4}>
-        <DurationField
-          label="Ping interval"
-          description="A server that does not answer a ping is connected to anew."
-          value={input.pingInterval}
-          least={SECOND}
-          most={HOUR}
-          fallback={30 * SECOND}
-          disabled={disabled}
-          onChange={(pingInterval) => onInputChange({ pingInterval })}
-        />
-        <SizeField
-          label="Maximum size of a message"
-          description="Larger ones are skipped and counted."
-          value={input.maxBytes}
-          least={1024}
-          most={64 * MIB}
-          fallback={MIB}
-          disabled={disabled}
-          onChange={(maxBytes) => onInputChange({ maxBytes })}
-        />
-      </Grid>
+      <BoundedFields fields={BOUNDED} values={input} disabled={disabled} onChange={onInputChange} />
       <RulesFields
         input={input}
         uid={settings.uid}

@@ -1,13 +1,42 @@
-import { Input, withRecorder } from '../options';
+import { Input, type MQTTInput, type NATSInput, withRecorder } from '../options';
 import { secretsOf, isConfigured, typedSecret, withoutSecret, withSecret } from '../../../components/config/secrets';
 import { PartProps, Settings } from '../../../components/config/settings';
 
-export const TYPES: Array<{ value: Input['type']; label: string; description: string }> = [
-  { value: 'mqtt', label: 'MQTT', description: 'Subscribes to topics of a broker' },
-  { value: 'nats', label: 'NATS', description: 'Subscribes to subjects, or reads a JetStream stream' },
-  { value: 'websocket', label: 'WebSocket', description: 'Reads the messages of a WebSocket server' },
-  { value: 'push', label: 'Push', description: 'Takes what Telegraf or Prometheus send to Grafana' },
+interface InputType {
+  value: Input['type'];
+  label: string;
+  description: string;
+  example: Example;
+}
+
+/** What an input can begin with. */
+type Example = Partial<Pick<MQTTInput, 'topics'> & Pick<NATSInput, 'subjects'> & { url: string }>;
+
+export const TYPES: InputType[] = [
+  {
+    value: 'mqtt',
+    label: 'MQTT',
+    description: 'Subscribes to topics of a broker',
+    example: { url: 'tcp://localhost:1883', topics: ['sensors/#'] },
+  },
+  {
+    value: 'nats',
+    label: 'NATS',
+    description: 'Subscribes to subjects, or reads a JetStream stream',
+    example: { url: 'nats://localhost:4222', subjects: ['sensors.>'] },
+  },
+  {
+    value: 'websocket',
+    label: 'WebSocket',
+    description: 'Reads the messages of a WebSocket server',
+    example: { url: 'ws://localhost:8080/stream' },
+  },
+  { value: 'push', label: 'Push', description: 'Takes what Telegraf or Prometheus send to Grafana', example: {} },
 ];
+
+/** An example in a line. */
+export const exampleText = ({ url = 'room,place=hall temperature=21.5', topics = [], subjects = [] }: Example) =>
+  [url, ...topics, ...subjects].join(' · ');
 
 /** What the fields of each kind of input get. */
 export interface InputFieldsProps<T extends Input> extends PartProps {
@@ -55,13 +84,13 @@ const append = (settings: Settings, input: Input): Settings =>
   withInputs(withoutSecrets(settings, input.name), [...inputsOf(settings), input]);
 
 /** Appends an input of the type, named after it. */
-export function addInput(settings: Settings, type: Input['type']): Settings {
+export function addInput(settings: Settings, type: Input['type'], example: Example = {}): Settings {
   const name = freeName(settings, type);
   return append(
     settings,
     type === 'push'
       ? { type, name, formats: ['influx', 'prometheus'] }
-      : { type, name, rules: { version: RULES_VERSION } },
+      : { type, name, ...example, rules: { version: RULES_VERSION } },
   );
 }
 
