@@ -436,7 +436,7 @@ describe('an input', () => {
     await enter('URL', 'wss://server/stream');
     await enter('Message on connect', '{"subscribe": 1}');
     await enter('Ping interval', '10s');
-    await enter('Maximum size of a message', '2 MiB');
+    await enter('Maximum size of a message', '512 KiB');
     await enter('Headers', 'Authorization');
     expect(screen.getByRole('alert')).toHaveTextContent('Headers: enter one Name: value a line');
     await enter('Headers', 'Authorization: Bearer x:y\nX-Key: 1');
@@ -447,7 +447,7 @@ describe('an input', () => {
         url: 'wss://server/stream',
         send: '{"subscribe": 1}',
         pingInterval: 10_000,
-        maxBytes: 2_097_152,
+        maxBytes: 524_288,
       },
     ]);
     expect(settings().secureJsonData).toEqual({

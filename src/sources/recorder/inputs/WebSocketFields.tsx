@@ -42,7 +42,7 @@ const BOUNDED: Array<BoundedSetting<'pingInterval' | 'maxBytes'>> = [
     label: 'Maximum size of a message',
     description: 'Larger ones are skipped and counted.',
     least: 1024,
-    most: 64 * MIB,
+    most: MIB,
     fallback: MIB,
   },
 ];
