@@ -261,11 +261,17 @@ func (e Embedded) Range(ctx context.Context, expr string, lookback time.Duration
 	var said annotations.Annotations
 	n := int64(how.first)
 	for end := last; end >= first; end, n = end-n*step, int64(how.rows) {
-		of, err := e.part(ctx, s, expr, lookback, span{max(first, end-(n-1)*step), end, step}, m)
+		if parsed == nil { // the part before has used it up
+			if parsed, err = promParser.ParseExpr(expr); err != nil {
+				return Answer{}, explained(err)
+			}
+		}
+		of, err := e.part(ctx, s, parsed, expr, lookback, span{max(first, end-(n-1)*step), end, step}, m)
 		if err != nil {
 			return Answer{}, explained(err)
 		}
 		said.Merge(of)
+		parsed = nil
 	}
 	return Answer{Series: m.series, Notices: noticesOf(said.AsStrings("", 0, 0))}, nil // without positions, which are those in a part
 }
@@ -300,9 +306,10 @@ func (e Embedded) plan(ctx context.Context, s *recorder.Store, parsed parser.Exp
 	return how, err
 }
 
-// part evaluates an expression at some of the times of m, and adds the values to m.
-func (e Embedded) part(ctx context.Context, s *recorder.Store, expr string, lookback time.Duration, at span, m *matrix) (annotations.Annotations, error) {
-	result, free, err := evaluate(ctx, s, expr, lookback, at)
+// part evaluates an expression, as evaluate does, at some of the times of m, and adds
+// the values to m.
+func (e Embedded) part(ctx context.Context, s *recorder.Store, expr parser.Expr, text string, lookback time.Duration, at span, m *matrix) (annotations.Annotations, error) {
+	result, free, err := evaluate(ctx, s, expr, text, lookback, at)
 	defer free()
 	if err != nil {
 		return nil, err

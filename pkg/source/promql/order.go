@@ -45,22 +45,18 @@ type result struct {
 	annotations annotations.Annotations
 }
 
-// evaluate evaluates expr at the times at. The caller must call free, which is never
-// nil; the answer is valid until then.
-func evaluate(ctx context.Context, store *recorder.Store, expr string, lookback time.Duration, at span) (r result, free func(), err error) {
+// evaluate evaluates expr, which it replaces parts of, at the times at; text is its
+// text. The caller must call free, which is never nil; the answer is valid until then.
+func evaluate(ctx context.Context, store *recorder.Store, expr parser.Expr, text string, lookback time.Duration, at span) (r result, free func(), err error) {
 	e := &evaluation{store: store, lookback: lookback, whole: at}
-	parsed, err := promParser.ParseExpr(expr)
-	if err != nil {
-		return r, e.free, err
-	}
-	changed, err := e.calculate(ctx, parsed, at)
+	changed, err := e.calculate(ctx, expr, at)
 	if err != nil {
 		return r, e.free, err
 	}
 	if changed {
-		expr = parsed.String()
+		text = expr.String()
 	}
-	r.matrix, err = e.run(ctx, expr, at)
+	r.matrix, err = e.run(ctx, text, at)
 	r.annotations = e.annotated
 	return r, e.free, err
 }
