@@ -402,6 +402,7 @@ func (t *Tail) Serve(ctx context.Context, h History, joined <-chan struct{}, sen
 	repeats.join(began)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	rings := began // when the timer fires, zero if it has fired
 
 	// The overlap has the rows up to the newest one.
 	newest := t.state().newest
@@ -454,7 +455,12 @@ func (t *Tail) Serve(ctx context.Context, h History, joined <-chan struct{}, sen
 			at, ok = end, true
 		}
 		if ok {
-			timer.Reset(time.Until(at))
+			// A timer that is early is set again once it has fired. That is cheaper than
+			// to set it with each packet.
+			if rings.IsZero() || at.Before(rings) {
+				timer.Reset(time.Until(at))
+				rings = at
+			}
 			wake = timer.C
 		}
 		select {
@@ -463,6 +469,7 @@ func (t *Tail) Serve(ctx context.Context, h History, joined <-chan struct{}, sen
 			repeats.join(time.Now())
 		case <-s.next:
 		case <-wake:
+			rings = time.Time{}
 		}
 	}
 	return ctx.Err()
