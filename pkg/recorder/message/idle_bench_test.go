@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -22,16 +23,22 @@ func (in idle) Version() string { return "" }
 
 func (in idle) Run(ctx context.Context, sink *recorder.Sink) { New(Rules{}, "/", sink).Run(ctx) }
 
-// 1,000 inputs of ten stores receive nothing. What matters is how much of a core that
-// takes; run it with -benchtime 10x.
+// Inputs of stores of a hundred each receive nothing. What matters is how much of a core
+// that takes, and that it is linear; run it with -benchtime 10x.
 func BenchmarkIdleInputs(b *testing.B) {
+	for _, inputs := range []int{100, 1000, 2000} {
+		b.Run(strconv.Itoa(inputs), func(b *testing.B) { idleInputs(b, inputs) })
+	}
+}
+
+func idleInputs(b *testing.B, inputs int) {
 	r := recorder.New(b.TempDir(), slog.New(slog.DiscardHandler))
 	defer func() {
 		if err := r.Close(); err != nil {
 			b.Error(err)
 		}
 	}()
-	for org := range int64(10) {
+	for org := range int64(inputs / 100) {
 		c := recorder.Config{Retention: 24 * time.Hour, OutOfOrder: time.Hour, MaxWait: 2 * time.Second}
 		for i := range 100 {
 			c.Inputs = append(c.Inputs, idle(fmt.Sprintf("input%d", i)))
