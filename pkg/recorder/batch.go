@@ -90,7 +90,8 @@ func (b *batch) plan(n *newest, app storage.Appender) *unknown {
 		p := &b.samples[i]
 		b.resolve(p.Series, app)
 		newest, sure := bound.of(n, p.Series)
-		if p.T > newest || sure && p.Arrived && newest-p.T < maxSpread {
+		again := p.tried != 0 && p.tried <= newest
+		if p.T > newest || sure && p.Arrived && !again && newest-p.T < maxSpread {
 			continue
 		}
 		if !sure && p.Series.ref != 0 && !n.all {
@@ -203,6 +204,15 @@ func (b *batch) before(n *newest, app storage.Appender, i int) (t int64, is bool
 	var k *known
 	if len(b.known) > 0 {
 		k = b.known[keyOf(p.Series)]
+	}
+	if k != nil && p.tried != 0 {
+		if v, is := k.samples[p.tried]; is && math.Float64bits(v) == math.Float64bits(p.V) {
+			p.T = p.tried
+			if b.times != nil {
+				b.times[i] = p.tried
+			}
+			return p.T, true, v
+		}
 	}
 	newest, sure := n.timeOf(p.Series)
 	if k == nil && sure && p.T <= newest && !p.Arrived {
@@ -337,6 +347,15 @@ func (b *batch) stamp() {
 	for i := range b.times {
 		if b.samples[i].Arrived {
 			b.samples[i].T = b.times[i]
+		}
+	}
+}
+
+// failed notes for which times samples with Arrived may have been written.
+func (b *batch) failed() {
+	for i := range b.times {
+		if b.samples[i].Arrived {
+			b.samples[i].tried = b.times[i]
 		}
 	}
 }

@@ -248,10 +248,8 @@ func (d *database) openTSDB(c Config) (*opened, error) {
 	opts.StripeSize = 1 << 10
 	opts.NoLockfile = true // d.lock is held
 	for tries := 0; ; tries++ {
-		if d.unclean {
-			if err := d.forgetChunks(); err != nil {
-				return nil, err
-			}
+		if err := d.prepareChunks(); err != nil {
+			return nil, err
 		}
 		o := &opened{}
 		o.refs.Store(refs.Add(1))
@@ -279,8 +277,16 @@ func (d *database) openTSDB(c Config) (*opened, error) {
 			continue
 		}
 		if d.unclean {
-			if err := o.CompactOOOHead(context.Background()); err != nil {
-				return nil, errors.Join(err, o.Close())
+			err := panics.Catch("store", func() error { return o.CompactOOOHead(context.Background()) })
+			if err == nil {
+				err = files.RemoveAll(filepath.Join(d.dir, oldWBLDir))
+			}
+			if err != nil {
+				failed := finish("close the TSDB", o.Close)
+				if failed != nil {
+					d.broken = o.DB
+				}
+				return nil, fmt.Errorf("%w: %w", errWrite, errors.Join(err, failed))
 			}
 			d.unclean = false
 		}
@@ -314,20 +320,44 @@ func (d *database) expired(blocks []*tsdb.Block) map[ulid.ULID]struct{} {
 	return gone
 }
 
-// forgetChunks deletes the chunks that were moved from memory to the disk, if there
-// is a log of samples out of order (WBL). Their samples are in the logs, too. The
-// WBL names, by chunk number, the samples that are already in a chunk and need not
-// be read from the log. After a crash or an error the TSDB uses such numbers a
-// second time, and would skip samples that are in no chunk.
-func (d *database) forgetChunks() error {
-	segments, err := files.ReadDir(filepath.Join(d.dir, "wbl"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+// prepareChunks brings the chunks on the disk up to the logs, see fillChunks.
+//
+// If the last TSDB was not closed well, it first deletes all chunks: their samples are
+// in the logs, too. The log of samples out of order (WBL) names, by chunk number, the
+// samples that are already in a chunk and need not be read from the log. After a crash
+// or an error the TSDB uses such numbers a second time, and would skip samples that are
+// in no chunk. So that log is put aside until all of it is in blocks.
+func (d *database) prepareChunks() error {
+	if !d.unclean {
+		err := fillChunks(d.dir)
+		if err == nil {
+			return nil
+		}
+		d.unclean = true
+		if !errors.Is(err, errChunks) {
+			return fmt.Errorf("%w: %w", errWrite, err)
+		}
+		d.logger.Warn("The chunks of the head cannot be read, and are made anew from the logs", "error", err)
+	}
+	if err := files.RemoveAll(filepath.Join(d.dir, chunksHeadDir)); err != nil {
 		return err
 	}
-	for _, s := range segments {
-		if s.Size() > 0 {
-			return files.RemoveAll(filepath.Join(d.dir, "chunks_head"))
-		}
+	wbl, old := filepath.Join(d.dir, wblDir), filepath.Join(d.dir, oldWBLDir)
+	put, err := files.Exists(old)
+	if err != nil {
+		return err
+	}
+	if put {
+		// Nothing was acknowledged since it was put aside.
+		err = files.RemoveAll(wbl)
+	} else if err = files.Rename(wbl, old); errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := fillChunks(d.dir); err != nil {
+		return fmt.Errorf("%w: %w", errWrite, err)
 	}
 	return nil
 }
@@ -335,7 +365,7 @@ func (d *database) forgetChunks() error {
 // restore undoes a repair of a log that was interrupted. Otherwise the TSDB would
 // ignore the file that was to be repaired.
 func (d *database) restore() error {
-	for _, log := range []string{"wal", "wbl"} {
+	for _, log := range []string{walDir, wblDir} {
 		found, err := files.ReadDir(filepath.Join(d.dir, log))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -445,6 +475,25 @@ func (d *database) toBlocks(ctx context.Context, cut int64, do func(*tsdb.DB) er
 	if o == nil {
 		return why
 	}
+	err := panics.Catch("store", func() error { return o.toBlocks(ctx, cut, do) })
+	if errors.As(err, new(*panics.Error)) {
+		// A chunk could not be written. The TSDB must not go on after that.
+		return errors.Join(err, d.closeLocked(errReopening, true), d.openLocked())
+	}
+	if err != nil {
+		return err
+	}
+	if err := d.closeLocked(errReopening, true); err != nil {
+		return errors.Join(err, d.openLocked())
+	}
+	var errs []error
+	for _, part := range []string{walDir, wblDir, chunksHeadDir} {
+		errs = append(errs, files.RemoveAll(filepath.Join(d.dir, part)))
+	}
+	return errors.Join(append(errs, d.openLocked())...)
+}
+
+func (o *opened) toBlocks(ctx context.Context, cut int64, do func(*tsdb.DB) error) error {
 	if err := o.CompactOOOHead(ctx); err != nil {
 		return err
 	}
@@ -460,19 +509,10 @@ func (d *database) toBlocks(ctx context.Context, cut int64, do func(*tsdb.DB) er
 			return err
 		}
 	}
-	if do != nil {
-		if err := do(o.DB); err != nil {
-			return err
-		}
+	if do == nil {
+		return nil
 	}
-	if err := d.closeLocked(errReopening, true); err != nil {
-		return errors.Join(err, d.openLocked())
-	}
-	var errs []error
-	for _, part := range []string{"wal", "wbl", "chunks_head"} {
-		errs = append(errs, files.RemoveAll(filepath.Join(d.dir, part)))
-	}
-	return errors.Join(append(errs, d.openLocked())...)
+	return do(o.DB)
 }
 
 // newest returns the time (Unix ms) of the newest sample by the TSDB's own

@@ -370,3 +370,43 @@ func testClosePanics(t *testing.T, processes int) {
 		t.Error(err)
 	}
 }
+
+// A write fails after a part of it is on the disk, and the rest is written when the
+// TSDB is closed. What arrived is stored once, although its input commits it again.
+func TestFailedWriteIsStoredOnce(t *testing.T) {
+	dir := smallDisk(t, 64<<20)
+	r := New(dir, slog.New(slog.DiscardHandler))
+	defer func() { _ = r.Close() }()
+	in := newManual("manual")
+	config := testConfig(in)
+	s, err := openStore(r, Key{1, "uid"}, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink := <-in.sinks
+	var all []*Series
+	for i := range 5 {
+		all = append(all, series("m", "i", fmt.Sprint(i)))
+	}
+	n := 0
+	for range 2 {
+		empty := fill(t, dir, 0)
+		s.database.changing.Lock() // so that there is room when it is closed
+		for failed := false; !failed; n++ {
+			batch := make([]Sample, len(all))
+			for i := range batch {
+				batch[i] = Sample{Series: all[i], T: time.Now().UnixMilli(), V: float64(n) / 7919, Arrived: true}
+			}
+			if failed = sink.Commit(t.Context(), batch, 0) != nil; failed {
+				empty()
+				s.database.changing.Unlock()
+				eventually(t, "the batch is stored", func() bool { return sink.Commit(t.Context(), batch, 0) == nil })
+			}
+		}
+	}
+	for which, samples := range read(t, s, "m") {
+		if len(samples) != n {
+			t.Errorf("%s has %d samples of %d batches", which, len(samples), n)
+		}
+	}
+}

@@ -61,6 +61,10 @@ type Sample struct {
 	// free millisecond, at most some seconds after T. If a batch has more of them
 	// than fit there, the last one is stored.
 	Arrived bool
+
+	// tried is the time (Unix ms) for which a sample with Arrived was written by a commit
+	// that failed, 0 if there was none. It may be there all the same.
+	tried int64
 }
 
 // String writes the sample for people.

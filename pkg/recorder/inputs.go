@@ -229,8 +229,10 @@ func (k *Sink) update(do func(now time.Time)) {
 // of this clock, too old, or another value for a time that has one: the first wins.
 // Samples with Arrived get the time at which they were stored as their T.
 //
-// After an error no sample counts as stored, and all should be committed again. If
-// it is an ErrNotReady, that succeeds once the cause is over, such as a full disk.
+// After an error no sample counts as stored, and all should be committed again, from
+// the same slice: samples with Arrived have noted there when they may have been stored
+// all the same. If it is an ErrNotReady, that succeeds once the cause is over, such as a
+// full disk.
 func (k *Sink) Commit(ctx context.Context, samples []Sample, watermark int64) error {
 	return k.CommitEach(ctx, samples, watermark, func(int, error) {})
 }

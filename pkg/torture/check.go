@@ -15,7 +15,7 @@ type (
 	noLoss struct{ numbers }
 	// exactlyOnce: a number with a stamp of its own, or with a position in a stream, is
 	// found once, at that time. Of numbers that are stamped on arrival, at most as many
-	// are found twice as can be on their way at an interruption.
+	// are found twice as the broker has sent again.
 	exactlyOnce struct {
 		numbers
 		what string
@@ -114,7 +114,9 @@ type record struct {
 	events   []event
 	// direct says that the plugin itself acknowledges, and not a broker.
 	direct bool
-	// inFlight is how many messages can be on their way at an interruption.
+	// again is when the broker has sent messages again. If it does not say, inFlight is
+	// how many can be on their way at an interruption.
+	again    []time.Time
 	inFlight int
 }
 
@@ -131,7 +133,8 @@ func check(r record) (tally, []error) {
 	for _, s := range r.found {
 		found[s.n] = append(found[s.n], s)
 	}
-	var lost, twice, elsewhere, early []message
+	var lost, twice, arrived, elsewhere, early []message
+	copied := make(map[int]time.Time) // when numbers of arrived were recorded for the last time
 	for _, m := range r.messages {
 		c.sent++
 		switch m.state {
@@ -160,6 +163,13 @@ func check(r record) (tally, []error) {
 			c.doubled++
 			if m.t != 0 {
 				twice = append(twice, m)
+				break
+			}
+			arrived = append(arrived, m)
+			for _, s := range all {
+				if at := time.UnixMilli(s.t); at.After(copied[m.n]) {
+					copied[m.n] = at
+				}
 			}
 		case right == 0 && m.state == acknowledged:
 			c.lost++
@@ -191,10 +201,11 @@ func check(r record) (tally, []error) {
 			violations = append(violations, exactlyOnce{n, "recorded, and never sent"})
 		}
 	}
-	if unstamped := c.doubled - len(twice); unstamped > r.inFlight*interruptions(r.events) {
-		n := group(r.messages, nil)[0]
-		violations = append(violations, exactlyOnce{n, fmt.Sprintf(
-			"%d are recorded twice, more than %d for each of %d interruptions", unstamped, r.inFlight, interruptions(r.events))})
+	if again := max(len(r.again), r.inFlight*interruptions(r.events)); len(arrived) > again {
+		n := group(arrived, nil)[0]
+		n.last, n.count, n.to = arrived[len(arrived)-1].n, len(arrived), arrived[len(arrived)-1].sent
+		n.during = copies(arrived, copied, r)
+		violations = append(violations, exactlyOnce{n, fmt.Sprintf("recorded twice, and %d were sent again", again)})
 	}
 	return c, violations
 }
@@ -208,6 +219,32 @@ func whileFull(m message, events []event) bool {
 
 // notice is how long the plugin may take to notice a full disk.
 const notice = 2 * time.Second
+
+// copies lists, for messages that are recorded twice, when they were sent and recorded for
+// the last time, what happened around that, and how many messages the broker sent again.
+func copies(messages []message, copied map[int]time.Time, r record) string {
+	byCopy := slices.Clone(messages)
+	for i := range byCopy {
+		byCopy[i].sent = copied[byCopy[i].n]
+	}
+	slices.SortFunc(byCopy, func(a, b message) int { return a.sent.Compare(b.sent) })
+	sent := make(map[int]time.Time)
+	for _, m := range messages {
+		sent[m.n] = m.sent
+	}
+	var text strings.Builder
+	for _, n := range group(byCopy, r.events) {
+		again := 0
+		for _, t := range r.again {
+			if t.After(n.from.Add(-before)) && t.Before(n.to.Add(after)) {
+				again++
+			}
+		}
+		fmt.Fprintf(&text, "\n    %d to %d (%d of them), sent %s to %s, again at %s to %s, while %d were sent again%s", n.first, n.last, n.count,
+			clock(sent[n.first]), clock(sent[n.last]), clock(n.from), clock(n.to), again, strings.ReplaceAll(n.during, "\n", "\n    "))
+	}
+	return text.String()
+}
 
 // interruptions returns how often the connection between broker and plugin was cut.
 func interruptions(events []event) int {
@@ -240,10 +277,13 @@ func group(messages []message, events []event) []numbers {
 	return all
 }
 
-// during lists the faults around a time. The fault that harms a message may come
-// before it, or after it: a kill loses what is not written yet.
+// The fault that harms a message may come before it, or after it: a kill loses what is
+// not written yet.
+const before, after = 10 * time.Second, 15 * time.Second
+
+// during lists the faults around a time.
 func during(events []event, from, to time.Time) string {
-	const before, after, most = 10 * time.Second, 15 * time.Second, 15
+	const most = 15
 	var lines []string
 	for _, e := range events {
 		if (e.end.IsZero() || e.end.After(from.Add(-before))) && e.begin.Before(to.Add(after)) {

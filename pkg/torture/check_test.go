@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,7 +63,16 @@ func TestCheck(t *testing.T) {
 			"ExactlyOnce: s 99, sent 08:00:05.000: recorded, and never sent"},
 		{"in flight at a kill", false, func(r *record) { r.found = append(r.found, r.found[2:4]...) }, ""},
 		{"more than in flight", false, func(r *record) { r.found = append(r.found, r.found[2:5]...) },
-			"3 are recorded twice, more than 2 for each of 1 interruptions"},
+			"ExactlyOnce: s 3 to 5 (3 of them), sent 08:00:02.000 to 08:00:04.000: recorded twice, and 2 were sent again\n" +
+				"    3 to 5 (3 of them), sent 08:00:02.000 to 08:00:04.000, again at 08:00:02.000 to 08:00:04.000, while 0 were sent again\n        08:00:04.000 killed"},
+		{"sent again", false, func(r *record) {
+			r.again, r.inFlight = []time.Time{at(4), at(4.5)}, 0
+			r.found = append(r.found, r.found[2:4]...)
+		}, ""},
+		{"more than were sent again", false, func(r *record) {
+			r.again, r.inFlight = []time.Time{at(4)}, 0
+			r.found = append(r.found, r.found[2:4]...)
+		}, "recorded twice, and 1 were sent again\n    3 to 4 (2 of them), sent 08:00:02.000 to 08:00:03.000, again at 08:00:02.000 to 08:00:03.000, while 1 were sent again"},
 		{"acknowledged while the disk is full", true, func(r *record) { r.events, r.direct = []event{full}, true },
 			"Reserved: s 7 to 8 (2 of them), sent 08:00:06.000 to 08:00:07.000: acknowledged below"},
 		{"the broker acknowledges while the disk is full", true, func(r *record) { r.events = []event{full} }, ""},
@@ -127,5 +138,24 @@ func TestCompare(t *testing.T) {
 		if violations := compare(test.warm, test.after); len(violations) != test.want {
 			t.Errorf("%s: %v", test.name, violations)
 		}
+	}
+}
+
+// The log of mosquitto says which messages it sends again.
+func TestResent(t *testing.T) {
+	var passed bytes.Buffer
+	r := &resent{to: &passed}
+	text := "1795824078: mosquitto version 2.0.11 running\n" +
+		"1795824079: Sending PUBLISH to cabc (d0, q1, r0, m1, 'arrival/1/n', ... (3 bytes))\n" +
+		"1795824080: Sending PUBLISH to cabc (d1, q1, r0, m1, 'arrival/1/n', ... (3 bytes))\n" +
+		"1795824081: Sending PUBLISH to cdef (d1, q1, r0, m9, 'stamped/1', ... (30 bytes))\n" +
+		"1795824082: Sending PUBLISH to cabc (d1, q1, r0, m2, 'arrival/2/n', ... (3 bytes))\n"
+	for _, part := range slices.Collect(slices.Chunk([]byte(text), 50)) {
+		if n, err := r.Write(part); n != len(part) || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if s := (&service{resent: r}); len(s.again()) != 2 || passed.String() != text {
+		t.Errorf("%d were sent again, and passed on was %q", len(s.again()), passed.String())
 	}
 }

@@ -129,6 +129,8 @@ func (f *faults) do(ctx context.Context, one fault) error {
 		if s.name == "mochi" {
 			return nil // it would lose its sessions and messages
 		}
+		s.faulty.Lock() // on a slow machine the last fault may not be over
+		defer s.faulty.Unlock()
 		defer f.note(one.kind, s.name+" is ended")()
 		s.stop()
 		wait()

@@ -10,7 +10,8 @@
 //     a message by the broker.
 //   - ExactlyOnce: a number with a stamp of its own, or with a position in a stream,
 //     is found once, at its time. Of numbers that are stamped on arrival, at most as
-//     many are found twice as can be on their way when plugin or broker end.
+//     many are found twice as the broker has sent again: those that were on their way
+//     when plugin or broker ended.
 //   - Alive: only a signal of this program ends the process.
 //   - Bounded: memory and goroutines are at most 110 % of what they were after
 //     warm-up. They are measured a minute after the last fault, or a third of a short
@@ -252,6 +253,7 @@ func (t *torture) run(ctx context.Context) (err error) {
 	}{{"after warm-up", warm}, {"at the end", after}} {
 		fmt.Printf("%s: %.2f MB in use, %.1f MB resident, %.0f goroutines\n", r.name, r.memory/1e6, r.resident/1e6, r.goroutines)
 	}
+	fmt.Printf("%s has sent %d messages again that are stamped on arrival\n", mqtt.name, len(mqtt.again()))
 	fmt.Printf("%-14s %8s %8s %8s %8s %8s %8s %8s\n", "sender", "sent", "acked", "refused", "unknown", "found", "lost", "doubled")
 	for i, s := range senders {
 		c := tallies[i]
@@ -331,7 +333,7 @@ func findings(ctx context.Context, p *process, l *ledger, js jetstream.JetStream
 				continue
 			}
 			var broken []error
-			tallies[i], broken = check(record{l.all(s.name), found, f.events(), s.direct, f.mqtt.inFlight})
+			tallies[i], broken = check(record{l.all(s.name), found, f.events(), s.direct, f.mqtt.again(), f.mqtt.inFlight})
 			missing += tallies[i].lost
 			violations = append(violations, broken...)
 		}

@@ -29,6 +29,9 @@ const (
 	lines   = "line-protocol"
 )
 
+// arrivalTopic is the first level of the topics of arrival.
+const arrivalTopic = "arrival"
+
 // sender describes how a sender sends, and how its samples can be queried.
 type sender struct {
 	name   string
@@ -73,8 +76,8 @@ func settings(mqtt, nats string, number int64) []byte {
 				map[string]any{"type": "mqtt", "name": "stamped", "url": "tcp://" + mqtt, "topics": []string{"stamped/#"},
 					"rules": rules(stamped, map[string]any{"pattern": "stamped/+series", "timeKey": "t"})},
 				// A client of MQTT 5 says itself how many messages may be under way.
-				map[string]any{"type": "mqtt", "name": "arrival", "url": "tcp://" + mqtt, "version": "3.1.1", "topics": []string{"arrival/#"},
-					"rules": rules(arrival, map[string]any{"pattern": "arrival/+series/n"})},
+				map[string]any{"type": "mqtt", "name": "arrival", "url": "tcp://" + mqtt, "version": "3.1.1", "topics": []string{arrivalTopic + "/#"},
+					"rules": rules(arrival, map[string]any{"pattern": arrivalTopic + "/+series/n"})},
 				map[string]any{"type": "nats", "name": "stream", "url": "nats://" + nats, "stream": "TORTURE",
 					"rules": rules(stream, map[string]any{"pattern": "torture.*series.n"})},
 				map[string]any{"type": "push", "name": "push", "maxSeries": 1000 + number},
@@ -137,7 +140,7 @@ func sendMQTT(ctx context.Context, s sender, address string, l *ledger) {
 	if s.name == arrival {
 		send := func(time.Time) {
 			m := l.next(s.name, series(), 0)
-			if publish("arrival/"+m.series+"/n", strconv.Itoa(m.n)) == nil {
+			if publish(arrivalTopic+"/"+m.series+"/n", strconv.Itoa(m.n)) == nil {
 				l.settle(acknowledged, m)
 			}
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,10 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"regexp"
+	"slices"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -25,8 +29,52 @@ type service struct {
 	args          []string
 	end           syscall.Signal
 	log           io.Writer
-	inFlight      int // messages to a client of MQTT 3.1.1 that it has not acknowledged
-	cmd           *exec.Cmd
+	// resent has the messages that a broker sends again, nil if its log does not say.
+	// Then inFlight is how many that may be at an interruption.
+	resent   *resent
+	inFlight int
+	cmd      *exec.Cmd
+
+	faulty sync.Mutex // held while the server is ended and started again
+}
+
+// again returns when messages that are stamped on arrival were sent again.
+func (s *service) again() []time.Time {
+	if s.resent == nil {
+		return nil
+	}
+	s.resent.mu.Lock()
+	defer s.resent.mu.Unlock()
+	return slices.Clone(s.resent.times)
+}
+
+// resent passes on the log of mosquitto, and notes when the broker sends a message again
+// that is stamped on arrival.
+type resent struct {
+	to io.Writer
+
+	mu    sync.Mutex
+	line  []byte // the begin of a line
+	times []time.Time
+}
+
+// sentAgain matches the line of a message with the flag DUP.
+var sentAgain = regexp.MustCompile(`Sending PUBLISH to \S+ \(d1, q1, r\d, m\d+, '` + arrivalTopic + `/`)
+
+func (r *resent) Write(b []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.line = append(r.line, b...)
+	for {
+		line, rest, whole := bytes.Cut(r.line, []byte("\n"))
+		if !whole {
+			return r.to.Write(b)
+		}
+		if sentAgain.Match(line) {
+			r.times = append(r.times, time.Now())
+		}
+		r.line = append(r.line[:0], rest...)
+	}
 }
 
 // start starts the server and waits until it listens.
@@ -72,12 +120,11 @@ func free() (string, error) {
 // newMQTT returns mosquitto. Without mosquitto it returns mochi and errNoMosquitto:
 // mochi loses its sessions and messages when it ends.
 func newMQTT(dir string, log io.Writer) (*service, error) {
-	const inFlight = 5 // few, so that few may come twice
 	address, err := free()
 	if err != nil {
 		return nil, err
 	}
-	command, err := broker.MosquittoCommand(address, dir, fmt.Sprint("max_inflight_messages ", inFlight))
+	command, err := broker.MosquittoCommand(address, dir, "max_inflight_messages 5", "log_type all")
 	if errors.Is(err, broker.ErrNoMosquitto) {
 		s, failed := newSelf("mochi", address, log)
 		if failed != nil {
@@ -91,7 +138,8 @@ func newMQTT(dir string, log io.Writer) (*service, error) {
 	}
 	// Mosquitto saves its state when it ends. After SIGKILL it would have lost
 	// messages that it has acknowledged, which is not the plugin's fault.
-	return &service{name: "mosquitto", address: address, program: command[0], args: command[1:], end: syscall.SIGTERM, log: log, inFlight: inFlight}, nil
+	again := &resent{to: log}
+	return &service{name: "mosquitto", address: address, program: command[0], args: command[1:], end: syscall.SIGTERM, log: again, resent: again}, nil
 }
 
 func newNATS(dir string, log io.Writer) (*service, error) {
