@@ -98,6 +98,7 @@ type Import struct {
 	in       chan<- pastSample
 	sortErr  <-chan error
 	ended    chan struct{} // closed when the sorter takes nothing any more
+	panicked error         // of the sorter, set before ended is closed
 	added    uint64
 	imported Imported
 }
@@ -194,17 +195,16 @@ func (s *Store) importAll(ctx context.Context, read func(*Import) error) (_ Impo
 		&extsort.Config{ChunkSize: sortChunk, NumWorkers: 1, SortedChanBuffSize: 1000, TempFilesDir: partial})
 	oldest, _ := s.horizon.times()
 	i := &Import{store: s, ctx: ctx, oldest: oldest, ids: make(map[string]uint32), in: in, sortErr: sortErr, ended: make(chan struct{})}
-	go func() {
-		defer close(i.ended)
-		sorter.Sort(ctx)
-	}()
+	go i.sort(func() { sorter.Sort(ctx) })
 	whole := sync.OnceFunc(func() { close(in) })
 	defer func() { // its files end before their folder
 		cancel()
 		whole()
 		<-i.ended
-		for range sorted {
-			continue // nobody needs the rest
+		for i.panicked == nil {
+			if _, more := <-sorted; !more { // nobody needs the rest
+				break
+			}
 		}
 	}()
 	if err := i.check(); err != nil {
@@ -214,6 +214,9 @@ func (s *Store) importAll(ctx context.Context, read func(*Import) error) (_ Impo
 		return Imported{}, err
 	}
 	whole()
+	if <-i.ended; i.panicked != nil {
+		return Imported{}, i.panicked
+	}
 	w := newImportWriter(i, partial)
 	defer func() { err = errors.Join(err, w.close()) }()
 	for p := range sorted {
@@ -266,8 +269,20 @@ func (i *Import) Add(p Past) error {
 	case i.in <- pastSample{series: uint32(id), line: uint32(min(int64(p.Line), math.MaxUint32)), t: p.T, v: p.V}:
 		return nil
 	case <-i.ended:
+		if i.panicked != nil {
+			return i.panicked
+		}
 		return fmt.Errorf("%w: %w", errWrite, <-i.sortErr)
 	}
+}
+
+// sort runs the sorter until it takes nothing any more.
+func (i *Import) sort(run func()) {
+	defer close(i.ended)
+	i.panicked = panics.Catch("import", func() error {
+		run()
+		return nil
+	})
 }
 
 // find returns the number of a sample's series, and one below 0 if it can have none,
