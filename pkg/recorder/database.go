@@ -320,46 +320,63 @@ func (d *database) expired(blocks []*tsdb.Block) map[ulid.ULID]struct{} {
 	return gone
 }
 
-// prepareChunks brings the chunks on the disk up to the logs, see fillChunks.
+// prepareChunks brings the chunks on the disk up to the logs, see fillChunks. If they
+// cannot be used, it makes them anew: their samples are in the logs, too.
 //
-// If the last TSDB was not closed well, it first deletes all chunks: their samples are
-// in the logs, too. The log of samples out of order (WBL) names, by chunk number, the
-// samples that are already in a chunk and need not be read from the log. After a crash
-// or an error the TSDB uses such numbers a second time, and would skip samples that are
-// in no chunk. So that log is put aside until all of it is in blocks.
+// They cannot be used, either, if the last TSDB was not closed well and has a log of
+// samples out of order (WBL). That names, by chunk number, the samples that are already
+// in a chunk and need not be read from the log. After a crash or an error the TSDB uses
+// such numbers a second time, and would skip samples that are in no chunk. So the log is
+// put aside until all of it is in blocks.
 func (d *database) prepareChunks() error {
-	if !d.unclean {
-		err := fillChunks(d.dir)
-		if err == nil {
+	late, err := d.hasLate()
+	if err != nil {
+		return err
+	}
+	if !d.unclean || !late {
+		if err = fillChunks(d.dir); err == nil {
 			return nil
 		}
 		d.unclean = true
-		if !errors.Is(err, errChunks) {
-			return fmt.Errorf("%w: %w", errWrite, err)
-		}
-		d.logger.Warn("The chunks of the head cannot be read, and are made anew from the logs", "error", err)
+		d.logger.Warn("The chunks of the head are made anew from the logs", append(panics.Attrs(err), "error", err)...)
 	}
 	if err := files.RemoveAll(filepath.Join(d.dir, chunksHeadDir)); err != nil {
 		return err
 	}
 	wbl, old := filepath.Join(d.dir, wblDir), filepath.Join(d.dir, oldWBLDir)
-	put, err := files.Exists(old)
+	aside, err := files.Exists(old)
 	if err != nil {
 		return err
 	}
-	if put {
+	if aside {
 		// Nothing was acknowledged since it was put aside.
 		err = files.RemoveAll(wbl)
 	} else if err = files.Rename(wbl, old); errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		err = fillChunks(d.dir)
 	}
-	if err := fillChunks(d.dir); err != nil {
+	if err != nil {
 		return fmt.Errorf("%w: %w", errWrite, err)
 	}
 	return nil
+}
+
+// hasLate reports whether there is a log of samples out of order.
+func (d *database) hasLate() (bool, error) {
+	for _, log := range []string{wblDir, oldWBLDir} {
+		segments, err := files.ReadDir(filepath.Join(d.dir, log))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+		for _, s := range segments {
+			if s.Size() > 0 {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
 }
 
 // restore undoes a repair of a log that was interrupted. Otherwise the TSDB would

@@ -29,9 +29,6 @@ const (
 	chunkSamples = 120
 )
 
-// errChunks means that the chunks on the disk cannot be used.
-var errChunks = errors.New("the chunks of the head cannot be read")
-
 // fillChunks moves the samples of the TSDB's logs to the chunks on the disk, except
 // for the last sample of each series.
 //
@@ -48,7 +45,7 @@ func fillChunks(dir string) error {
 	return panics.Catch("store", func() (err error) {
 		mapper, err := chunks.NewChunkDiskMapper(nil, filepath.Join(dir, chunksHeadDir), chunkenc.NewPool(), chunks.MinWriteBufferSize, 0)
 		if err != nil {
-			return errors.Join(errChunks, err)
+			return err
 		}
 		defer func() { err = errors.Join(err, mapper.Close()) }()
 		f := &filler{
@@ -63,7 +60,7 @@ func fillChunks(dir string) error {
 			return nil
 		})
 		if err != nil {
-			return errors.Join(errChunks, err)
+			return err
 		}
 		if err := readLog(filepath.Join(dir, walDir), f.record); err != nil {
 			return err
