@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb"
 
+	"github.com/continuum-live/continuum-datasource/pkg/internal/inputtest"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/programs"
 )
 
@@ -34,15 +36,16 @@ func TestImportBackUpAndRestore(t *testing.T) {
 		t.Helper()
 		return postAs(t, url+path, "Admin", body)
 	}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+	inputtest.Eventually(t, func() error { // until the store is open
 		code, text := post("push/influx", fmt.Sprintf("live v=1 %d\n", time.Now().UnixNano()))
-		if code == http.StatusNoContent {
-			break
-		}
-		if code != http.StatusServiceUnavailable || time.Now().After(deadline) { // until the store is open
+		if code != http.StatusNoContent && code != http.StatusServiceUnavailable {
 			t.Fatalf("%d %s", code, text)
 		}
-	}
+		if code != http.StatusNoContent {
+			return errors.New(text)
+		}
+		return nil
+	})
 
 	// A value a minute, from 12 days to 5 hours before now.
 	const n = (12*24 - 5) * 60
@@ -115,10 +118,13 @@ func TestImportBackUpAndRestore(t *testing.T) {
 		t.Logf("%s: %v", after, got)
 		return got
 	}
-	before := rows("imported")
-	for deadline := time.Now().Add(time.Minute); before["lines"][0] == n && time.Now().Before(deadline); before = rows("imported") {
-		time.Sleep(100 * time.Millisecond) // until a row has what was pushed
-	}
+	var before map[string][2]float64
+	inputtest.Eventually(t, func() error { // until a row has what was pushed
+		if before = rows("imported"); before["lines"][0] == n {
+			return errors.New("what was pushed is in no row")
+		}
+		return nil
+	})
 	for _, name := range []string{"long", "wide", "lines", "metrics", "blocks"} {
 		want := [2]float64{n, n * (n - 1) / 2}
 		if name == "lines" {

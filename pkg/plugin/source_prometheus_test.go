@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -56,7 +57,9 @@ type restartable interface {
 // trouble stands between the plugin and a server and does what its mode says.
 type trouble struct {
 	*httptest.Server
-	mode atomic.Value // string
+	mode     atomic.Value // string
+	requests atomic.Int64
+	failed   atomic.Int64 // requests that did not reach the server
 }
 
 func newTrouble(t testing.TB, server string) *trouble {
@@ -67,10 +70,14 @@ func newTrouble(t testing.TB, server string) *trouble {
 	}
 	forward := httputil.NewSingleHostReverseProxy(target)
 	forward.ErrorLog = log.New(io.Discard, "", 0)
-	forward.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
 	p := &trouble{}
+	forward.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) {
+		p.failed.Add(1)
+		w.WriteHeader(http.StatusBadGateway)
+	}
 	p.mode.Store("")
 	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.requests.Add(1)
 		switch p.mode.Load() {
 		case "storm":
 			w.WriteHeader(http.StatusServiceUnavailable)
@@ -143,8 +150,28 @@ func TestRemoteWindowIsExact(t *testing.T) {
 			}
 			// From now on a scrape every second. m3 is late now and then: its
 			// samples come when their rows were sent.
-			var scrapes atomic.Bool
-			scrapes.Store(true)
+			var scraping sync.Mutex
+			scrapes := true
+			setScrapes := func(on bool) { // none is under way after it was switched off
+				scraping.Lock()
+				defer scraping.Unlock()
+				scrapes = on
+			}
+			scrapeAll := func(at int64) {
+				scraping.Lock()
+				defer scraping.Unlock()
+				if !scrapes {
+					return
+				}
+				for _, machine := range []string{"m0", "m1", "m2"} {
+					_ = scrape(t, address, at, machine) // what the server cannot take is missed
+				}
+				if at/1000%4 == 0 {
+					_ = scrape(t, address, at-5000, "m3")
+				} else if at/1000%4 != 3 {
+					_ = scrape(t, address, at, "m3")
+				}
+			}
 			end, ended := make(chan struct{}), make(chan struct{})
 			go func() {
 				defer close(ended)
@@ -154,17 +181,7 @@ func TestRemoteWindowIsExact(t *testing.T) {
 						return
 					case <-time.After(time.Until(time.UnixMilli(at))):
 					}
-					if !scrapes.Load() {
-						continue
-					}
-					for _, machine := range []string{"m0", "m1", "m2"} {
-						_ = scrape(t, address, at, machine) // what the server cannot take is missed
-					}
-					if at/1000%4 == 0 {
-						_ = scrape(t, address, at-5000, "m3")
-					} else if at/1000%4 != 3 {
-						_ = scrape(t, address, at, "m3")
-					}
+					scrapeAll(at)
 				}
 			}()
 			seen := func() bool { // what was written is to be seen
@@ -184,35 +201,47 @@ func TestRemoteWindowIsExact(t *testing.T) {
 				viewers[i] = &viewer{resync: make(chan struct{}, 1)}
 				viewers[i].load(t, r, fmt.Sprintf(`{"expr":%q}`, expr), 40*time.Second)
 			}
-			time.Sleep(4 * time.Second)
+			rows := func(later time.Duration) { // until all have rows of that much later
+				t.Helper()
+				last := time.Now().Add(later).UnixMilli()
+				inputtest.Eventually(t, func() error {
+					for i, v := range viewers {
+						if newest := v.newest(); newest < last {
+							return fmt.Errorf("%s: the newest row is %d ms before the last", exprs[i], last-newest)
+						}
+					}
+					return nil
+				})
+			}
+			more := func(count *atomic.Int64) { // until there are some more
+				t.Helper()
+				enough := count.Load() + 3
+				inputtest.Eventually(t, func() error {
+					if n := count.Load(); n < enough {
+						return fmt.Errorf("%d requests are to come", enough-n)
+					}
+					return nil
+				})
+			}
+			rows(0)
 			for _, mode := range []string{"storm", "slow", "cut", "page", "clock"} {
 				proxy.mode.Store(mode)
-				time.Sleep(2500 * time.Millisecond)
+				more(&proxy.requests)
 				proxy.mode.Store("")
-				time.Sleep(time.Second)
+				rows(0)
 			}
-			scrapes.Store(false)
-			time.Sleep(1500 * time.Millisecond)
+			setScrapes(false)
 			if v, ok := s.(*victoria.Server); ok {
 				v.Flush()
 			}
 			s.Kill()
-			time.Sleep(time.Second)
+			more(&proxy.failed)
 			s.Restart()
-			scrapes.Store(true)
-			time.Sleep(6 * time.Second)
+			setScrapes(true)
+			rows(2 * time.Second)
 			close(end)
 			<-ended
-			// The last rows come, and nothing changes any more.
-			last := time.Now().Add(5 * time.Second).UnixMilli()
-			inputtest.Eventually(t, func() error {
-				for i, v := range viewers {
-					if newest := v.newest(); newest < last {
-						return fmt.Errorf("%s: the newest row is %d ms before the last", exprs[i], last-newest)
-					}
-				}
-				return nil
-			})
+			rows(5 * time.Second) // nothing changes any more
 
 			for i, v := range viewers {
 				fresh := r.ask(t, fmt.Sprintf(`{"expr":%q,"live":true}`, exprs[i]), 40*time.Second)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/tsdb/record"
@@ -25,8 +26,10 @@ const (
 	// from when its samples are moved to chunks until they are in blocks.
 	oldWBLDir = "wbl.old"
 
-	// chunkSamples is how many samples a chunk has at most, as in the TSDB.
-	chunkSamples = 120
+	// chunkSamples is how many samples a chunk has at most, and lateSamples how many one
+	// has that are out of order, as in the TSDB.
+	chunkSamples = tsdb.DefaultSamplesPerChunk
+	lateSamples  = int(tsdb.DefaultOutOfOrderCapMax)
 )
 
 // fillChunks moves the samples of the TSDB's logs to the chunks on the disk, except
@@ -140,10 +143,14 @@ type filling struct {
 	// ref is that of the last record of the series: if a log has several, the TSDB
 	// takes chunks for that one alone.
 	ref    chunks.HeadSeriesRef
-	any    bool             // last is set
-	last   record.RefSample // in order
-	chunk  []record.RefSample
-	behind int64 // samples in order up to this time are in chunks
+	behind int64 // samples in order up to this time (Unix ms) are in chunks
+	any    bool  // last is set
+	last   record.RefSample
+
+	chunk    *chunkenc.XORChunk // nil if it has no samples
+	app      chunkenc.Appender
+	from, to int64
+	late     []record.RefSample // of the next chunk, not sorted yet
 }
 
 // record takes a record of a log. It ignores those that cannot be understood: the
@@ -200,7 +207,10 @@ func (f *filler) add(s record.RefSample) error {
 	case b == nil: // the TSDB drops it, too
 		return nil
 	case f.late:
-		return f.put(b, s)
+		if b.late = append(b.late, s); len(b.late) < lateSamples {
+			return nil
+		}
+		return f.write(b)
 	case s.T <= b.behind, b.any && s.T <= b.last.T: // out of order, or in a chunk
 		return nil
 	}
@@ -212,13 +222,20 @@ func (f *filler) add(s record.RefSample) error {
 	return f.put(b, last)
 }
 
-func (f *filler) put(b *filling, s record.RefSample) error {
-	if n := len(b.chunk); n == chunkSamples || n > 0 && binOf(b.chunk[0].T) != binOf(s.T) {
-		if err := f.write(b); err != nil {
+func (f *filler) put(b *filling, s record.RefSample) (err error) {
+	if b.chunk != nil && (b.chunk.NumSamples() == chunkSamples || binOf(b.from) != binOf(s.T)) {
+		if err := f.end(b); err != nil {
 			return err
 		}
 	}
-	b.chunk = append(b.chunk, s)
+	if b.chunk == nil {
+		b.chunk, b.from = chunkenc.NewXORChunk(), s.T
+		if b.app, err = b.chunk.Appender(); err != nil {
+			return err
+		}
+	}
+	b.app.Append(0, s.T, s.V)
+	b.to = s.T
 	return nil
 }
 
@@ -232,24 +249,27 @@ func (f *filler) flush() error {
 	return nil
 }
 
-// write writes the chunk of a series, if it has samples. After an error nothing may be
-// written any more.
+// write writes what there is of a series. After an error nothing may be written any
+// more.
 func (f *filler) write(b *filling) error {
-	if len(b.chunk) == 0 {
-		return nil
+	slices.SortStableFunc(b.late, func(a, b record.RefSample) int { return cmp.Compare(a.T, b.T) })
+	for i, s := range b.late {
+		if i > 0 && s.T == b.late[i-1].T { // the first wins
+			continue
+		}
+		if err := f.put(b, s); err != nil {
+			return err
+		}
 	}
-	byTime := func(a, b record.RefSample) int { return cmp.Compare(a.T, b.T) }
-	slices.SortStableFunc(b.chunk, byTime)
-	samples := slices.CompactFunc(b.chunk, func(a, b record.RefSample) bool { return a.T == b.T })
-	chunk := chunkenc.NewXORChunk()
-	app, err := chunk.Appender()
-	if err != nil {
-		return err
+	b.late = b.late[:0]
+	return f.end(b)
+}
+
+// end writes the chunk of a series, if it has samples.
+func (f *filler) end(b *filling) (err error) {
+	if b.chunk != nil {
+		f.mapper.WriteChunk(b.ref, b.from, b.to, b.chunk, f.late, func(failed error) { err = failed })
+		b.chunk = nil
 	}
-	for _, s := range samples {
-		app.Append(0, s.T, s.V)
-	}
-	f.mapper.WriteChunk(b.ref, samples[0].T, samples[len(samples)-1].T, chunk, f.late, func(failed error) { err = failed })
-	b.chunk = b.chunk[:0]
 	return err
 }

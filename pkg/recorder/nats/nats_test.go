@@ -226,7 +226,7 @@ func TestOtherSubjects(t *testing.T) {
 		if _, err := s.js.Publish(t.Context(), fmt.Sprint("plant.", []string{"a", "b", "c"}[n%3]), strconv.AppendInt(nil, int64(n+1), 10)); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * time.Millisecond) // each has a time of its own
+		nextMillisecond() // each has a time of its own
 	}
 	dir := t.TempDir()
 	for _, test := range []struct {
@@ -260,7 +260,6 @@ func TestOverlapping(t *testing.T) {
 		if err := s.conn.Flush(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(5 * time.Millisecond)
 		if got := r.Samples(t); len(got) != 4 {
 			return fmt.Errorf("%v", got)
 		}

@@ -116,8 +116,14 @@ func (s *natsServer) Publish(t testing.TB, n int, at time.Time) {
 	if _, err := s.js.Publish(t.Context(), "plant.number", strconv.AppendInt(nil, int64(n), 10)); err != nil {
 		t.Fatal(err)
 	}
-	now := time.Now()
-	time.Sleep(time.Until(now.Truncate(time.Millisecond).Add(time.Millisecond)))
+	nextMillisecond()
+}
+
+// nextMillisecond returns when the clock shows another millisecond.
+func nextMillisecond() {
+	for begin := time.Now().UnixMilli(); time.Now().UnixMilli() == begin; {
+		time.Sleep(100 * time.Microsecond)
+	}
 }
 
 func (s *natsServer) purge(t testing.TB) {
