@@ -207,11 +207,8 @@ func (b *batch) before(n *newest, app storage.Appender, i int) (t int64, is bool
 	}
 	if k != nil && p.tried != 0 {
 		if v, is := k.samples[p.tried]; is && math.Float64bits(v) == math.Float64bits(p.V) {
-			p.T = p.tried
-			if b.times != nil {
-				b.times[i] = p.tried
-			}
-			return p.T, true, v
+			b.at(i, p.tried)
+			return p.tried, true, v
 		}
 	}
 	newest, sure := n.timeOf(p.Series)
@@ -330,32 +327,27 @@ func (b *batch) add(n *newest, i int, t int64, ref storage.SeriesRef) {
 		}
 	}
 	n.note(p.Series, ref, latest)
-	if !p.Arrived {
-		return
+	if p.Arrived {
+		b.at(i, t)
 	}
+}
+
+// at notes for which time sample i, with Arrived, is written or was.
+func (b *batch) at(i int, t int64) {
 	if b.times == nil {
 		b.times = make([]int64, len(b.samples))
 		for j := range b.samples {
 			b.times[j] = b.samples[j].T
 		}
 	}
-	b.times[i] = t
+	b.times[i], b.samples[i].tried = t, t
 }
 
 // stamp sets T of the samples with Arrived to the times at which they were stored.
 func (b *batch) stamp() {
 	for i := range b.times {
-		if b.samples[i].Arrived {
-			b.samples[i].T = b.times[i]
-		}
-	}
-}
-
-// failed notes for which times samples with Arrived may have been written.
-func (b *batch) failed() {
-	for i := range b.times {
-		if b.samples[i].Arrived {
-			b.samples[i].tried = b.times[i]
+		if p := &b.samples[i]; p.Arrived {
+			p.T, p.tried = b.times[i], 0
 		}
 	}
 }

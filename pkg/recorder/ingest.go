@@ -186,7 +186,6 @@ func (g *ingester) try(ctx context.Context, b *batch) (need *unknown, err error)
 		err = errors.New("a log of the TSDB could not be written")
 	}
 	if err != nil && (committing || failed > g.failed || errors.As(err, new(*panics.Error))) {
-		b.failed()
 		g.ready.fail(err)
 		err = fmt.Errorf("%w: %w", errWrite, err)
 	}
