@@ -3,11 +3,11 @@ import type { PanelData } from '@grafana/data';
 import { queryAll } from './grafana';
 import { answered, differences, Rows } from './rows';
 
-/** A panel of the dashboard that a page shows. */
+/** A panel of the dashboard that a page shows, or the graph of Explore. */
 export class Panel {
   constructor(
     readonly page: Page,
-    readonly id: number,
+    readonly id: number | 'explore',
   ) {}
 }
 
@@ -41,7 +41,10 @@ export interface Shown {
   now: number;
 }
 
-/** Reads what a panel draws from Grafana's own state: the scene that Grafana puts on `window`. */
+/**
+ * Reads what a panel draws from Grafana's own state: the scene that Grafana puts on `window`, or in Explore the
+ * properties of React's components around the graph.
+ */
 export async function shownBy(panel: Panel): Promise<Shown | undefined> {
   return panel.page.evaluate((id) => {
     interface SceneObject {
@@ -58,8 +61,25 @@ export async function shownBy(panel: Panel): Promise<Shown | undefined> {
       });
       return found;
     };
+    interface Fiber {
+      return?: Fiber;
+      memoizedProps?: { data?: PanelData; queryResponse?: PanelData };
+    }
+    const explored = (): PanelData | undefined => {
+      const graph = document.querySelector('.uplot')?.parentElement;
+      const key = Object.keys(graph ?? {}).find((name) => name.startsWith('__reactFiber'));
+      let drawn: PanelData | undefined;
+      for (let fiber = (graph as unknown as Record<string, Fiber>)?.[key ?? '']; fiber; fiber = fiber.return!) {
+        const { data, queryResponse } = fiber.memoizedProps ?? {};
+        drawn ??= data?.series && data;
+        if (drawn && queryResponse) {
+          return { ...queryResponse, series: drawn.series }; // Explore keeps the request apart
+        }
+      }
+      return undefined;
+    };
     const scene = (window as { __grafanaSceneContext?: SceneObject }).__grafanaSceneContext;
-    const data = find(scene)?.state.$data?.state.data;
+    const data = id === 'explore' ? explored() : find(scene)?.state.$data?.state.data;
     if (!data) {
       return undefined;
     }

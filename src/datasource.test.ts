@@ -604,3 +604,20 @@ describe('how long an answer may take', () => {
     expect(newDataSource(settings)['patience']).toBe(ms + 5000);
   });
 });
+
+describe('Explore’s Live', () => {
+  const answer = { key: 'a', data: [], state: LoadingState.Done };
+  it.each([
+    ['gets an answer again that it may have dropped', true, [0, 600]],
+    ['is not meant otherwise', false, [0]],
+  ])('%s', (_, liveStreaming, wanted) => {
+    inner.mockReturnValue(of(answer));
+    const absolute = { from: dateTime(NOW - 300_000), to: dateTime(NOW) };
+    const got: number[] = [];
+    newDataSource()
+      .query(request({ liveStreaming, range: { ...absolute, raw: absolute } }))
+      .subscribe(() => got.push(Date.now() - NOW));
+    jest.advanceTimersByTime(10_000);
+    expect(got).toEqual(wanted);
+  });
+});

@@ -20,7 +20,7 @@ import { omit } from 'lodash';
 import { catchError, defer, from, map, Observable, of, switchMap } from 'rxjs';
 import { annotationsOf, answerAnnotation, isAnnotation } from './annotations';
 import { guard } from './guard';
-import { combined, isLive, openStream, untilRefused, wantsStream } from './live';
+import { combined, isLive, openStream, repeated, untilRefused, wantsStream } from './live';
 import { newestOf } from './newest';
 import { nonces } from './nonces';
 import { LiveRange } from './range';
@@ -66,7 +66,8 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
 
   private loaded(request: DataQueryRequest<Query>): Observable<DataQueryResponse> {
     const loading = this.source.load?.(request);
-    return loading ? from(loading).pipe(switchMap(() => this.answers(request))) : this.answers(request);
+    const answers = loading ? from(loading).pipe(switchMap(() => this.answers(request))) : this.answers(request);
+    return request.liveStreaming ? answers.pipe(repeated) : answers;
   }
 
   /** The answer to one of several queries that go to different data sources. Each data source guards its own. */

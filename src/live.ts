@@ -10,7 +10,21 @@ import {
   StreamingFrameOptions,
 } from '@grafana/data';
 import { config, getGrafanaLiveSrv, isExpressionReference, StreamingFrameAction } from '@grafana/runtime';
-import { combineLatest, connect, EMPTY, filter, map, merge, Observable, switchMap, take, takeWhile } from 'rxjs';
+import {
+  combineLatest,
+  concat,
+  connect,
+  delay,
+  EMPTY,
+  filter,
+  map,
+  merge,
+  Observable,
+  of,
+  switchMap,
+  take,
+  takeWhile,
+} from 'rxjs';
 import { noted } from './guard';
 import { isCompared } from './scenes';
 import { turns } from './turns';
@@ -87,6 +101,12 @@ function refusal({ data }: DataQueryResponse): Observable<undefined> {
       map(() => undefined),
     );
 }
+
+/**
+ * Repeats an answer if no other follows soon. Explore's Live drops what comes within half a second of what it has
+ * passed on last, even if that was only that the query is loading. It would show the answer with the next row.
+ */
+export const repeated = switchMap((answer: DataQueryResponse) => concat(of(answer), of(answer).pipe(delay(600))));
 
 /** One answer for all targets, in their order. */
 export const combined = (answers: Array<Observable<DataQueryResponse>>): Observable<DataQueryResponse> =>

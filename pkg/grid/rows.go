@@ -202,7 +202,11 @@ func (r Rows) Frame() *data.Frame {
 		}
 		fields = append(fields, s.field(values, mappings))
 	}
-	return typed(data.FrameTypeTimeSeriesWide, fields...)
+	frame := typed(data.FrameTypeTimeSeriesWide, fields...)
+	if mappings != nil {
+		frame.Meta.PreferredVisualizationPluginID = "state-timeline" // in Explore, which would draw the numbers
+	}
+	return frame
 }
 
 // Multi returns the rows as one frame per series, without rows that have no value.
