@@ -14,11 +14,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 
 	"github.com/continuum-live/continuum-datasource/pkg/grid"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/prometheus"
+	"github.com/continuum-live/continuum-datasource/pkg/internal/remotewrite"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
 	"github.com/continuum-live/continuum-datasource/pkg/source/sourcetest"
@@ -37,11 +39,10 @@ func pumpState(pump, at int64) string {
 
 const pumps = 3
 
-// fillStates commits the states of pumps at the times in (after, through], one per
+// stateSamples are the states of pumps at the times in (after, through], one per
 // second. The last pump is stale in each tenth second.
-func (f *fixture) fillStates(t testing.TB, after, through int64) {
-	t.Helper()
-	var samples []recorder.Sample
+func stateSamples(after, through int64) []remotewrite.Sample {
+	var samples []remotewrite.Sample
 	for at := after + 1000; at <= through; at += 1000 {
 		for pump := range int64(pumps) {
 			for _, state := range pumpStates {
@@ -52,11 +53,29 @@ func (f *fixture) fillStates(t testing.TB, after, through int64) {
 				case state == pumpState(pump, at):
 					v = 1
 				}
-				samples = append(samples, f.sample(at, v, "pump_state", "pump", fmt.Sprint("p", pump), "pump_state", state),
-					f.sample(at, v, "kube_phase", "pump", fmt.Sprint("p", pump), "phase", state))
+				name := fmt.Sprint("p", pump)
+				samples = append(samples,
+					remotewrite.Sample{Labels: map[string]string{"__name__": "pump_state", "pump": name, "pump_state": state}, T: at, V: v},
+					remotewrite.Sample{Labels: map[string]string{"__name__": "kube_phase", "pump": name, "phase": state}, T: at, V: v})
 			}
 		}
-		samples = append(samples, f.sample(at, 1, "level"))
+		samples = append(samples, remotewrite.Sample{Labels: map[string]string{"__name__": "level"}, T: at, V: 1})
+	}
+	return samples
+}
+
+// fillStates commits the states of pumps.
+func (f *fixture) fillStates(t testing.TB, after, through int64) {
+	t.Helper()
+	var samples []recorder.Sample
+	for _, s := range stateSamples(after, through) {
+		var pairs []string
+		for name, value := range s.Labels {
+			if name != model.MetricNameLabel {
+				pairs = append(pairs, name, value)
+			}
+		}
+		samples = append(samples, f.sample(s.T, s.V, s.Labels[model.MetricNameLabel], pairs...))
 	}
 	if err := f.Commit(t.Context(), samples, through); err != nil {
 		t.Fatal(err)
@@ -101,65 +120,93 @@ func TestStatesAreExact(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fixture) {
 		now := time.Now().UnixMilli() / 1000 * 1000
 		f.fillStates(t, now-3*60_000, now)
-		for _, c := range []struct {
-			expr, label, name string
-		}{{"pump_state", "", `{__name__="pump_state", pump="p%d"}`}, {"kube_phase", "phase", `{__name__="kube_phase", pump="p%d"}`}, {"pump_state == 1", "", `{__name__="pump_state", pump="p%d"}`}} {
-			q, err := f.Query(statesQuery(c.expr, c.label))
+		expectStates(t, f.Source, now)
+	})
+}
+
+// The states of real servers are the same, row by row.
+func TestRemoteStatesAreExact(t *testing.T) {
+	for _, server := range remoteServers {
+		t.Run(server.name, func(t *testing.T) {
+			url := server.start(t)
+			now := time.Now().UnixMilli() / 1000 * 1000
+			if err := remotewrite.Send(t.Context(), url, stateSamples(now-3*60_000, now)); err != nil {
+				t.Fatal(err)
+			}
+			r := newRemote(t, url)
+			found(t, "[1]", func() (string, error) {
+				a, err := r.Range(t.Context(), "level", time.Second, now, now, 1000)
+				if err != nil || len(a.Series) != 1 {
+					return fmt.Sprintf("%+v", a.Series), err
+				}
+				return fmt.Sprint(a.Series[0].Values), nil
+			})
+			expectStates(t, Source{Engine: r, Interval: time.Second, Lookback: 5 * time.Minute}, now)
+		})
+	}
+}
+
+// expectStates compares the states of the pumps, up to now, with what they were.
+func expectStates(t *testing.T, src Source, now int64) {
+	t.Helper()
+	for _, c := range []struct {
+		expr, label, name string
+	}{{"pump_state", "", `{__name__="pump_state", pump="p%d"}`}, {"kube_phase", "phase", `{__name__="kube_phase", pump="p%d"}`}, {"pump_state == 1", "", `{__name__="pump_state", pump="p%d"}`}} {
+		q, err := src.Query(statesQuery(c.expr, c.label))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := q.Bind(1000, 60_000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows, err := b.Rows(t.Context(), now-60_000, now-5_000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		schema := rows.Schema()
+		if len(rows.Series) != pumps || !slices.Equal(schema.States, pumpStates) {
+			t.Fatalf("%s: the fields are %+v", c.expr, schema)
+		}
+		for pump, s := range rows.Series {
+			if want := fmt.Sprintf(c.name, pump); s.Name != want {
+				t.Errorf("%s is called %s, not %s", c.expr, s.Name, want)
+			}
+			for i, v := range s.Values {
+				at, got := rows.Time(i), ""
+				for _, state := range rows.States {
+					if state.Value == v {
+						got = state.Text
+					}
+				}
+				want := pumpState(int64(pump), at)
+				if pump == pumps-1 && at/1000%10 == 0 {
+					want = ""
+				}
+				if got != want || math.IsNaN(v) != (want == "") {
+					t.Errorf("%s: pump %d is %q (%v) at %d, not %q", c.expr, pump, got, v, at, want)
+				}
+			}
+		}
+		for after := now - 60_000; after < now-5_000; after += 11_000 {
+			part, err := b.Rows(t.Context(), after, after+11_000)
 			if err != nil {
 				t.Fatal(err)
 			}
-			b, err := q.Bind(1000, 60_000)
-			if err != nil {
-				t.Fatal(err)
+			part, known := part.Onto(schema)
+			if !known {
+				t.Errorf("%s: %+v are not those of the whole", c.expr, part.Schema())
 			}
-			rows, err := b.Rows(t.Context(), now-60_000, now-5_000)
-			if err != nil {
-				t.Fatal(err)
-			}
-			schema := rows.Schema()
-			if len(rows.Series) != pumps || !slices.Equal(schema.States, pumpStates) {
-				t.Fatalf("%s: the fields are %+v", c.expr, schema)
-			}
-			for pump, s := range rows.Series {
-				if want := fmt.Sprintf(c.name, pump); s.Name != want {
-					t.Errorf("%s is called %s, not %s", c.expr, s.Name, want)
-				}
-				for i, v := range s.Values {
-					at, got := rows.Time(i), ""
-					for _, state := range rows.States {
-						if state.Value == v {
-							got = state.Text
-						}
-					}
-					want := pumpState(int64(pump), at)
-					if pump == pumps-1 && at/1000%10 == 0 {
-						want = ""
-					}
-					if got != want || math.IsNaN(v) != (want == "") {
-						t.Errorf("%s: pump %d is %q (%v) at %d, not %q", c.expr, pump, got, v, at, want)
-					}
-				}
-			}
-			for after := now - 60_000; after < now-5_000; after += 11_000 {
-				part, err := b.Rows(t.Context(), after, after+11_000)
-				if err != nil {
-					t.Fatal(err)
-				}
-				part, known := part.Onto(schema)
-				if !known {
-					t.Errorf("%s: %+v are not those of the whole", c.expr, part.Schema())
-				}
-				for i, s := range part.Series {
-					begin := (after - rows.After) / 1000
-					for row, v := range s.Values {
-						if whole := rows.Series[i].Values[int(begin)+row]; math.Float64bits(whole) != math.Float64bits(v) {
-							t.Errorf("%s: row %d of %s is %v and, of a part, %v", c.expr, part.Time(row), s.Name, whole, v)
-						}
+			for i, s := range part.Series {
+				begin := (after - rows.After) / 1000
+				for row, v := range s.Values {
+					if whole := rows.Series[i].Values[int(begin)+row]; math.Float64bits(whole) != math.Float64bits(v) {
+						t.Errorf("%s: row %d of %s is %v and, of a part, %v", c.expr, part.Time(row), s.Name, whole, v)
 					}
 				}
 			}
 		}
-	})
+	}
 }
 
 // Of several states the one with the greatest value counts, the first by text of equal
