@@ -20,7 +20,7 @@ async function expectNeverEmpty(panel: Panel) {
   await expect(panel.page.getByText('Logs', { exact: true })).toHaveCount(0);
 }
 
-const start = (page: Page) => page.getByRole('button', { name: 'Live', exact: true }).click();
+const start = (page: Page) => page.getByText('Live', { exact: true }).click();
 const stop = (page: Page) => page.getByRole('button', { name: 'Stop and exit the live stream' }).click();
 
 for (const { name, settings, query } of SOURCES) {
@@ -45,7 +45,7 @@ for (const { name, settings, query } of SOURCES) {
 
 test('Live shows the answer to a plain query that takes a third of a second', async ({ page, grafana }) => {
   const uid = await grafana.createDataSource({ name: 'signal', jsonData: { source: 'signal' } });
-  const panel = await explore(page, uid, { withStreaming: false });
+  const panel = await explore(page, uid, { shape: 'walk', withStreaming: false });
   const before = (await rowsOf(panel))[0]!.times.at(-1)!;
   await page.route('**/api/ds/query**', (route) =>
     new Promise((done) => setTimeout(done, 350)).then(() => route.continue()),

@@ -244,7 +244,7 @@ func (c *content) say(field, s []byte) {
 // noState returns why a text is not recorded as a state, empty if it is.
 func (c *content) noState(field, s []byte) string {
 	may := c.rule.mayBeState(field)
-	named := c.rule.allStates || may && len(field) > 0 || slices.ContainsFunc(c.rule.states, c.atKey)
+	named := c.rule.allStates || c.isNamed(field)
 	switch {
 	case len(s) == 0:
 		return notANumber
@@ -254,6 +254,12 @@ func (c *content) noState(field, s []byte) string {
 		return ""
 	}
 	return notANumber
+}
+
+// isNamed reports whether a field is one of the keys that the rule names as states. Its
+// on and off, open and closed are states, too.
+func (c *content) isNamed(field []byte) bool {
+	return len(c.rule.states) > 0 && (c.rule.names(field) || slices.ContainsFunc(c.rule.states, c.atKey))
 }
 
 // isWord reports whether a text is one word: it begins with a letter, and has nothing

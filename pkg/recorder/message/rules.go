@@ -328,10 +328,12 @@ func (r Rule) ready(separator string, version int) *rule {
 // mayBeState reports whether the texts of a field are states, those of the message
 // itself if they are one word.
 func (r *rule) mayBeState(field []byte) bool {
-	if r.allStates || len(field) == 0 && !r.version2 {
-		return true
-	}
-	if len(r.states) == 0 {
+	return r.allStates || len(field) == 0 && !r.version2 || r.names(field)
+}
+
+// names reports whether a field is one of the keys that are states.
+func (r *rule) names(field []byte) bool {
+	if len(r.states) == 0 || len(field) == 0 {
 		return false
 	}
 	name := fieldName(field)

@@ -93,6 +93,13 @@ func TestStates(t *testing.T) {
 			`t{t="unknown", topic="a/t"} 1`, `t{t="unavailable", topic="a/t"} 0`,
 			`t{topic="a/t"} 22`, `t{t="unavailable", topic="a/t"} 0`, `t{t="unknown", topic="a/t"} 0`,
 		}},
+		{"words for 1 and 0, of a key that is named", Rules{Rule: Rule{States: []string{"state"}}},
+			[]string{`a/c {"state":"open","x":"open"}`, `a/c {"state":"opening"}`, `a/c {"state":"closed"}`, `a/c {"state":1}`}, []string{
+				`x{topic="a/c"} 1`, `state{state="open", topic="a/c"} 1`,
+				`state{state="opening", topic="a/c"} 1`, `state{state="open", topic="a/c"} 0`,
+				`state{state="closed", topic="a/c"} 1`, `state{state="open", topic="a/c"} 0`, `state{state="opening", topic="a/c"} 0`,
+				`state{topic="a/c"} 1`, `state{state="open", topic="a/c"} 0`, `state{state="opening", topic="a/c"} 0`, `state{state="closed", topic="a/c"} 0`,
+			}},
 		{"words for numbers", Rules{Rule: Rule{Words: map[string]float64{"Locked": 1, "unlocked": 0, "on": 7}}},
 			[]string{"a/l locked", "a/l UNLOCKED", `a/l {"lock":"Locked","x":"on","y":"off"}`, "a/l jammed"}, []string{
 				`l{topic="a/l"} 1`, `l{topic="a/l"} 0`, `lock{topic="a/l"} 1`, `x{topic="a/l"} 7`, `y{topic="a/l"} 0`,

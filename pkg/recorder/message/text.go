@@ -30,6 +30,8 @@ func (c *content) text(field, text []byte, quoted bool) {
 		as = inQuotes
 	}
 	switch v, reason := number(text, as); {
+	case reason == "" && isWord(text) && c.isNamed(field):
+		c.say(field, text)
 	case reason == "":
 		c.add(field, v)
 	case string(text) == "null":
@@ -80,11 +82,11 @@ func (c *content) matched(field, text []byte) bool {
 			// The group was made for a number, so a comma in it is a decimal comma.
 			v, reason = number(bytes.Replace(bytes.TrimSpace(group), []byte(","), []byte("."), 1), bare)
 		}
-		switch reason {
-		case "":
-			c.add(full, v)
-		case notANumber:
+		switch {
+		case reason == notANumber, reason == "" && isWord(group) && c.isNamed(full):
 			c.say(full, group)
+		case reason == "":
+			c.add(full, v)
 		default:
 			c.skip(reason, full, group)
 		}
