@@ -36,7 +36,7 @@ export interface Shown {
   /** Whether the range ends at now. */
   live: boolean;
   /** Queries that the panel sends, as the dashboard has them. */
-  queries: Array<{ refId: string }>;
+  queries: Array<{ refId: string; from?: { uid: string } }>;
   /** The time by the clock of the browser. */
   now: number;
 }
@@ -165,13 +165,21 @@ export async function expectExact(panel: Panel) {
     const query = shown.queries.find((query) => query.refId === refId);
     const fresh = await queryAll(
       panel.page.request,
-      [{ ...query, intervalMs: step, maxDataPoints: times.length }],
+      [{ ...query, ...answeredBy(panel.page, query), intervalMs: step, maxDataPoints: times.length }],
       Math.min(first, ...times) - 1,
       Math.max(last, ...times),
     );
     found.push(...differences(rows, answered(fresh, refId)));
   }
   expect(found.slice(0, 10), `panel ${panel.id}: ${found.length} rows differ from a fresh query`).toEqual([]);
+}
+
+/** The data source that a query names under *From*, which may be a variable in the address of the page. */
+function answeredBy(page: Page, query?: Shown['queries'][number]) {
+  const uid = query?.from?.uid.replace(/^\$\{(\w+)\}$/, (_, name: string) => {
+    return new URL(page.url()).searchParams.get(`var-${name}`) ?? '';
+  });
+  return uid && { datasource: { uid }, from: undefined };
 }
 
 /** Expects that the axis of a panel with the range now-1m/m begins where the range does, and that rows fill it. */
