@@ -1,5 +1,5 @@
 import { expect } from '@playwright/test';
-import { PLUGIN, test } from './grafana';
+import { test } from './grafana';
 import { expectExact, expectLive, Panel, rowsOf, shownBy } from './panel';
 import { SOURCES } from './sources';
 
