@@ -278,6 +278,11 @@ func (in *instance) status(store *recorder.Store, r *http.Request) (any, error) 
 	if mayEdit(backend.PluginConfigFromContext(r.Context())) {
 		return s, nil
 	}
+	for i := range s.Rules {
+		if s.Rules[i].LastError != "" {
+			s.Rules[i].LastError = "has failed: editors and admins see why"
+		}
+	}
 	s.Fleeting = "" // it names a folder of the server
 	for i := range s.Inputs {
 		input := &s.Inputs[i]

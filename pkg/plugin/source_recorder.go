@@ -48,6 +48,10 @@ type recorderSettings struct {
 	// NoHost turns off the host input, which takes samples every HostInterval.
 	NoHost       bool  `json:"noHost"`
 	HostInterval int64 `json:"hostInterval"`
+	// Rules are recording rules in the form of Prometheus' rule files. What they record
+	// is kept for RulesRetention.
+	Rules          string `json:"rules,omitempty"`
+	RulesRetention int64  `json:"rulesRetention"`
 	// Inputs are the settings of the other inputs, each in the form of its package.
 	Inputs []json.RawMessage `json:"inputs,omitempty"`
 }
@@ -66,12 +70,13 @@ func (s *recorderSettings) complete() {
 	setDefault(&s.MaxWait, 2000)
 	setDefault(&s.IdleStop, max(30*day, s.Retention))
 	setDefault(&s.HostInterval, 1000)
+	setDefault(&s.RulesRetention, max(730*day, s.Retention))
 	setDefault(&s.Interval, s.HostInterval)
 	setDefault(&s.Lookback, max(5*60*1000, s.Interval))
 }
 
 func (s recorderSettings) check() error {
-	return inRange(
+	err := inRange(
 		bounds{"retention", s.Retention, hour, 3650 * day, "ms"},
 		bounds{"maximum size of the store", s.MaxBytes, 64 << 20, 1 << 50, "bytes"},
 		bounds{"out-of-order window", *s.OutOfOrder, 0, s.Retention, "ms"},
@@ -87,7 +92,20 @@ func (s recorderSettings) check() error {
 		bounds{"wait for late inputs", s.MaxWait, 1, hour, "ms"},
 		bounds{"time after which recording stops when unused", s.IdleStop, s.Retention, 3650 * day, "ms"},
 		bounds{"interval of the host input", s.HostInterval, 250, hour, "ms"},
+		bounds{"retention of what rules record", s.RulesRetention, s.Retention, 3650 * day, "ms"},
 	)
+	if err != nil {
+		return err
+	}
+	if _, err := s.rules().Parse(s.Rules); err != nil {
+		return fmt.Errorf("recording rules: %w", err)
+	}
+	return nil
+}
+
+// rules returns how the recording rules are read.
+func (s recorderSettings) rules() promql.Rules {
+	return promql.Rules{Interval: ms(s.Interval), Lookback: ms(s.Lookback), Retention: ms(s.Retention), RulesRetention: ms(s.RulesRetention)}
 }
 
 // openRecorder returns the source of the recorder, and the settings of its store.
@@ -111,6 +129,12 @@ func (s recorderSettings) config(secrets map[string]string) (recorder.Config, er
 		Retention: ms(s.Retention), MaxBytes: s.MaxBytes, OutOfOrder: ms(*s.OutOfOrder), MaxWait: ms(s.MaxWait), Idle: ms(s.IdleStop),
 		MaxAhead: ms(s.MaxAhead), DiskLow: s.DiskLow, DiskCritical: s.DiskCritical,
 	}
+	rules := s.rules()
+	var err error
+	if c.Rules, err = rules.Parse(s.Rules); err != nil {
+		return c, err
+	}
+	c.RulesRetention, c.Evaluate = rules.RulesRetention, rules.Evaluate
 	if !s.NoHost {
 		c.Inputs = append(c.Inputs, host.Input{Interval: ms(s.HostInterval)})
 	}

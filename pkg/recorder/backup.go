@@ -1,9 +1,11 @@
 package recorder
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strconv"
 
@@ -47,13 +49,17 @@ func (s *Store) backup(ctx context.Context, dir string) error {
 	if err := files.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
-	// A snapshot of the head leaves out samples out of order, so they go to blocks
-	// first.
-	if err := db.CompactOOOHead(ctx); err != nil {
+	// First what rules have recorded: what they have missed then is evaluated from the
+	// samples of inputs.
+	resume, err := s.rules.backup(ctx, dir)
+	if err != nil {
 		return err
 	}
-	head := db.Head()
-	if err := db.Snapshot(dir, head.NumSeries() > 0 && head.MinTime() <= head.MaxTime()); err != nil {
+	defer resume()
+	if err := db.snapshot(ctx, dir); err != nil {
+		return err
+	}
+	if err := s.rules.lateness.copy(dir); err != nil {
 		return err
 	}
 	// The memory has the identity, with which the restored store resumes its
@@ -63,4 +69,49 @@ func (s *Store) backup(ctx context.Context, dir string) error {
 		return err
 	}
 	return errors.Join(write(filepath.Join(dir, memoryFile), memory), memory.Close())
+}
+
+// backup copies what rules have recorded, and has no rule evaluated until resume is
+// called.
+func (r *rules) backup(ctx context.Context, dir string) (resume func(), err error) {
+	r.working.Lock()
+	r.mu.Lock()
+	d := r.recorded
+	r.mu.Unlock()
+	if d == nil {
+		return r.working.Unlock, nil
+	}
+	db, err := d.acquire()
+	if err == nil {
+		err = db.snapshot(ctx, filepath.Join(dir, rulesDir))
+		db.readers.Done()
+	}
+	if err != nil {
+		r.working.Unlock()
+	}
+	return r.working.Unlock, err
+}
+
+// snapshot copies all samples to a folder.
+func (o *opened) snapshot(ctx context.Context, dir string) error {
+	// It would leave out samples out of order in the head, so they go to blocks first.
+	if err := o.CompactOOOHead(ctx); err != nil {
+		return err
+	}
+	head := o.Head()
+	return o.Snapshot(dir, head.NumSeries() > 0 && head.MinTime() <= head.MaxTime())
+}
+
+// copy copies the file to another folder.
+func (l *lateness) copy(dir string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	text, err := files.ReadFile(l.file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return write(filepath.Join(dir, lateFile), bytes.NewReader(text))
 }

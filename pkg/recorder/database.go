@@ -532,6 +532,46 @@ func (o *opened) toBlocks(ctx context.Context, cut int64, do func(*tsdb.DB) erro
 	return do(o.DB)
 }
 
+// delete deletes samples. The disk has them until clean. Nobody may write meanwhile.
+//
+// In memory the TSDB only hides deleted samples, and would hide later ones of the same
+// times along with them. In blocks it really deletes them.
+func (d *database) delete(ctx context.Context, mint, maxt int64, matchers []*labels.Matcher) error {
+	return d.toBlocks(ctx, maxt, func(db *tsdb.DB) error { return db.Delete(ctx, mint, maxt, matchers...) })
+}
+
+// clean removes what was deleted from the disk.
+func (d *database) clean() error {
+	db, err := d.acquire()
+	if err != nil {
+		return err
+	}
+	defer db.readers.Done()
+	return db.CleanTombstones()
+}
+
+// read calls do with each matching series, sorted by labels, and its samples from mint
+// to maxt (Unix ms).
+func (d *database) read(ctx context.Context, mint, maxt int64, do func(labels.Labels, chunkenc.Iterator) error, matchers ...*labels.Matcher) (err error) {
+	db, err := d.acquire()
+	if err != nil {
+		return err
+	}
+	defer db.readers.Done()
+	q, err := db.Querier(mint, maxt)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, q.Close()) }()
+	set := q.Select(ctx, true, &storage.SelectHints{Start: mint, End: maxt}, matchers...)
+	for set.Next() {
+		if err := do(set.At().Labels(), set.At().Iterator(nil)); err != nil {
+			return err
+		}
+	}
+	return set.Err()
+}
+
 // newest returns the time (Unix ms) of the newest sample by the TSDB's own
 // bookkeeping, math.MinInt64 if the TSDB is empty.
 func (o *opened) newest() int64 {

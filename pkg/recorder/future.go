@@ -117,6 +117,9 @@ func (s *Store) watchFuture() {
 		return
 	}
 	removed, err := s.removeFuture(limit)
+	if err == nil && removed != nil {
+		err = s.rules.deleteAfter(context.Background(), limit)
+	}
 	switch {
 	case err != nil:
 		s.logger.Error("What the store has ahead of this machine's clock could not be deleted", "error", err)

@@ -148,9 +148,9 @@ var healthMetrics = []struct {
 		func(in InputStatus) float64 { return float64(in.Late) }},
 	{"continuum_input_repeated_samples_total", Metadata{Type: model.MetricTypeCounter, Help: "Samples that were stored already."},
 		func(in InputStatus) float64 { return float64(in.Repeated) }},
-	{"continuum_input_refused_samples_total", Metadata{Type: model.MetricTypeCounter, Help: "Samples that were refused: too old, from the future, or another value for a time that has one."},
+	{"continuum_input_refused_samples_total", Metadata{Type: model.MetricTypeCounter, Help: "Samples that were refused: too old, from the future, another value for a time that has one, or with the name of a recording rule."},
 		func(in InputStatus) float64 {
-			return float64(in.Refused.Future + in.Refused.TooOld + in.Refused.Duplicate)
+			return float64(in.Refused.Future + in.Refused.TooOld + in.Refused.Duplicate + in.Refused.Recorded)
 		}},
 	{"continuum_input_stored_timestamp_seconds", Metadata{Type: model.MetricTypeGauge, Unit: "seconds", Help: "When a sample was stored last, 0 for never."},
 		func(in InputStatus) float64 { return float64(in.Stored) / 1000 }},

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/lanrat/extsort"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
@@ -259,6 +260,10 @@ func (i *Import) Add(p Past) error {
 	}
 	if p.T < i.oldest {
 		i.refuse(p, ErrTooOld)
+		return nil
+	}
+	if i.store.rules.records(p.Labels.Get(model.MetricNameLabel)) {
+		i.refuse(p, ErrRecorded)
 		return nil
 	}
 	id, err := i.find(p)

@@ -318,10 +318,6 @@ func (w *importWriter) finish() error {
 	if err := errors.Join(w.commit(), w.flush(), w.letGo()); err != nil {
 		return err
 	}
-	s := w.store
-	if err := s.database.takeImport(w.ctx); err != nil {
-		return err
-	}
 	changed := make(map[string]span)
 	for _, p := range w.series {
 		if p.from <= p.to {
@@ -332,6 +328,16 @@ func (w *importWriter) finish() error {
 			}
 			changed[name] = of.with(p.from).with(p.to)
 		}
+	}
+	s := w.store
+	done, err := s.rules.announce(changed)
+	if err != nil {
+		return err
+	}
+	err = s.database.takeImport(w.ctx)
+	done()
+	if err != nil {
+		return err
 	}
 	for name, of := range changed {
 		s.horizon.changed(name, of.from, of.to)
@@ -377,10 +383,7 @@ func (d *database) checkSize(folder string) error {
 		return err
 	}
 	defer db.readers.Done()
-	size += db.Head().Size()
-	for _, b := range db.Blocks() {
-		size += b.Size()
-	}
+	size += db.size()
 	d.mu.Lock()
 	most := d.config.MaxBytes
 	d.mu.Unlock()

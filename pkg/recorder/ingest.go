@@ -48,6 +48,7 @@ type ingester struct {
 	database *database
 	horizon  *horizon
 	ready    *readiness
+	rules    *rules
 	now      func() time.Time
 
 	// looking is held from before a batch reads what the store has until the batch
@@ -205,6 +206,11 @@ func (g *ingester) append(app storage.Appender, b *batch) (committing bool, err 
 	for behind := 0; b.next < len(b.samples) && behind < maxBehind; b.next++ {
 		i := b.next
 		p := &b.samples[i]
+		if g.rules.own(p.Series) {
+			out.refused.Recorded++
+			b.refuse(i, ErrRecorded)
+			continue
+		}
 		if p.T > latest {
 			out.refused.Future++
 			b.refuse(i, ErrFuture)
@@ -257,6 +263,11 @@ func (g *ingester) append(app storage.Appender, b *batch) (committing bool, err 
 			return false, errors.Join(err, app.Rollback())
 		}
 	}
+	done, err := g.rules.announce(out.written.late)
+	if err != nil {
+		return false, errors.Join(err, app.Rollback())
+	}
+	defer done()
 	return true, app.Commit()
 }
 

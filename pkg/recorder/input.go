@@ -47,6 +47,9 @@ type Series struct {
 	of  uint64
 	// newest is what newest.times has for ref, once it was needed.
 	newest *int64
+	// owned means that a rule records the metric, if rules equals rules.version.
+	rules uint64
+	owned bool
 	// noted means that the horizon knows that the input writes to this metric.
 	noted bool
 }

@@ -60,6 +60,11 @@ type Config struct {
 	Idle time.Duration
 	// Inputs fill the store.
 	Inputs []Input
+	// Rules are evaluated with Evaluate, and what they record is kept for
+	// RulesRetention.
+	Rules          []Rule
+	RulesRetention time.Duration
+	Evaluate       Evaluate
 	// Remember is what Recorder.Remembered returns after a restart, nil for nothing.
 	// It is written to the disk, so it must hold no secrets.
 	Remember json.RawMessage

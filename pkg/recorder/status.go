@@ -31,6 +31,8 @@ type Status struct {
 	Fleeting string `json:"fleeting,omitempty"`
 	// Removed are the samples deleted last because they were ahead of the clock.
 	Removed *Removed `json:"removed,omitempty"`
+	// Rules are the recording rules in the order in which they are evaluated.
+	Rules []RuleStatus `json:"rules,omitempty"`
 }
 
 // InputStatus is the state of an input, with its counters since the input started.
@@ -95,15 +97,18 @@ type Refused struct {
 	Future    uint64 `json:"future"`
 	TooOld    uint64 `json:"tooOld"`
 	Duplicate uint64 `json:"duplicate"`
+	// Recorded have a name that a rule records.
+	Recorded uint64 `json:"recorded"`
 }
 
 // refusedNames are the fields of Refused in JSON.
-var refusedNames = map[error]string{ErrFuture: "future", ErrTooOld: "tooOld", ErrDuplicate: "duplicate"}
+var refusedNames = map[error]string{ErrFuture: "future", ErrTooOld: "tooOld", ErrDuplicate: "duplicate", ErrRecorded: "recorded"}
 
 func (r *Refused) add(o Refused) {
 	r.Future += o.Future
 	r.TooOld += o.TooOld
 	r.Duplicate += o.Duplicate
+	r.Recorded += o.Recorded
 }
 
 // Report is the result of processing messages.
@@ -175,6 +180,7 @@ func (s *Store) Status() Status {
 	st := Status{Inputs: s.inputs.status(), Settled: s.Settled(), Removed: s.future.last(), Fleeting: s.fleeting}
 	st.Used, st.Stops = s.usage.times()
 	_, st.DiskFree, _ = s.ready.disk()
+	st.Rules, st.Bytes = s.rules.status()
 	if err := s.ready.check(); err != nil {
 		st.NotReady = err.Error()
 	}
@@ -185,10 +191,8 @@ func (s *Store) Status() Status {
 	}
 	defer db.readers.Done()
 	head := db.Head()
-	st.Series, st.Bytes = head.NumSeries(), head.Size()
-	for _, b := range db.Blocks() {
-		st.Bytes += b.Size()
-	}
+	st.Series = head.NumSeries()
+	st.Bytes += db.size()
 	if oldest, err := db.StartTime(); err == nil && (head.NumSeries() > 0 || len(db.Blocks()) > 0) {
 		st.Oldest = oldest
 	}

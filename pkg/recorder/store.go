@@ -9,7 +9,6 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/tsdb"
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/clock"
 	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
@@ -23,6 +22,7 @@ import (
 //   - horizon has the settled time, and notes which settled samples have changed;
 //   - ingester takes batches of samples into the TSDB, one after another;
 //   - inputs start and stop, and each has a Sink;
+//   - rules evaluates recording rules and has what they record, in a TSDB of its own;
 //   - usage knows when somebody last asked for samples;
 //   - metadata has what inputs say about metrics.
 //
@@ -42,6 +42,7 @@ type Store struct {
 	horizon  *horizon
 	ingester *ingester
 	inputs   *inputs
+	rules    *rules
 	usage    *usage
 	metadata metadata
 	future   future
@@ -79,7 +80,9 @@ func open(r *Recorder, dir string, c Config, identity string, logger *slog.Logge
 		ready:   newReadiness(r.clock, func() (int64, error) { return r.free(dir) }),
 		horizon: newHorizon(r.clock.Now), usage: newUsage(r.clock.Now, m.Used), ended: make(chan struct{}),
 	}
-	s.ingester = &ingester{database: db, horizon: s.horizon, ready: s.ready, now: r.clock.Now}
+	s.rules = newRules(dir, logger, r.clock, s.ready, s.horizon, db)
+	s.rules.from = quiet{s}
+	s.ingester = &ingester{database: db, horizon: s.horizon, ready: s.ready, rules: s.rules, now: r.clock.Now}
 	s.inputs = &inputs{identity: m.Identity, logger: logger, ingester: s.ingester, horizon: s.horizon, metadata: &s.metadata, clock: r.clock, sinks: make(map[string]*Sink)}
 	s.configure(c)
 	if full, _, err := s.ready.disk(); full == levelCritical {
@@ -88,6 +91,8 @@ func open(r *Recorder, dir string, c Config, identity string, logger *slog.Logge
 		return nil, err
 	}
 	isOpen = true
+	s.rules.start(c)
+	s.metadata.add(ruleMetrics)
 	if s.fleeting = fleeting(dir); s.fleeting != "" {
 		logger.Warn("What is recorded may be gone after the next start", "reason", s.fleeting)
 	}
@@ -96,6 +101,7 @@ func open(r *Recorder, dir string, c Config, identity string, logger *slog.Logge
 	s.running.Go(s.watchUse)
 	s.running.Go(s.maintain)
 	s.running.Go(s.recordHealth)
+	s.running.Go(func() { s.rules.run(s.ended) })
 	return s, nil
 }
 
@@ -112,6 +118,7 @@ func (s *Store) apply(c Config) error {
 	if err := s.database.configure(c); err != nil {
 		return err
 	}
+	s.rules.configure(c)
 	s.configuring.Lock()
 	defer s.configuring.Unlock()
 	s.config = c
@@ -180,7 +187,7 @@ func (s *Store) close() error {
 	err := s.keep()
 	s.database.retire(ErrClosed, false)
 	s.horizon.wake() // followers of rows must ask the recorder for the store again
-	return errors.Join(err, s.database.close(ErrClosed), s.database.release())
+	return errors.Join(err, s.rules.close(), s.database.close(ErrClosed), s.database.release())
 }
 
 // watchUse stops the inputs when nobody has asked for long, and starts them
@@ -281,7 +288,7 @@ func (s *Store) shut(why error) {
 	if err := s.reserve.release(); err != nil {
 		s.logger.Error("The store is closed without a reserve", "error", err)
 	}
-	if err := s.database.close(why); err != nil {
+	if err := errors.Join(s.database.close(why), s.rules.shut(why)); err != nil {
 		s.logger.Error("The store was not closed well", "error", err)
 	}
 }
@@ -312,6 +319,11 @@ func (s *Store) Settled() int64 {
 	return settled
 }
 
+// SettledOf returns the time (Unix ms) up to which the samples of all these metrics are
+// final: those that a rule records are once it was evaluated. An empty metric stands for
+// all.
+func (s *Store) SettledOf(metrics ...string) (int64, error) { return s.rules.settled(metrics) }
+
 // Watch returns a mark of what is known about the metrics, and a channel. The mark
 // is another one once settled samples of one of the metrics have changed, or an
 // input that may write to them went down or came back. The channel is closed when
@@ -338,14 +350,24 @@ func (s *Store) TurnedSince(mark string, metrics ...string) (bool, error) {
 func (s *Store) Metadata() map[string]Metadata { return s.metadata.get() }
 
 // Delete deletes the samples from mint to maxt (Unix ms) of all matching series,
-// from the disk too. Since reports the change, as it does for late samples. Samples
-// that are written to these times afterwards stay.
+// from the disk too, and those that rules have recorded among them. Since reports the
+// change, as it does for late samples. Samples that are written to these times
+// afterwards stay.
 func (s *Store) Delete(ctx context.Context, mint, maxt int64, matchers ...*labels.Matcher) error {
-	// In memory the TSDB only hides deleted samples, and would hide later ones of
-	// the same times along with them. In blocks it really deletes them.
+	metric := metricOf(matchers)
+	done, err := s.rules.announce(map[string]span{metric: {mint, maxt}, deletedMark + metric: {mint, maxt}})
+	if err != nil {
+		return err
+	}
+	defer done()
 	resume := s.ingester.pause()
-	err := s.database.toBlocks(ctx, maxt, func(db *tsdb.DB) error { return db.Delete(ctx, mint, maxt, matchers...) })
+	err = s.database.delete(ctx, mint, maxt, matchers)
 	resume()
+	if err != nil {
+		return err
+	}
+	err = errors.Join(s.database.clean(), s.rules.delete(ctx, mint, maxt, matchers))
+	s.horizon.changed(metric, mint, maxt)
 	if err != nil {
 		return err
 	}
@@ -353,12 +375,10 @@ func (s *Store) Delete(ctx context.Context, mint, maxt int64, matchers ...*label
 	if err != nil {
 		return err
 	}
-	err = db.CleanTombstones() // from the disk too
 	ahead := db.newest() > s.limit()
 	db.readers.Done()
-	s.horizon.changed(metricOf(matchers), mint, maxt)
-	if err != nil || !ahead {
-		return err
+	if !ahead {
+		return nil
 	}
 	// Until it is reopened, the TSDB goes by the newest sample that it ever had.
 	resume = s.ingester.pause()

@@ -187,7 +187,7 @@ describe('the status', () => {
     samples: 123_456,
     late: 0,
     repeated: 0,
-    refused: { future: 0, tooOld: 0, duplicate: 0 },
+    refused: { future: 0, tooOld: 0, duplicate: 0, recorded: 0 },
     rate: 79.25,
   };
   const PLANT: InputStatus = {
@@ -195,7 +195,7 @@ describe('the status', () => {
     name: 'plant',
     samples: 9,
     messages: 21,
-    refused: { future: 3, tooOld: 0, duplicate: 4 },
+    refused: { future: 3, tooOld: 0, duplicate: 4, recorded: 0 },
     refusedFirst: { duplicate: 'v{b="b"} 2 @ 2026-01-01T00:00:00Z' },
     skipped: { 'not a number': { count: 12, example: 'abc' } },
     last: { from: 'a/b', payload: '{"v":1}', samples: ['v{b="b"} 1 @ 2026-01-01T00:00:00Z'] },

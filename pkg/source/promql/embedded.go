@@ -156,12 +156,12 @@ func wait(ctx context.Context, limit time.Duration, s *recorder.Store, is func(r
 func (Embedded) Exact() bool { return true }
 
 // Settled implements Engine.
-func (e Embedded) Settled(ctx context.Context) (int64, error) {
+func (e Embedded) Settled(ctx context.Context, reads []source.Read) (int64, error) {
 	s, err := e.Store(ctx)
 	if err != nil {
 		return 0, err
 	}
-	return s.Settled(), nil
+	return s.SettledOf(metricsOf(reads)...)
 }
 
 // Watch implements Engine. If the store is not open, there is nothing to watch.
@@ -236,23 +236,31 @@ func (e Embedded) Range(ctx context.Context, expr string, lookback time.Duration
 	if err != nil {
 		return Answer{}, err
 	}
+	answer, err := e.rangeOf(ctx, s, expr, lookback, span{first, last, step})
+	if err != nil {
+		return Answer{}, explained(err)
+	}
+	return answer, nil
+}
+
+// rangeOf evaluates an expression at the times at.
+func (e Embedded) rangeOf(ctx context.Context, s recorder.Samples, expr string, lookback time.Duration, at span) (Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout) // for all parts together
 	defer cancel()
 	parsed, err := promParser.ParseExpr(expr)
 	if err != nil {
-		return Answer{}, explained(err)
+		return Answer{}, err
 	}
-	at := span{first, last, step}
 	if resolveStartEnd(parsed, at) {
 		expr = parsed.String()
 	}
 	how, err := e.plan(ctx, s, parsed, lookback, at)
 	if err != nil {
-		return Answer{}, explained(err)
+		return Answer{}, err
 	}
 	done, err := limits.Evaluate(ctx, how.heavy)
 	if err != nil {
-		return Answer{}, err
+		return Answer{}, unevaluated{err}
 	}
 	defer done()
 	// Evaluate the newest part first: it has most of the series, so too many of them
@@ -260,15 +268,15 @@ func (e Embedded) Range(ctx context.Context, expr string, lookback time.Duration
 	m := newMatrix(ctx, at)
 	var said annotations.Annotations
 	n := int64(how.first)
-	for end := last; end >= first; end, n = end-n*step, int64(how.rows) {
+	for end := at.last; end >= at.first; end, n = end-n*at.step, int64(how.rows) {
 		if parsed == nil { // the part before has used it up
 			if parsed, err = promParser.ParseExpr(expr); err != nil {
-				return Answer{}, explained(err)
+				return Answer{}, err
 			}
 		}
-		of, err := e.part(ctx, s, parsed, expr, lookback, span{max(first, end-(n-1)*step), end, step}, m)
+		of, err := e.part(ctx, s, parsed, expr, lookback, span{max(at.first, end-(n-1)*at.step), end, at.step}, m)
 		if err != nil {
-			return Answer{}, explained(err)
+			return Answer{}, err
 		}
 		said.Merge(of)
 		parsed = nil
@@ -276,9 +284,14 @@ func (e Embedded) Range(ctx context.Context, expr string, lookback time.Duration
 	return Answer{Series: m.series, Notices: noticesOf(said.AsStrings("", 0, 0))}, nil // without positions, which are those in a part
 }
 
+// unevaluated is why an evaluation has not begun.
+type unevaluated struct{ error }
+
+func (u unevaluated) Unwrap() error { return u.error }
+
 // plan returns how an expression is evaluated. It counts the matching series if that
 // matters.
-func (e Embedded) plan(ctx context.Context, s *recorder.Store, parsed parser.Expr, lookback time.Duration, at span) (how work, err error) {
+func (e Embedded) plan(ctx context.Context, s recorder.Samples, parsed parser.Expr, lookback time.Duration, at span) (how work, err error) {
 	most, err := s.MostSeries()
 	if err != nil {
 		return how, upstream.ErrStorage{Err: err}
@@ -308,7 +321,7 @@ func (e Embedded) plan(ctx context.Context, s *recorder.Store, parsed parser.Exp
 
 // part evaluates an expression, as evaluate does, at some of the times of m, and adds
 // the values to m.
-func (e Embedded) part(ctx context.Context, s *recorder.Store, expr parser.Expr, text string, lookback time.Duration, at span, m *matrix) (annotations.Annotations, error) {
+func (e Embedded) part(ctx context.Context, s recorder.Samples, expr parser.Expr, text string, lookback time.Duration, at span, m *matrix) (annotations.Annotations, error) {
 	result, free, err := evaluate(ctx, s, expr, text, lookback, at)
 	defer free()
 	if err != nil {
@@ -336,7 +349,10 @@ func (e Embedded) part(ctx context.Context, s *recorder.Store, expr parser.Expr,
 // or the store cannot be read now.
 func explained(err error) error {
 	var beyond *limits.Error
+	var not unevaluated
 	switch {
+	case errors.As(err, &not):
+		return not.error
 	case errors.As(err, new(upstream.ErrTooManySamples)):
 		return limits.Samples.Check(limits.Samples.Most + 1)
 	case errors.As(err, &beyond):

@@ -30,7 +30,7 @@ type span struct{ first, last, step int64 }
 
 // evaluation is the state of one evaluation.
 type evaluation struct {
-	store      *recorder.Store
+	store      recorder.Samples
 	lookback   time.Duration
 	whole      span // the times of the whole query
 	calculated [][]storage.Series
@@ -47,7 +47,7 @@ type result struct {
 
 // evaluate evaluates expr, which it replaces parts of, at the times at; text is its
 // text. The caller must call free, which is never nil; the answer is valid until then.
-func evaluate(ctx context.Context, store *recorder.Store, expr parser.Expr, text string, lookback time.Duration, at span) (r result, free func(), err error) {
+func evaluate(ctx context.Context, store recorder.Samples, expr parser.Expr, text string, lookback time.Duration, at span) (r result, free func(), err error) {
 	e := &evaluation{store: store, lookback: lookback, whole: at}
 	changed, err := e.calculate(ctx, expr, at)
 	if err != nil {

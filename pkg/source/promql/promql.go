@@ -25,8 +25,8 @@ import (
 
 // Engine evaluates PromQL. Times and steps are Unix milliseconds.
 type Engine interface {
-	// Settled returns the time up to which samples are final.
-	Settled(ctx context.Context) (int64, error)
+	// Settled returns the time up to which these samples are final.
+	Settled(ctx context.Context, reads []source.Read) (int64, error)
 	// Watch and Since are those of source.Bound, for rows that are made of these
 	// samples.
 	Watch(reads []source.Read) (mark string, changed <-chan struct{})

@@ -151,7 +151,7 @@ func (b bound) Since(mark string, after int64) error {
 // Settled returns the engine's settled time, less the time that negative offsets
 // look ahead.
 func (b bound) Settled(ctx context.Context) (int64, error) {
-	settled, err := b.source.Engine.Settled(ctx)
+	settled, err := b.source.Engine.Settled(ctx, b.traits.Reads)
 	if err != nil {
 		return 0, err
 	}

@@ -25,9 +25,10 @@ func reads(expr parser.Expr, lookback time.Duration) ([]source.Read, error) {
 }
 
 type reader struct {
-	lookback time.Duration
-	reads    []source.Read
-	unsplit  error
+	lookback  time.Duration
+	reads     []source.Read
+	selectors []*parser.VectorSelector // one for each of reads
+	unsplit   error
 }
 
 // instants are the times at which a part of an expression is evaluated for one row:
@@ -59,6 +60,7 @@ func (r *reader) visit(n parser.Node, at instants) {
 // length.
 func (r *reader) selector(s *parser.VectorSelector, at instants, length time.Duration) {
 	at = r.modified(at, s.Timestamp, s.StartOrEnd, s.OriginalOffset)
+	r.selectors = append(r.selectors, s)
 	r.reads = append(r.reads, source.Read{
 		Metric: metricOf(s.LabelMatchers), Fixed: at.fixed, After: at.first - length.Milliseconds(), Through: at.last,
 	})

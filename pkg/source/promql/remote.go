@@ -114,7 +114,7 @@ func (*Remote) Since([]source.Read, string, int64) error { return nil }
 func (*Remote) Notices([]source.Read) []string { return nil }
 
 // Settled implements Engine: it is the server's current time, less the delay.
-func (r *Remote) Settled(ctx context.Context) (int64, error) {
+func (r *Remote) Settled(ctx context.Context, _ []source.Read) (int64, error) {
 	if settled, ok, err := r.known(); ok {
 		return settled, err
 	}

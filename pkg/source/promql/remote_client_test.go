@@ -309,7 +309,7 @@ func TestRemoteTimeout(t *testing.T) {
 	if _, err := r.Range(t.Context(), "x", time.Minute, 1000, 2000, 1000); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "did not answer in time") {
 		t.Errorf("the error is %v", err)
 	}
-	if _, err := r.Settled(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := r.Settled(t.Context(), nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the error is %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -318,7 +318,7 @@ func TestRemoteTimeout(t *testing.T) {
 	if _, err := r.Range(ctx, "x", time.Minute, 1000, 2000, 1000); !errors.Is(err, context.Canceled) {
 		t.Errorf("the error is %v", err)
 	}
-	if _, err := r.Settled(ctx); !errors.Is(err, context.Canceled) {
+	if _, err := r.Settled(ctx, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("the error is %v", err)
 	}
 }
@@ -344,7 +344,7 @@ func TestRemoteFirstAnswer(t *testing.T) {
 					return 200, "", fmt.Sprintf(`{"status":"success","data":{"resultType":"scalar","result":[%d,"%d"]}}`, now.Unix(), now.Unix())
 				}}
 				r := remoteOf(t, RemoteConfig{URL: "http://server", Client: &http.Client{Transport: &probe}})
-				settled, err := r.Settled(t.Context())
+				settled, err := r.Settled(t.Context(), nil)
 				if (err != nil) != (c.err != "") || err != nil && !strings.Contains(err.Error(), c.err) {
 					t.Fatalf("the error is %v", err)
 				}

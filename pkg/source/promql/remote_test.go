@@ -142,7 +142,7 @@ func goOn(t testing.TB, url string, then int64) {
 func settle(t testing.TB, s Source, through int64) {
 	t.Helper()
 	inputtest.Eventually(t, func() error {
-		settled, err := s.Engine.Settled(t.Context())
+		settled, err := s.Engine.Settled(t.Context(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -192,7 +192,7 @@ func TestRemoteConforms(t *testing.T) {
 					if i == 1 {
 						subject.Outlier = func(off time.Duration) {
 							for proxy.off.Store(int64(off)); proxy.off.Load() != 0; time.Sleep(50 * time.Millisecond) {
-								_, _ = s.Engine.Settled(t.Context()) // which asks once a second
+								_, _ = s.Engine.Settled(t.Context(), nil) // which asks once a second
 							}
 						}
 					}

@@ -5,6 +5,7 @@ import { BoundedFields, type BoundedSetting } from '../../components/config/fiel
 import { DocsLink } from '../../components/DocsLink';
 import { InputsSection } from './inputs/InputsSection';
 import { RecorderStatus } from './RecorderStatus';
+import { RecordingRules } from './RecordingRules';
 import type { SettingsProps } from '../source';
 import { type RecorderOptions, withRecorder } from './options';
 import { useStatus } from './status';
@@ -18,6 +19,12 @@ export function RecorderSection({ settings, onChange, saved }: SettingsProps) {
     <>
       {saved && <RecorderStatus {...polled} />}
       <InputsSection settings={settings} onChange={onChange} states={polled.status?.inputs ?? []} />
+      <RecordingRules
+        settings={settings}
+        onChange={onChange}
+        retention={settings.jsonData.recorder?.retention ?? RETENTION}
+        states={polled.status?.rules ?? []}
+      />
       <StorageSection settings={settings} onChange={onChange} saved={saved} />
     </>
   );

@@ -50,7 +50,10 @@ const NONE: InputStatus[] = [];
 const TOOLTIPS = {
   late: { content: 'Samples that came after their time was shown as final. They are stored, and panels ask afresh.' },
   repeated: { content: 'Samples that were stored already, with the same time and value.' },
-  refused: { content: 'Samples that were not stored: from the future, too old, or another value for a stored time.' },
+  refused: {
+    content:
+      'Samples that were not stored: from the future, too old, another value for a stored time, or with the name of a rule.',
+  },
   skipped: { content: 'Messages that could not be recorded. Open the row to see why.' },
 };
 
@@ -68,7 +71,7 @@ const COLUMNS: Array<Column<InputStatus>> = [
 
 const Count = ({ children }: { children: string }) => <Text tabular>{children}</Text>;
 
-const refusedBy = ({ refused }: InputStatus) => refused.future + refused.tooOld + refused.duplicate;
+const refusedBy = ({ refused }: InputStatus) => refused.future + refused.tooOld + refused.duplicate + refused.recorded;
 const skippedBy = ({ skipped = {} }: InputStatus) => Object.values(skipped).reduce((sum, { count }) => sum + count, 0);
 
 /** The state of an input as a badge. */
@@ -160,6 +163,7 @@ function Details({ input }: { input: InputStatus }) {
       first: refusedFirst.tooOld,
     },
     { reason: 'another value for a stored time', count: refused.duplicate, first: refusedFirst.duplicate },
+    { reason: 'a recording rule has this name', count: refused.recorded, first: refusedFirst.recorded },
   ].filter((r) => r.count > 0);
   const nothing = !lastError && !last && reasons.length === 0 && Object.keys(skipped).length === 0;
 

@@ -15,6 +15,9 @@ export interface RecorderOptions {
   noHost?: boolean;
   hostInterval?: number;
   inputs?: Input[];
+  /** Recording rules, as in Prometheus' rule files. */
+  rules?: string;
+  rulesRetention?: number;
 }
 
 /** What fills a recorder, besides the metrics of this machine. */

@@ -21,9 +21,29 @@ export interface Status {
   fleeting?: string;
   /** The samples that were last deleted because they were ahead of the clock. */
   removed?: { samples: number; from: number; to: number; at: number };
+  rules?: RuleStatus[];
 }
 
-type Refusal = 'future' | 'tooOld' | 'duplicate';
+/** The status of a recording rule. */
+export interface RuleStatus {
+  /** Its name and labels. */
+  rule: string;
+  group: string;
+  /** The first and the last time for which it was evaluated, 0 before that. */
+  from: number;
+  through: number;
+  /** How long the last evaluation took. */
+  seconds: number;
+  series: number;
+  /** How many values were replaced because of late samples. */
+  corrected: number;
+  failures: number;
+  lastError?: string;
+  /** Why it is not evaluated. */
+  waiting?: string;
+}
+
+type Refusal = 'future' | 'tooOld' | 'duplicate' | 'recorded';
 
 export interface InputStatus {
   name: string;

@@ -1,0 +1,196 @@
+package recorder
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"sync"
+	"time"
+)
+
+// lateFile is in the folder of the store.
+const lateFile = "rules-late.json"
+
+// deletedMark is before the name of a metric of which recorded samples were deleted. A
+// rule that still records it is evaluated again, as far back as that can be done.
+const deletedMark = "\x00"
+
+const (
+	// lateGrain is how long, in ms, the times in the file are at least: a device that
+	// is always late does not have it written with each message.
+	lateGrain = 10 * 60_000
+	// forgetEvery is how often at most the file is written to have less in it.
+	forgetEvery = 10 * time.Minute
+	// maxSpans is how many separate spans are kept of a metric or a rule.
+	maxSpans = 16
+)
+
+// spans are times, as separate spans in ascending order.
+type spans []span
+
+// with returns the spans with one more, and joins those that are no further apart than
+// gap. If there are too many, the two that are nearest to each other become one.
+func (all spans) with(more span, gap int64) spans {
+	var next spans
+	for _, s := range all {
+		switch {
+		case s.to+gap < more.from:
+			next = append(next, s)
+		case more.to+gap < s.from:
+			next = append(next, more)
+			more = s
+		default:
+			more = span{min(s.from, more.from), max(s.to, more.to)}
+		}
+	}
+	next = append(next, more)
+	if len(next) <= maxSpans {
+		return next
+	}
+	nearest := 1
+	for i := range next {
+		if i > 0 && next[i].from-next[i-1].to < next[nearest].from-next[nearest-1].to {
+			nearest = i
+		}
+	}
+	next[nearest-1].to = next[nearest].to
+	return slices.Delete(next, nearest, nearest+1)
+}
+
+// cover reports whether one of the spans has all of s.
+func (all spans) cover(s span) bool {
+	return slices.ContainsFunc(all, func(o span) bool { return o.from <= s.from && s.to <= o.to })
+}
+
+// lateness knows which samples have changed since rules read them. It writes that to
+// the disk before they change, so that a process that is killed in between leaves no
+// rule as if nothing had come. What the file has may be more than that: to evaluate a
+// rule again where nothing has changed changes nothing.
+type lateness struct {
+	file string
+
+	// changing is locked for reading while samples change.
+	changing sync.RWMutex
+
+	mu     sync.Mutex
+	noted  map[string]spans // by metric, until take
+	kept   map[string]spans // in the file, with what was taken and is not done
+	forgot time.Time        // when the file was last written to have less in it
+}
+
+// resume reads the file.
+func (l *lateness) resume() error {
+	text, err := files.ReadFile(l.file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var kept map[string][][2]int64
+	if err == nil {
+		err = json.Unmarshal(text, &kept)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.noted, l.kept = make(map[string]spans), make(map[string]spans)
+	for metric, all := range kept {
+		for _, s := range all {
+			l.noted[metric] = l.noted[metric].with(span{s[0], s[1]}, 0)
+		}
+		l.kept[metric] = l.noted[metric]
+	}
+	return err
+}
+
+// announce notes that samples are about to change, and returns what to call when they
+// have.
+func (l *lateness) announce(changes map[string]span) (done func(), err error) {
+	l.changing.RLock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.noted == nil {
+		l.noted = make(map[string]spans)
+	}
+	if l.kept == nil {
+		l.kept = make(map[string]spans)
+	}
+	more := false
+	for metric, s := range changes {
+		// Far enough from the limits of int64 for what is added to it.
+		s = span{max(s.from, longAgo), min(s.to, -longAgo)}
+		if _, known := l.noted[metric]; !known && len(l.noted) >= maxNotedMetrics {
+			metric = ""
+		}
+		l.noted[metric] = l.noted[metric].with(s, 0)
+		if s = coarse(s); !l.kept[metric].cover(s) {
+			l.kept[metric] = l.kept[metric].with(s, 0)
+			more = true
+		}
+	}
+	if more {
+		if err := l.write(); err != nil {
+			l.changing.RUnlock()
+			return nil, fmt.Errorf("%w: %w", errWrite, err)
+		}
+	}
+	return l.changing.RUnlock, nil
+}
+
+func coarse(s span) span {
+	return span{ceil(s.from+1, lateGrain) - lateGrain, ceil(s.to, lateGrain)}
+}
+
+// take returns what was noted, and forgets it, unless samples are changing: who reads
+// the samples after this call finds what has changed.
+func (l *lateness) take() map[string]spans {
+	if !l.changing.TryLock() {
+		return nil
+	}
+	defer l.changing.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	noted := l.noted
+	l.noted = nil
+	return noted
+}
+
+// done notes that the rules were evaluated again for all that was taken.
+func (l *lateness) done() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.kept) == 0 || time.Since(l.forgot) < forgetEvery {
+		return nil
+	}
+	return l.forget()
+}
+
+// forget has only what was noted since take in the file. It needs l.mu.
+func (l *lateness) forget() error {
+	l.kept = make(map[string]spans)
+	for metric, all := range l.noted {
+		for _, s := range all {
+			l.kept[metric] = l.kept[metric].with(coarse(s), 0)
+		}
+	}
+	l.forgot = time.Now()
+	return l.write()
+}
+
+// write needs l.mu.
+func (l *lateness) write() error {
+	kept := make(map[string][][2]int64)
+	for metric, all := range l.kept {
+		for _, s := range all {
+			kept[metric] = append(kept[metric], [2]int64{s.from, s.to})
+		}
+	}
+	text, err := json.Marshal(kept)
+	if err != nil {
+		return err
+	}
+	if err := write(l.file, bytes.NewReader(text)); err != nil {
+		return fmt.Errorf("note late samples for recording rules: %w", err)
+	}
+	return nil
+}
