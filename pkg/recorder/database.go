@@ -510,6 +510,7 @@ func (d *database) toBlocks(ctx context.Context, cut int64, do func(*tsdb.DB) er
 	return errors.Join(append(errs, d.openLocked())...)
 }
 
+// toBlocks does what database.toBlocks does before it closes the TSDB.
 func (o *opened) toBlocks(ctx context.Context, cut int64, do func(*tsdb.DB) error) error {
 	if err := o.CompactOOOHead(ctx); err != nil {
 		return err
