@@ -214,12 +214,12 @@ func (f *filler) add(s record.RefSample) error {
 	case s.T <= b.behind, b.any && s.T <= b.last.T: // out of order, or in a chunk
 		return nil
 	}
-	last, any := b.last, b.any
+	before, had := b.last, b.any
 	b.last, b.any = s, true
-	if !any {
+	if !had {
 		return nil
 	}
-	return f.put(b, last)
+	return f.put(b, before)
 }
 
 func (f *filler) put(b *filling, s record.RefSample) (err error) {
