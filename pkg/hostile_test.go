@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -113,11 +114,15 @@ func hostileAPI(w http.ResponseWriter, r *http.Request) {
 		var from, to int64
 		_, _ = fmt.Sscan(r.FormValue("from"), &from)
 		_, _ = fmt.Sscan(r.FormValue("to"), &to)
-		text := []byte(`{"timestamps":[`)
+		b := bufio.NewWriter(w)
+		_, _ = b.WriteString(`{"timestamps":[`)
 		for at := from; at < to; at++ {
-			text = append(strconv.AppendInt(text, at, 10), ',')
+			if _, err := b.Write(append(strconv.AppendInt(b.AvailableBuffer(), at, 10), ',')); err != nil {
+				return // nobody reads any more
+			}
 		}
-		_, _ = w.Write(append(strconv.AppendInt(text, to, 10), `],"values":[]}`...))
+		_, _ = b.Write(append(strconv.AppendInt(b.AvailableBuffer(), to, 10), `],"values":[]}`...))
+		_ = b.Flush()
 	case "values":
 		begin(`{"values":[1`)
 		endless(w, ",1")
