@@ -45,6 +45,18 @@ test('recorder: an expression is typed as code', async ({ page, grafana, gotoPan
   await expectExact(panel);
 });
 
+test('recorder: labels complete the legend, and every button has a name', async ({ grafana, gotoPanelEditPage }) => {
+  const expr = 'sum by (mode) (rate(node_cpu_seconds_total[30s]))';
+  const editor = await gotoPanelEditPage(await edited(grafana, 'recorder', { expr }));
+  const row = editor.getQueryEditorRow('A');
+  await row.getByLabel('Legend').fill('CPU {{');
+  await expect(row.locator('datalist option')).toHaveAttribute('value', 'CPU {{mode}}');
+  await expect(row.getByRole('button', { name: 'Clear value' })).toBeVisible();
+  await expect(row.getByLabel('Grouping')).toHaveValue('by');
+  await row.getByRole('button', { name: 'Clear value' }).click();
+  await expect(row.getByRole('combobox', { name: 'Metric' })).toHaveValue('');
+});
+
 test('metrics API: a metric is chosen among those that the service names', async ({
   page,
   grafana,

@@ -1,4 +1,4 @@
-import { CollapsableSection, Text } from '@grafana/ui';
+import { Box, CollapsableSection } from '@grafana/ui';
 import React from 'react';
 import { DocsLink } from '../DocsLink';
 import { BoundedFields, type BoundedSetting } from './fields';
@@ -50,9 +50,9 @@ const FIELDS: Array<BoundedSetting<'minStep' | 'maxStreams' | 'maxStreamsPerUser
 export function LimitsSection({ settings, onChange }: PartProps) {
   return (
     <CollapsableSection label="Limits" isOpen={false}>
-      <Text element="p" color="secondary">
+      <Box marginBottom={2}>
         <DocsLink page="settings.md">What they are for</DocsLink>
-      </Text>
+      </Box>
       <BoundedFields
         fields={FIELDS}
         values={settings.jsonData}

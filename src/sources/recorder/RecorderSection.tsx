@@ -1,4 +1,4 @@
-import { FieldSet, Text } from '@grafana/ui';
+import { Box, FieldSet, Text } from '@grafana/ui';
 import React from 'react';
 import { DeleteSamples } from './DeleteSamples';
 import { BoundedFields, type BoundedSetting } from '../../components/config/fields';
@@ -143,11 +143,13 @@ function storageFields(options: RecorderOptions = {}): Array<BoundedSetting<Stor
 function StorageSection({ settings, onChange, saved }: SettingsProps) {
   return (
     <FieldSet label="Storage">
-      <Text element="p" color="secondary">
-        Every default suits a machine with some sensors.{' '}
-        <DocsLink page="recorder.md#settings">What each one does</DocsLink> and{' '}
-        <DocsLink page="limits.md">how much fits</DocsLink>.
-      </Text>
+      <Box marginBottom={2}>
+        <Text element="p" color="secondary">
+          Every default suits a machine with some sensors.{' '}
+          <DocsLink page="recorder.md#settings">What each one does</DocsLink> and{' '}
+          <DocsLink page="limits.md">how much fits</DocsLink>.
+        </Text>
+      </Box>
       <BoundedFields
         fields={storageFields(settings.jsonData.recorder)}
         values={settings.jsonData.recorder}

@@ -49,7 +49,6 @@ const NONE: InputStatus[] = [];
 
 const TOOLTIPS = {
   late: { content: 'Samples that came after their time was shown as final. They are stored, and panels ask afresh.' },
-  repeated: { content: 'Samples that were stored already, with the same time and value.' },
   refused: {
     content:
       'Samples that were not stored: from the future, too old, another value for a stored time, or with the name of a rule.',
@@ -64,7 +63,6 @@ const COLUMNS: Array<Column<InputStatus>> = [
   { id: 'samples', header: 'Samples', cell: ({ row }) => <Count>{count(row.original.samples)}</Count> },
   { id: 'messages', header: 'Messages', cell: ({ row }) => <Count>{count(row.original.messages ?? 0)}</Count> },
   { id: 'late', header: 'Late', cell: ({ row }) => <Count>{count(row.original.late)}</Count> },
-  { id: 'repeated', header: 'Repeated', cell: ({ row }) => <Count>{count(row.original.repeated)}</Count> },
   { id: 'refused', header: 'Refused', cell: ({ row }) => <Count>{count(refusedBy(row.original))}</Count> },
   { id: 'skipped', header: 'Skipped', cell: ({ row }) => <Count>{count(skippedBy(row.original))}</Count> },
 ];
@@ -154,7 +152,7 @@ function Fact({ name, help, children }: { name: string; help?: string; children:
 }
 
 function Details({ input }: { input: InputStatus }) {
-  const { refused, refusedFirst = {}, skipped = {}, last, lastError } = input;
+  const { refused, refusedFirst = {}, skipped = {}, last, lastError, repeated } = input;
   const reasons = [
     { reason: 'too far ahead of the clock', count: refused.future, first: refusedFirst.future },
     {
@@ -171,6 +169,7 @@ function Details({ input }: { input: InputStatus }) {
     <Stack direction="column" gap={1}>
       {nothing && <Text color="secondary">Nothing was refused or skipped.</Text>}
       {lastError && <Detail name="Last error">{lastError}</Detail>}
+      {repeated > 0 && <Detail name="Repeated, stored already with the same time and value">{count(repeated)}</Detail>}
       {reasons.map(({ reason, count: n, first }) => (
         <Detail key={reason} name={`Refused, ${reason}`}>
           {count(n)}

@@ -1,4 +1,4 @@
-import { Button, Card, Checkbox, Dropdown, Field, FieldSet, Grid, Menu, Stack, Text } from '@grafana/ui';
+import { Box, Button, Card, Checkbox, Dropdown, Field, FieldSet, Grid, Menu, Stack, Text } from '@grafana/ui';
 import { uniqueId } from 'lodash';
 import React, { useState } from 'react';
 import { RecorderOptions, withRecorder } from '../options';
@@ -75,7 +75,7 @@ export function InputsSection({ settings, onChange, states }: Props) {
         />
       ))}
       {inputs.length === 0 && !settings.readOnly && (
-        <>
+        <Box marginBottom={2}>
           <Text element="p" color="secondary">
             What else is to be recorded? Each begins with an example, whose address and topics you replace.{' '}
             <DocsLink page="inputs.md">All about inputs</DocsLink>
@@ -89,7 +89,7 @@ export function InputsSection({ settings, onChange, states }: Props) {
               </Card>
             ))}
           </Grid>
-        </>
+        </Box>
       )}
       <Stack direction="row">
         <Dropdown

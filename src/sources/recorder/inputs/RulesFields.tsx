@@ -1,4 +1,4 @@
-import { Alert, Button, Checkbox, CollapsableSection, Field, Grid, IconButton, Stack, Text } from '@grafana/ui';
+import { Alert, Box, Button, Checkbox, CollapsableSection, Field, Grid, IconButton, Stack, Text } from '@grafana/ui';
 import React from 'react';
 import { MQTTInput, NATSInput, Rule, Rules, WebSocketInput } from '../options';
 import {
@@ -60,10 +60,12 @@ export function RulesFields({ input, uid, onChange, disabled, pattern }: Props) 
 
   return (
     <CollapsableSection label="Messages" isOpen={true}>
-      <Text element="p" color="secondary">
-        How messages become series. <DocsLink page="inputs.md#messages">By example</DocsLink>, and{' '}
-        <DocsLink page="states.md">how texts become states</DocsLink>.
-      </Text>
+      <Box marginBottom={2}>
+        <Text color="secondary">
+          How messages become series. <DocsLink page="inputs.md#messages">By example</DocsLink>, and{' '}
+          <DocsLink page="states.md">how texts become states</DocsLink>.
+        </Text>
+      </Box>
       {rules.version !== RULES_VERSION && (
         <Alert severity="info" title="This input makes names and records as it did when it was made">
           <Stack direction="column" alignItems="flex-start">
