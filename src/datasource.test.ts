@@ -313,7 +313,8 @@ describe('a live request', () => {
 });
 
 describe('a query that another data source answers', () => {
-  const other = newDataSource();
+  const ref = { uid: 'other', type: REF.type };
+  const other = new DataSource({ ...ref, jsonData: { source: 'signal' } } as DataSourceInstanceSettings<Options>);
   const answered = async (uid: string) => {
     jest.useRealTimers();
     setTemplateSrv({ replace: (text = '') => text.replace('$ds', 'other') } as TemplateSrv);
@@ -321,7 +322,10 @@ describe('a query that another data source answers', () => {
     const get = (name: string) => (known[name] ? Promise.resolve(known[name]) : Promise.reject(new Error('?')));
     setDataSourceSrv({ get } as unknown as DataSourceSrv);
     inner.mockImplementation(({ targets }) => of({ data: [{ refId: targets[0]!.refId, fields: [], length: 0 }] }));
-    const targets = [{ refId: 'A' }, { refId: 'B', from: { uid } }];
+    const targets = [
+      { refId: 'A', datasource: REF },
+      { refId: 'B', datasource: REF, from: { uid } }, // Grafana writes that of the panel into every query
+    ];
     const range = relative('now-5m', 'now-1m');
     return firstValueFrom(newDataSource().query(request({ range, targets })));
   };
@@ -332,8 +336,8 @@ describe('a query that another data source answers', () => {
     expect((data as DataFrame[]).map(({ refId }) => refId)).toEqual(['A', 'B']);
     expect(inner.mock.contexts.at(-1)).toBe(other);
     expect(sent().map(({ targets }) => targets)).toEqual([
-      [{ refId: 'A', timezone: ZONE }],
-      [{ refId: 'B', timezone: ZONE }],
+      [{ refId: 'A', timezone: ZONE, datasource: REF }],
+      [{ refId: 'B', timezone: ZONE, datasource: ref }],
     ]);
   });
 

@@ -73,16 +73,18 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
   /** The answer to one of several queries that go to different data sources. Each data source guards its own. */
   private answer(request: DataQueryRequest<Query>, target: Query): Observable<DataQueryResponse> {
     const uid = target.from?.uid;
-    const alone = {
+    const alone = (datasource: DataSource) => ({
       ...request,
       requestId: request.requestId && `${request.requestId}-${target.refId}`,
-      targets: [omit(target, 'from') as Query],
-    };
+      // Grafana sends a query to the data source that it names, which by now is that of the panel.
+      targets: [{ ...omit(target, 'from'), datasource: datasource.getRef() } as Query],
+    });
     if (!uid) {
-      return this.query(alone);
+      return this.query(alone(this));
     }
     return from(this.other(uid, request.scopedVars)).pipe(
-      switchMap((other) => (other.filterQuery(alone.targets[0]!) ? other.query(alone) : of({ data: [] }))),
+      map((other) => [other, alone(other)] as const),
+      switchMap(([other, asked]) => (other.filterQuery(asked.targets[0]!) ? other.query(asked) : of({ data: [] }))),
       catchError((error: Error) => {
         const { refId } = target;
         return of({ state: LoadingState.Error, data: [], error: { refId, message: error.message } });

@@ -44,5 +44,21 @@ func (in *instance) importHistory(store *recorder.Store, r *http.Request) (any, 
 		first := got.Lines[0]
 		return nil, invalid{fmt.Errorf("nothing was imported. Line %d: %s: %s", first.Line, first.Reason, first.Text)}
 	}
-	return got, nil
+	return imported{got, noticeOf(got)}, nil
+}
+
+// imported is the answer to an import.
+type imported struct {
+	recorder.Imported
+	Notice string `json:"notice,omitempty"`
+}
+
+// noticeOf says what is not imported although it could be recorded.
+func noticeOf(got recorder.Imported) string {
+	texts := got.Refused[importer.NotANumber]
+	if texts == 0 {
+		return ""
+	}
+	return fmt.Sprintf("Texts that were not imported: %d. An import takes numbers alone. "+
+		"To have texts as states, import a series for each text, which is 1 while it holds and else 0.", texts)
 }

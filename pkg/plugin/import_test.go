@@ -66,9 +66,10 @@ func TestImportHistory(t *testing.T) {
 		for at := now - 11*3_600_000; at < now-2*3_600_000; at += 60_000 {
 			fmt.Fprintf(&b, "%d,m_bytes,a,%v\n", at, r.sample("a", at).V)
 		}
-		b.WriteString("0,m_bytes,a,1\nx,m_bytes,a,1\n")
+		b.WriteString("0,m_bytes,a,1\nx,m_bytes,a,1\n" + fmt.Sprint(now) + ",m_bytes,a,running\n")
 		rsp := r.post(t, "import?format=csv&precision=ms", b.String())
-		if rsp.Status != 200 || !strings.Contains(string(rsp.Body), `"samples":540,"series":1,"from":"`) || !strings.Contains(string(rsp.Body), `"refused":{"no time":1,"older than the retention":1}`) {
+		if rsp.Status != 200 || !strings.Contains(string(rsp.Body), `"samples":540,"series":1,"from":"`) || !strings.Contains(string(rsp.Body), `"refused":{"no time":1,"not a number":1,"older than the retention":1}`) ||
+			!strings.Contains(string(rsp.Body), `"notice":"Texts that were not imported: 1. `) {
 			t.Errorf("%d %s", rsp.Status, rsp.Body)
 		}
 		time.Sleep(11 * time.Second) // viewers are told no more often

@@ -1,8 +1,11 @@
 package plugin
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
+	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -115,4 +118,77 @@ func TestStatesRefused(t *testing.T) {
 			t.Errorf("%s: %v", format, a.Error)
 		}
 	}
+}
+
+// The rule of the docs for a silent device fires for that device alone, and no longer
+// when it is back.
+func TestSilentDevice(t *testing.T) {
+	page, err := os.ReadFile("../../docs/states.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rule := regexp.MustCompile("(?m)^\\| a device is silent \\| `([^`]+)`, last, is above ([0-9]+)").FindSubmatch(page)
+	if rule == nil {
+		t.Fatal("the docs have no rule for a silent device")
+	}
+	query, err := json.Marshal(map[string]string{"expr": strings.ReplaceAll(string(rule[1]), "temperature", "m_bytes")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	above, err := strconv.ParseFloat(string(rule[2]), 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	onRecorder(t, func(t *testing.T, r *fed) {
+		feed := func(minutes int, machines ...string) {
+			t.Helper()
+			for range minutes {
+				time.Sleep(time.Minute)
+				now := time.Now().UnixMilli()
+				var samples []recorder.Sample
+				for _, m := range machines {
+					samples = append(samples, r.sample(m, now))
+				}
+				if err := r.sink.Commit(t.Context(), samples, now); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		silent := func() (machines []string) {
+			t.Helper()
+			a := ask(t, r.instance, &backend.QueryDataRequest{PluginContext: r.pc, Headers: map[string]string{backend.FromAlertHeaderName: "true"},
+				Queries: []backend.DataQuery{queryFor("A", string(query), 10*time.Minute, 15*time.Second)}})["A"]
+			if a.Error != nil {
+				t.Fatal(a.Error)
+			}
+			for _, f := range a.Frames {
+				for _, field := range f.Fields[1:] {
+					if field.At(field.Len()-1).(float64) > above {
+						machines = append(machines, field.Labels["machine"])
+					}
+				}
+			}
+			return machines
+		}
+		feed(20, "a", "bb")
+		if got := silent(); len(got) > 0 {
+			t.Errorf("while all send: %q", got)
+		}
+		feed(9, "a")
+		if got := silent(); len(got) > 0 {
+			t.Errorf("after 9 minutes: %q", got)
+		}
+		feed(3, "a")
+		if got := silent(); !slices.Equal(got, []string{"bb"}) {
+			t.Errorf("after 12 minutes: %q", got)
+		}
+		feed(180, "a")
+		if got := silent(); !slices.Equal(got, []string{"bb"}) {
+			t.Errorf("after hours: %q", got)
+		}
+		feed(1, "a", "bb")
+		if got := silent(); len(got) > 0 {
+			t.Errorf("when it is back: %q", got)
+		}
+	})
 }

@@ -65,7 +65,7 @@ export const recipes: Array<Recipe<PromQLQuery>> = [
   ),
   recipe(
     'Which device is silent',
-    'time() - timestamp(last_over_time(temperature[1d])) > 600',
+    'time() - max_over_time(timestamp(temperature)[1d:1m]) > 600',
     'Seconds since a device was last heard of, of those that have been silent for ten minutes. Good for an alert rule.',
   ),
 ];

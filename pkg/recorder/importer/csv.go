@@ -225,7 +225,7 @@ func (t *table) number(row []string, column, line int, into Into) (float64, bool
 	text := strings.TrimSpace(row[column])
 	v, err := strconv.ParseFloat(text, 64)
 	if err != nil {
-		into.Refuse(line, notANumber, fmt.Sprintf("%.100q in the column %.100q", text, t.names[column]))
+		into.Refuse(line, NotANumber, fmt.Sprintf("%.100q in the column %.100q", text, t.names[column]))
 	}
 	return v, err == nil
 }

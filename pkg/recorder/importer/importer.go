@@ -125,8 +125,10 @@ func shown(text string) string {
 
 // Why something can be no sample.
 const (
-	notALine   = "the line cannot be read"
-	notANumber = "not a number"
-	noTime     = "no time"
-	badLabels  = "labels that are not valid"
+	notALine  = "the line cannot be read"
+	noTime    = "no time"
+	badLabels = "labels that are not valid"
 )
+
+// NotANumber is why a text can be no sample.
+const NotANumber = "not a number"

@@ -12,7 +12,7 @@ import (
 func (r *Reader) influx(from io.Reader, into Into) error {
 	errs, err := lineprotocol.Read(from, r.unit, func(p lineprotocol.Point) error {
 		for _, text := range p.Texts {
-			into.Refuse(p.Line, notANumber, fmt.Sprintf("%.100s=%.100q", text.Name, text.Value))
+			into.Refuse(p.Line, NotANumber, fmt.Sprintf("%.100s=%.100q", text.Name, text.Value))
 		}
 		if !p.Timed {
 			for _, f := range p.Fields {
