@@ -3,6 +3,7 @@ package promql
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -551,6 +552,47 @@ func TestDeleteWithRules(t *testing.T) {
 		names, err := f.store.LabelValues(t.Context(), begin, time.Now().UnixMilli(), 100, "__name__")
 		if err != nil || !slices.Contains(names, "level:avg1m") || !slices.Contains(names, "level_bytes") || !slices.IsSorted(names) {
 			t.Errorf("%v, %v", names, err)
+		}
+	})
+}
+
+// A backup has what rules have recorded, and a series that both inputs and a rule have
+// recorded is one.
+func TestBackupWithRules(t *testing.T) {
+	ruledBubble(t, minutes, func(t *testing.T, f *ruled) {
+		begin := time.Now().UnixMilli()
+		for range 10 {
+			now := time.Now().UnixMilli()
+			time.Sleep(time.Minute)
+			f.send(t, now, time.Now().UnixMilli(), 0, 1, 2)
+		}
+		time.Sleep(time.Minute)
+		folder, err := f.Backup(t.Context(), ruledKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := f.values(t, "level:avg1m", begin+60_000, begin+10*60_000, 60_000)
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		store := filepath.Join(f.root, "1", "uid")
+		if err := errors.Join(os.RemoveAll(store), os.Rename(filepath.Join(f.root, folder), store)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		f.open(t, "")
+		if got := f.values(t, "level:avg1m", begin+60_000, begin+10*60_000, 60_000); len(want) == 0 || !maps.Equal(got, want) {
+			t.Errorf("restored are %d values, and there were %d", len(got), len(want))
+		}
+		// The rule is gone, so an input may go on with its series.
+		now := time.Now().UnixMilli()
+		if err := f.Commit(t.Context(), []recorder.Sample{f.sample(now, 7, "level:avg1m", "machine", "m1")}, now); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		got := f.values(t, `count_over_time(level:avg1m{machine="m1"}[1h])`, now, now, 1000)
+		if n := fmt.Sprintf("%x", math.Float64bits(11)); len(got) != 1 || !slices.Contains(slices.Collect(maps.Values(got)), n) {
+			t.Errorf("%v, not one series with 11 samples", got)
 		}
 	})
 }
