@@ -60,7 +60,7 @@ func (r *rules) pass(ctx context.Context) (time.Duration, error) {
 		return time.Minute, nil
 	}
 	if err := r.ready.check(); err != nil {
-		return time.Second, nil //nolint:nilerr // the status of the store shows it
+		return time.Second, nil // the status of the store shows it
 	}
 	if err := r.open(); err != nil {
 		r.note(err)
@@ -620,16 +620,16 @@ type writing struct {
 
 // compare adds what is missing at a grid time.
 func (w *writing) compare(l labels.Labels, t int64, want float64, have stored) {
-	is, any := have[t]
-	gone := !any || value.IsStaleNaN(is.v)
+	is, found := have[t]
+	gone := !found || value.IsStaleNaN(is.v)
 	switch {
-	case math.IsNaN(want) && !value.IsStaleNaN(want) && gone, any && math.Float64bits(is.v) == math.Float64bits(want):
+	case math.IsNaN(want) && !value.IsStaleNaN(want) && gone, found && math.Float64bits(is.v) == math.Float64bits(want):
 		return
 	case math.IsNaN(want):
 		want = math.Float64frombits(value.StaleNaN)
 	}
 	at := t
-	if any {
+	if found {
 		if at = is.t + 1; at >= t+precision {
 			return // it was replaced too often
 		}

@@ -233,7 +233,7 @@ func (g *gridIterator) last() chunkenc.ValueType {
 }
 
 // Seek implements chunkenc.Iterator.
-func (g *gridIterator) Seek(t int64) chunkenc.ValueType {
+func (g *gridIterator) Seek(t int64) chunkenc.ValueType { //nolint:govet // it is not io.Seeker's
 	if g.read && g.at >= t && g.at != math.MinInt64 {
 		return chunkenc.ValFloat
 	}

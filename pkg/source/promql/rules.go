@@ -93,15 +93,15 @@ func (limited) ParseExpr(expr string) (parser.Expr, error) {
 func oneDocument(text string) error {
 	d := yaml.NewDecoder(bytes.NewReader([]byte(text)))
 	for n := 0; ; n++ {
-		var any yaml.Node
-		if err := d.Decode(&any); err != nil {
+		var document yaml.Node
+		if err := d.Decode(&document); err != nil {
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
 			return fmt.Errorf("the recording rules are no YAML: %w", plain([]error{err}))
 		}
 		if n > 0 {
-			return fmt.Errorf("line %d: the recording rules are several YAML documents: write all groups below one groups:", any.Line)
+			return fmt.Errorf("line %d: the recording rules are several YAML documents: write all groups below one groups:", document.Line)
 		}
 	}
 }

@@ -450,7 +450,7 @@ func TestNamesOfRules(t *testing.T) {
 		now := time.Now().UnixMilli()
 		var why error
 		err := f.CommitEach(t.Context(), []recorder.Sample{f.sample(now, 1, "level:avg1m"), f.sample(now, 1, "other")}, now, func(_ int, err error) { why = err })
-		if err != nil || why != recorder.ErrRecorded {
+		if err != nil || !errors.Is(why, recorder.ErrRecorded) {
 			t.Errorf("%v, %v", why, err)
 		}
 		if in := f.store.Status().Inputs[0]; in.Refused.Recorded != 1 || !strings.HasPrefix(in.RefusedFirst["recorded"], "level:avg1m 1") {
