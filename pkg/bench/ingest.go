@@ -446,7 +446,15 @@ func openJetStream(ctx context.Context, dir string) (*broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(messages)) // otherwise publishing fails when the server is slow
+	refused := make(chan error, 1)
+	// The server drops what it has not stored yet beyond 10,000 messages.
+	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(5000), jetstream.WithPublishAsyncErrHandler(
+		func(_ jetstream.JetStream, _ *nats.Msg, err error) {
+			select {
+			case refused <- err:
+			default: // the first will do
+			}
+		}))
 	if err == nil {
 		_, err = js.CreateStream(ctx, jetstream.StreamConfig{Name: "PLANT", Subjects: []string{"plant.>"}})
 	}
@@ -473,15 +481,20 @@ func openJetStream(ctx context.Context, dir string) (*broker, error) {
 		},
 		stored: true,
 		publish: func(i int) error {
-			_, err := js.PublishAsync(fmt.Sprint("plant.", i%sensors), payload(i))
+			_, err := js.PublishAsync(fmt.Sprint("plant.", i%sensors), payload(i), jetstream.WithStallWait(time.Minute))
 			return err
 		},
 		flush: func() error {
 			select {
 			case <-js.PublishAsyncComplete():
-				return nil
 			case <-time.After(time.Minute):
 				return errors.New("the server has not taken the messages within a minute")
+			}
+			select {
+			case err := <-refused:
+				return fmt.Errorf("the server has not taken all messages: %w", err)
+			default:
+				return nil
 			}
 		},
 		close: stop,
