@@ -85,10 +85,9 @@ func (r Rows) Append(next Rows) (Rows, bool) {
 	if next.After != r.Through || next.Step != r.Step || !slices.Equal(r.Fields(), next.Fields()) {
 		return next, false
 	}
-	series := make([]Series, len(next.Series))
-	for i, s := range next.Series {
-		s.Values = slices.Concat(r.Series[i].Values, s.Values)
-		series[i] = s
+	series := slices.Clone(r.Series) // with their labels and units, which next lacks of a series that has ended
+	for i := range series {
+		series[i].Values = slices.Concat(r.Series[i].Values, next.Series[i].Values)
 	}
 	return Rows{Step: r.Step, After: r.After, Through: next.Through, Series: series, States: next.States}, true
 }

@@ -102,6 +102,9 @@ func TestAppend(t *testing.T) {
 		{"a single row", part(0, 90), part(90, 100), true},
 		{"nothing", part(0, 100), part(100, 100), true},
 		{"to nothing", part(0, 0), part(0, 100), true},
+		{"labels and units that next lacks", part(0, 50), change(part(50, 100), func(r *Rows) {
+			r.Series = []Series{{Name: "a", Values: r.Series[0].Values}, {Name: "b", Values: r.Series[1].Values}}
+		}), true},
 		{"a gap", part(0, 50), part(60, 100), false},
 		{"an overlap", part(0, 60), part(50, 100), false},
 		{"the same again", part(0, 100), part(0, 100), false},
