@@ -63,7 +63,8 @@ export function SecretField(props: Props) {
       invalid={left && 'error' in encoded}
       error={'error' in encoded ? `${label}: ${encoded.error}` : undefined}
     >
-      {rows > 1 ? <SecretTextArea {...common} rows={rows} grow /> : <SecretInput {...common} width={width} />}
+      {/* Grafana 12.0 knows no grow; so many columns fill the width there, too. */}
+      {rows > 1 ? <SecretTextArea {...common} rows={rows} cols={200} /> : <SecretInput {...common} width={width} />}
     </Field>
   );
 }

@@ -82,7 +82,7 @@ export function InputsSection({ settings, onChange, states }: Props) {
           </Text>
           <Grid columns={{ xs: 1, md: 2 }} gap={1}>
             {TYPES.map(({ value, label, description, example }) => (
-              <Card key={value} noMargin onClick={() => append(addInput(settings, value, example))}>
+              <Card key={value} style={{ marginBottom: 0 }} onClick={() => append(addInput(settings, value, example))}>
                 <Card.Heading>{label}</Card.Heading>
                 <Card.Description>{description}</Card.Description>
                 <Card.Meta>{exampleText(example)}</Card.Meta>

@@ -102,7 +102,7 @@ export function MessagePreview({ input, uid, disabled, onApply }: Props) {
             onChoose={(topic) => setMessages(topic.last.map(({ data }) => ({ topic: topic.name, data })).reverse())}
           />
         )}
-        <Field label="Topic" htmlFor={topicId} noMargin>
+        <Field label="Topic" htmlFor={topicId} style={{ marginBottom: 0 }}>
           <TextInput
             id={topicId}
             value={first.topic}
@@ -112,7 +112,7 @@ export function MessagePreview({ input, uid, disabled, onApply }: Props) {
         <Field
           label={messages.length > 1 ? `Last of ${messages.length} messages` : 'Message'}
           htmlFor={payloadId}
-          noMargin
+          style={{ marginBottom: 0 }}
         >
           <TextArea
             id={payloadId}

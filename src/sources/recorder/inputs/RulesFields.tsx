@@ -105,7 +105,7 @@ export function RulesFields({ input, uid, onChange, disabled, pattern }: Props) 
         </CollapsableSection>
       ))}
       {pattern && (
-        <Field noMargin>
+        <Stack direction="row">
           <Button
             size="sm"
             variant="secondary"
@@ -115,7 +115,7 @@ export function RulesFields({ input, uid, onChange, disabled, pattern }: Props) 
           >
             Rule for some {pattern.from}s
           </Button>
-        </Field>
+        </Stack>
       )}
       {topics.length > 0 && <Text element="h6">All others</Text>}
       <RuleFields rule={rules} disabled={disabled} pattern={pattern} onChange={save} />
