@@ -149,9 +149,12 @@ type rule struct {
 	known          bool
 	since, through int64
 	status         RuleStatus
+	trouble        error // why it cannot be evaluated now
 
 	// Only who holds rules.working uses these.
 	dirty   spans     // grid times that have to be evaluated again
+	late    spans     // those that come after dirty, and not before again
+	again   time.Time // see pause
 	chunk   int64     // how many grid times are evaluated at once
 	checked time.Time // when it was looked whether inputs have its name
 	looked  time.Time // when it was looked for first
@@ -175,6 +178,9 @@ type RuleStatus struct {
 	// Corrected is how many values have been replaced since the store was opened
 	// because what the rule reads has changed.
 	Corrected uint64 `json:"corrected"`
+	// Dropped is how often a value could not be replaced because that was done too
+	// often.
+	Dropped uint64 `json:"dropped,omitempty"`
 	// Failures is at how many times it could not be evaluated since the store was
 	// opened, and LastError why not at the last of them.
 	Failures  uint64 `json:"failures"`
@@ -237,14 +243,19 @@ func (r *rules) configure(c Config) {
 }
 
 // adopt has the rules of the settings from now on, and returns them. A rule that stays
-// goes on from where it is, also with another expression or interval. It needs
-// r.working.
-func (r *rules) adopt() []*rule {
+// goes on from where it is, also with another expression or interval. While samples
+// change it keeps those before, and returns false: a new rule might read such a sample
+// before it is there, and was not there when it was announced. It needs r.working.
+func (r *rules) adopt() (all []*rule, adopted bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.next == nil {
-		return r.all
+		return r.all, true
 	}
+	if !r.lateness.changing.TryLock() {
+		return r.all, false
+	}
+	defer r.lateness.changing.Unlock()
 	before := make(map[string]*rule)
 	for _, u := range r.all {
 		before[u.id] = u
@@ -262,11 +273,14 @@ func (r *rules) adopt() []*rule {
 	if r.version.Load() > 0 || len(r.all) > 0 {
 		r.version.Add(1)
 	}
-	return r.all
+	return r.all, true
 }
 
 func (u *rule) define(as Rule) {
+	before := u.step()
 	u.Rule = as
+	u.looked = time.Time{}
+	u.dirty, u.late = u.dirty.onto(before, u.step()), u.late.onto(before, u.step())
 	u.matchers = []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, as.Record)}
 	as.Labels.Range(func(l labels.Label) {
 		u.matchers = append(u.matchers, labels.MustNewMatcher(labels.MatchEqual, l.Name, l.Value))
@@ -328,8 +342,13 @@ func (r *rules) records(metric string) bool {
 // announce is called before samples of some metrics change, for the times in settled,
 // if rules may have been evaluated there. The caller calls done when they have changed.
 func (r *rules) announce(changes map[string]span) (done func(), err error) {
-	if len(changes) == 0 || r.version.Load() == 0 {
+	if len(changes) == 0 {
 		return func() {}, nil
+	}
+	r.lateness.changing.RLock()
+	done = r.lateness.changing.RUnlock
+	if r.version.Load() == 0 {
+		return done, nil
 	}
 	relevant := make(map[string]span)
 	r.mu.Lock()
@@ -340,9 +359,13 @@ func (r *rules) announce(changes map[string]span) (done func(), err error) {
 	}
 	r.mu.Unlock()
 	if len(relevant) == 0 {
-		return func() {}, nil
+		return done, nil
 	}
-	return r.lateness.announce(relevant)
+	if err := r.lateness.announce(relevant); err != nil {
+		done()
+		return nil, err
+	}
+	return done, nil
 }
 
 func (u *rule) reads(metric string) bool {
@@ -356,6 +379,9 @@ func (r *rules) status() (all []RuleStatus, bytes int64) {
 	defer r.mu.Unlock()
 	for _, u := range r.all {
 		st := u.status
+		if u.trouble != nil {
+			st.Waiting = u.trouble.Error()
+		}
 		if u.known && u.since <= u.through {
 			st.From, st.Through = u.since, u.through
 		}

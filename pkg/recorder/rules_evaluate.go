@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,8 +56,11 @@ var errSmaller = errors.New("too many times at once")
 func (r *rules) pass(ctx context.Context) (time.Duration, error) {
 	r.working.Lock()
 	defer r.working.Unlock()
-	all := r.adopt()
+	all, adopted := r.adopt()
 	if len(all) == 0 {
+		if !adopted {
+			return time.Second, nil
+		}
 		return time.Minute, nil
 	}
 	if err := r.ready.check(); err != nil {
@@ -68,32 +72,71 @@ func (r *rules) pass(ctx context.Context) (time.Duration, error) {
 	}
 	r.note(nil)
 	wait := time.Second
-	for _, u := range all {
+	failed, err := r.each(ctx, all, nil, func(u *rule) (enough bool, err error) {
 		if err := r.resume(ctx, u); err != nil {
-			return retryOpen, err
+			return false, err
 		}
 		next, err := r.forward(ctx, u)
-		if err != nil {
-			return time.Second, err
+		if err == nil {
+			wait = min(wait, next)
 		}
-		wait = min(wait, next)
-	}
-	if wait == 0 {
-		return 0, nil
+		return false, err
+	})
+	switch {
+	case ctx.Err() != nil, r.broken:
+		return time.Second, err
+	case wait == 0:
+		return 0, err
 	}
 	r.spread(all)
 	begun := time.Now()
+	did := false
+	_, past := r.each(ctx, all, failed, func(u *rule) (enough bool, err error) {
+		did, err = r.backward(ctx, u)
+		return did && err == nil, err
+	})
+	switch err = errors.Join(err, past); {
+	case err != nil:
+		return time.Second, err
+	case did:
+		// Half of the time is for others.
+		return min(wait, time.Since(begun)), nil
+	}
+	return wait, r.lateness.done(pending(all))
+}
+
+// each does something for each rule, until that is enough. The status of a rule shows
+// its error. Rules that read from one that failed, now or before, are left out, and the
+// others go on. It returns which rules failed or were left out.
+func (r *rules) each(ctx context.Context, all, failed []*rule, do func(*rule) (enough bool, err error)) ([]*rule, error) {
+	var errs []error
 	for _, u := range all {
-		did, err := r.backward(ctx, u)
-		if err != nil {
-			return time.Second, err
+		if ctx.Err() != nil || r.broken || slices.Contains(failed, u) {
+			continue
 		}
-		if did {
-			// Half of the time is for others.
-			return min(wait, time.Since(begun)), nil
+		if i := slices.IndexFunc(failed, func(f *rule) bool { return u.reads(f.Record) }); i >= 0 {
+			r.fails(u, fmt.Errorf("it reads %s, which cannot be evaluated now", failed[i].id))
+			failed = append(failed, u)
+			continue
+		}
+		enough, err := do(u)
+		r.fails(u, err)
+		if err != nil {
+			failed = append(failed, u)
+			errs = append(errs, fmt.Errorf("%s: %w", u.id, err))
+		}
+		if enough {
+			break
 		}
 	}
-	return wait, r.lateness.done()
+	return failed, errors.Join(errs...)
+}
+
+// fails notes why a rule cannot be evaluated now, nil if it can.
+func (r *rules) fails(u *rule, why error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	u.trouble = why
 }
 
 // resume finds out for which times a rule was evaluated before. A rule that never was
@@ -329,7 +372,7 @@ func (r *rules) spread(all []*rule) {
 				for _, s := range changes {
 					// A sample is read at the times from t - Through up to t - After. At the
 					// grid time after these a stale marker may be needed, or no more.
-					u.dirty = u.dirty.with(span{ceil(s.from-read.Through, u.step()), ceil(s.to-read.After, u.step())}, u.step())
+					u.late = u.late.with(span{ceil(s.from-read.Through, u.step()), ceil(s.to-read.After, u.step())}, u.step())
 				}
 			}
 		}
@@ -360,9 +403,13 @@ func (r *rules) backward(ctx context.Context, u *rule) (bool, error) {
 	if !u.known || u.since > u.through || u.status.Waiting != "" {
 		return false, nil
 	}
+	if len(u.dirty) == 0 && !time.Now().Before(u.again) {
+		u.dirty, u.late = u.late, nil
+	}
 	for n := len(u.dirty); n > 0; n = len(u.dirty) {
 		s := &u.dirty[n-1]
-		from := max(s.from, u.since, r.whole(u))
+		// With another interval it was evaluated before at times that are none of its grid.
+		from := ceil(max(s.from, u.since, r.whole(u)), u.step())
 		to := min(s.to, u.through-u.through%u.step())
 		if from > to {
 			u.dirty = u.dirty[:n-1]
@@ -421,10 +468,8 @@ func (r *rules) bring(ctx context.Context, u *rule, first, last int64) error {
 	evaluate := r.evaluate
 	r.mu.Unlock()
 	err := want.run(ctx, evaluate, r.from, want.first, last)
-	if errors.Is(err, errSmaller) {
-		u.chunk = 1
-	}
 	if err != nil {
+		u.chunk = 1 // it may have been too much for the time that there is
 		return err
 	}
 	have := make(map[string]stored)
@@ -452,6 +497,9 @@ func (r *rules) bring(ctx context.Context, u *rule, first, last int64) error {
 	if err := r.store(ctx, u, want, first, last, &w); err != nil {
 		return err
 	}
+	if again := time.Now().Add(r.pause(u, w.often)); again.After(u.again) {
+		u.again = again
+	}
 	took := time.Since(begun)
 	switch {
 	case took > slow, len(w.samples) > maxSamples:
@@ -461,6 +509,15 @@ func (r *rules) bring(ctx context.Context, u *rule, first, last int64) error {
 	}
 	r.evaluated(u, want, first, last, took, w)
 	return nil
+}
+
+// pause returns how long corrections of a rule wait after some value has had n of them.
+// It grows with n, so that precision of them take 1.5 times as long as samples can come
+// late that the rule reads.
+func (r *rules) pause(u *rule, n int64) time.Duration {
+	oldest, settled := r.horizon.times()
+	after, _ := u.reach()
+	return time.Duration(3*n*(settled-oldest-after)/(precision*precision)) * time.Millisecond
 }
 
 // evaluated notes what has been evaluated and stored, and tells readers.
@@ -476,6 +533,9 @@ func (r *rules) evaluated(u *rule, want *evaluation, first, last int64, took tim
 	u.since, u.through = min(u.since, first), max(u.through, last)
 	u.status.Evaluated, u.status.Seconds = r.clock.Now().UnixMilli(), took.Seconds()
 	u.status.Corrected += w.replaced
+	if u.status.Dropped += w.dropped; w.dropped > 0 {
+		u.status.LastError = fmt.Sprintf("%d corrections were dropped, because a value can be corrected %d times", u.status.Dropped, precision-1)
+	}
 	for t, err := range want.failed {
 		if t >= first {
 			u.status.Failures++
@@ -616,6 +676,8 @@ type writing struct {
 	changed  span // of the grid times
 	counts   []int
 	replaced uint64
+	dropped  uint64 // values that cannot be replaced any more
+	often    int64  // how often the value was replaced that was most often
 }
 
 // compare adds what is missing at a grid time.
@@ -630,8 +692,10 @@ func (w *writing) compare(l labels.Labels, t int64, want float64, have stored) {
 	}
 	at := t
 	if found {
-		if at = is.t + 1; at >= t+precision {
-			return // it was replaced too often
+		at = is.t + 1
+		if w.often = max(w.often, at-t); at-t >= precision {
+			w.dropped++
+			return
 		}
 		w.replaced++
 	}

@@ -60,6 +60,19 @@ func (all spans) with(more span, gap int64) spans {
 	return slices.Delete(next, nearest, nearest+1)
 }
 
+// onto returns spans of a grid on another one, which have all times that a change may
+// reach that reaches those of the first one.
+func (all spans) onto(before, step int64) spans {
+	if before == step {
+		return all
+	}
+	var next spans
+	for _, s := range all {
+		next = next.with(span{ceil(s.from-before+1, step), ceil(s.to, step)}, step)
+	}
+	return next
+}
+
 // cover reports whether one of the spans has all of s.
 func (all spans) cover(s span) bool {
 	return slices.ContainsFunc(all, func(o span) bool { return o.from <= s.from && s.to <= o.to })
@@ -103,10 +116,8 @@ func (l *lateness) resume() error {
 	return err
 }
 
-// announce notes that samples are about to change, and returns what to call when they
-// have.
-func (l *lateness) announce(changes map[string]span) (done func(), err error) {
-	l.changing.RLock()
+// announce notes that samples are about to change. It needs l.changing for reading.
+func (l *lateness) announce(changes map[string]span) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.noted == nil {
@@ -130,11 +141,10 @@ func (l *lateness) announce(changes map[string]span) (done func(), err error) {
 	}
 	if more {
 		if err := l.write(); err != nil {
-			l.changing.RUnlock()
-			return nil, fmt.Errorf("%w: %w", errWrite, err)
+			return fmt.Errorf("%w: %w", errWrite, err)
 		}
 	}
-	return l.changing.RUnlock, nil
+	return nil
 }
 
 func coarse(s span) span {
@@ -155,26 +165,42 @@ func (l *lateness) take() map[string]spans {
 	return noted
 }
 
-// done notes that the rules were evaluated again for all that was taken.
-func (l *lateness) done() error {
+// done notes that the rules were evaluated again for all that was taken but what is
+// pending.
+func (l *lateness) done(pending map[string]spans) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.kept) == 0 || time.Since(l.forgot) < forgetEvery {
 		return nil
 	}
-	return l.forget()
+	return l.forget(pending)
 }
 
-// forget has only what was noted since take in the file. It needs l.mu.
-func (l *lateness) forget() error {
+// forget has only what is pending, and what was noted since take, in the file. It needs
+// l.mu.
+func (l *lateness) forget(pending map[string]spans) error {
 	l.kept = make(map[string]spans)
-	for metric, all := range l.noted {
-		for _, s := range all {
-			l.kept[metric] = l.kept[metric].with(coarse(s), 0)
+	for _, some := range []map[string]spans{pending, l.noted} {
+		for metric, all := range some {
+			for _, s := range all {
+				l.kept[metric] = l.kept[metric].with(coarse(s), 0)
+			}
 		}
 	}
 	l.forgot = time.Now()
 	return l.write()
+}
+
+// pending returns the grid times at which rules still have to be evaluated again, as if
+// what they have recorded there were deleted.
+func pending(all []*rule) map[string]spans {
+	some := make(map[string]spans)
+	for _, u := range all {
+		for _, s := range slices.Concat(u.dirty, u.late) {
+			some[deletedMark+u.Record] = some[deletedMark+u.Record].with(s, 0)
+		}
+	}
+	return some
 }
 
 // write needs l.mu.

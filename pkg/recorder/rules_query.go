@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"sync"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
@@ -74,7 +75,7 @@ func (r *rules) querier(mint, maxt int64, matchers []*labels.Matcher) (storage.Q
 		db.readers.Done()
 		return nil, err
 	}
-	return &onGrid{Querier: q, mint: mint, release: db.readers.Done}, nil
+	return &onGrid{Querier: q, mint: mint, release: sync.OnceFunc(db.readers.Done)}, nil
 }
 
 // throughOf returns the last time at which the value of a grid time up to maxt may be

@@ -245,7 +245,7 @@ func (e Embedded) Range(ctx context.Context, expr string, lookback time.Duration
 
 // rangeOf evaluates an expression at the times at.
 func (e Embedded) rangeOf(ctx context.Context, s recorder.Samples, expr string, lookback time.Duration, at span) (Answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout) // for all parts together
+	waiting, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	parsed, err := promParser.ParseExpr(expr)
 	if err != nil {
@@ -254,15 +254,17 @@ func (e Embedded) rangeOf(ctx context.Context, s recorder.Samples, expr string, 
 	if resolveStartEnd(parsed, at) {
 		expr = parsed.String()
 	}
-	how, err := e.plan(ctx, s, parsed, lookback, at)
+	how, err := e.plan(waiting, s, parsed, lookback, at)
 	if err != nil {
 		return Answer{}, err
 	}
-	done, err := limits.Evaluate(ctx, how.heavy)
+	done, err := limits.Evaluate(waiting, how.heavy)
 	if err != nil {
 		return Answer{}, unevaluated{err}
 	}
 	defer done()
+	ctx, cancel = context.WithTimeout(ctx, timeout) // for all parts together
+	defer cancel()
 	// Evaluate the newest part first: it has most of the series, so too many of them
 	// are noticed early.
 	m := newMatrix(ctx, at)

@@ -252,7 +252,7 @@ func inOrder(all []recorder.Rule) ([]recorder.Rule, error) {
 func (r Rules) Evaluate(ctx context.Context, from recorder.Samples, expr string, first, last, step int64) ([]recorder.Evaluated, error) {
 	answer, err := Embedded{Interval: r.Interval}.rangeOf(ctx, from, expr, r.Lookback, span{first, last, step})
 	if err != nil {
-		if stored := (upstream.ErrStorage{}); ctx.Err() != nil || errors.As(err, &stored) || errors.As(err, new(unevaluated)) {
+		if ctx.Err() != nil || passing(err) {
 			return nil, err
 		}
 		return nil, fmt.Errorf("%w: %w", recorder.ErrRule, explained(err))
@@ -262,4 +262,12 @@ func (r Rules) Evaluate(ctx context.Context, from recorder.Samples, expr string,
 		all[i] = recorder.Evaluated(s)
 	}
 	return all, nil
+}
+
+// passing reports whether an evaluation failed because of the state of the store or the
+// load of the process, so that it may succeed later.
+func passing(err error) bool {
+	return errors.Is(err, recorder.ErrNotReady) || errors.Is(err, recorder.ErrClosed) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.As(err, new(upstream.ErrStorage)) || errors.As(err, new(upstream.ErrQueryTimeout)) || errors.As(err, new(upstream.ErrQueryCanceled)) ||
+		errors.As(err, new(unevaluated))
 }

@@ -13,11 +13,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
+	upstream "github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/storage"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/source/sourcetest"
@@ -121,6 +124,8 @@ type ruled struct {
 	root  string
 	rules []recorder.Rule
 	text  string
+	// evaluate is instead of testRules.Evaluate if it is not nil.
+	evaluate recorder.Evaluate
 }
 
 func (f *ruled) config(t testing.TB, text string, in recorder.Input) recorder.Config {
@@ -130,8 +135,12 @@ func (f *ruled) config(t testing.TB, text string, in recorder.Input) recorder.Co
 		t.Fatal(err)
 	}
 	f.text = text
+	evaluate := testRules.Evaluate
+	if f.evaluate != nil {
+		evaluate = f.evaluate
+	}
 	return recorder.Config{Retention: testRules.Retention, OutOfOrder: testRules.Retention, MaxWait: 2 * time.Second, Inputs: []recorder.Input{in},
-		Rules: f.rules, RulesRetention: testRules.RulesRetention, Evaluate: testRules.Evaluate}
+		Rules: f.rules, RulesRetention: testRules.RulesRetention, Evaluate: evaluate}
 }
 
 var ruledKey = recorder.Key{Org: 1, UID: "uid"}
@@ -500,6 +509,190 @@ func TestRuleFails(t *testing.T) {
 			t.Errorf("%v", failed)
 		}
 		f.crash(t)
+	})
+}
+
+// With another interval a rule is corrected on its new grid, whatever the old one was.
+func TestRuleChangesInterval(t *testing.T) {
+	text := func(interval string) string {
+		return "groups: [{name: g, interval: " + interval + ", rules: [{record: level:max, expr: 'max_over_time(level_bytes[1m])'}]}]"
+	}
+	metric := labels.MustNewMatcher(labels.MatchEqual, "__name__", "level:max")
+	for name, change := range map[string]func(t *testing.T, f *ruled, begin, now int64){
+		"delete": func(t *testing.T, f *ruled, begin, now int64) {
+			if err := f.store.Delete(t.Context(), begin, now, metric); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"late": func(t *testing.T, f *ruled, begin, _ int64) {
+			f.send(t, begin+3_560_000, begin+3_640_000, 7)
+			f.send(t, begin+7*3_600_000/2, begin+7*3_600_000/2+80_000, 7)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ruledBubble(t, text("1m"), func(t *testing.T, f *ruled) {
+				time.Sleep(7*time.Minute + time.Hour - time.Duration(time.Now().UnixNano())%time.Hour)
+				begin := time.Now().UnixMilli()
+				for range 40 {
+					now := time.Now().UnixMilli()
+					time.Sleep(6 * time.Minute)
+					f.send(t, now, time.Now().UnixMilli(), 0)
+				}
+				time.Sleep(time.Minute)
+				recorded := func() []string {
+					now := time.Now().UnixMilli()
+					return keys(f.values(t, "present_over_time(level:max[1s])", begin-begin%3_600_000, now-now%60_000, 60_000))
+				}
+				before := recorded()
+				f.configure(t, text("1h"))
+				time.Sleep(time.Second)
+				change(t, f, begin, time.Now().UnixMilli())
+				time.Sleep(2 * time.Hour)
+				f.check(t, "on the new grid", begin)
+				for _, key := range recorded() {
+					if !slices.Contains(before, key) && !strings.HasSuffix(key, ":00:00") {
+						t.Errorf("recorded was %s", key)
+					}
+				}
+				f.configure(t, text("1m"))
+				changed := time.Now().UnixMilli()
+				time.Sleep(5 * time.Minute)
+				f.send(t, changed, time.Now().UnixMilli(), 0)
+				time.Sleep(2 * time.Minute)
+				f.check(t, "on the old grid again", changed)
+			})
+		})
+	}
+}
+
+// What is always late has its times corrected less and less often, and none is dropped.
+func TestRuleCorrectedOften(t *testing.T) {
+	ruledBubble(t, "groups: [{name: g, interval: 10m, rules: [{record: n, expr: 'count_over_time(level_bytes[6h])'}]}]", func(t *testing.T, f *ruled) {
+		begin := time.Now().UnixMilli()
+		for range 450 * 6 {
+			time.Sleep(10 * time.Second)
+			now := time.Now().UnixMilli()
+			if err := f.Commit(t.Context(), []recorder.Sample{f.sample(now-200*60_000, 1, "level_bytes"), f.sample(now, 1, "level_bytes", "machine", "m1")}, now); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(10 * time.Minute)
+		f.check(t, "at the end", begin+4*3_600_000) // before that, what it reads is partly gone
+		if st := f.store.Status().Rules[0]; st.Dropped != 0 || st.Corrected < 1000 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+// When the samples cannot be read for one rule, the others go on but those that read
+// what it records. Afterwards no time is left out.
+func TestRuleTrouble(t *testing.T) {
+	for name, trouble := range map[string]error{
+		"disk":     errors.New("input/output error"),
+		"reopened": fmt.Errorf("%w: it is reopened", recorder.ErrNotReady),
+		"timeout":  upstream.ErrQueryTimeout("expression evaluation"),
+		"canceled": upstream.ErrQueryCanceled("expression evaluation"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			broken := atomic.Bool{}
+			f := &ruled{root: t.TempDir()}
+			f.evaluate = func(ctx context.Context, from recorder.Samples, expr string, first, last, step int64) ([]recorder.Evaluated, error) {
+				if broken.Load() && strings.HasPrefix(expr, "max") {
+					if name == "disk" {
+						return nil, trouble
+					}
+					from = unreadable{from, trouble}
+				}
+				return testRules.Evaluate(ctx, from, expr, first, last, step)
+			}
+			synctest.Test(t, func(t *testing.T) {
+				time.Sleep(30 * 24 * time.Hour)
+				f.open(t, rulesText("a: max_over_time(level_bytes[1m])", "b: sum(a)", "c: min_over_time(level_bytes[1m])"))
+				defer func() {
+					if err := f.Close(); err != nil {
+						t.Error(err)
+					}
+				}()
+				begin := time.Now().UnixMilli()
+				more := func() {
+					for range 10 {
+						now := time.Now().UnixMilli()
+						time.Sleep(time.Minute)
+						f.send(t, now, time.Now().UnixMilli(), 0, 1)
+					}
+					time.Sleep(10 * time.Second)
+				}
+				more()
+				broken.Store(true)
+				more()
+				f.send(t, begin+100_000, begin+200_000, 2) // late
+				time.Sleep(20 * time.Second)
+				now := time.Now().UnixMilli()
+				st := f.store.Status().Rules
+				if !strings.Contains(st[0].Waiting, trouble.Error()) || st[0].Failures > 0 || now-st[0].Through < 8*60_000 {
+					t.Errorf("%+v", st[0])
+				}
+				if st[1].Through > st[0].Through || !strings.Contains(st[1].Waiting, "it reads a") {
+					t.Errorf("%+v", st[1])
+				}
+				if st[2].Waiting != "" || now-st[2].Through > 100_000 {
+					t.Errorf("%+v", st[2])
+				}
+				if got := f.values(t, `c{machine="m2"}`, begin+180_000, begin+180_000, 1000); len(got) != 1 {
+					t.Errorf("late samples gave %v", got)
+				}
+				broken.Store(false)
+				more()
+				f.check(t, "after the trouble", begin)
+				for _, st := range f.store.Status().Rules {
+					if st.Waiting != "" || st.Failures > 0 {
+						t.Errorf("%+v", st)
+					}
+				}
+			})
+		})
+	}
+}
+
+// unreadable are samples that cannot be read.
+type unreadable struct {
+	recorder.Samples
+	why error
+}
+
+func (u unreadable) Querier(int64, int64) (storage.Querier, error) { return nil, u.why }
+
+// What is late for a rule that waits is not forgotten.
+func TestWaitingRuleIsCorrected(t *testing.T) {
+	ruledBubble(t, rulesText("n: count_over_time(level_bytes[1m])"), func(t *testing.T, f *ruled) {
+		begin := time.Now().UnixMilli()
+		for range 10 {
+			now := time.Now().UnixMilli()
+			time.Sleep(time.Minute)
+			f.send(t, now, time.Now().UnixMilli(), 0)
+		}
+		time.Sleep(10 * time.Second)
+		f.configure(t, "")
+		time.Sleep(2 * time.Second)
+		now := time.Now().UnixMilli()
+		if err := f.Commit(t.Context(), []recorder.Sample{f.sample(now, 1, "n", "machine", "other")}, now); err != nil {
+			t.Fatal(err)
+		}
+		f.configure(t, rulesText("n: count_over_time(level_bytes[1m])"))
+		time.Sleep(2 * time.Second)
+		f.send(t, begin+100_000, begin+200_000, 2) // late
+		time.Sleep(time.Hour)
+		if st := f.store.Status().Rules[0]; st.Waiting == "" {
+			t.Errorf("%+v", st)
+		}
+		f.crash(t)
+		if err := f.store.Delete(t.Context(), now-1, now+1, labels.MustNewMatcher(labels.MatchEqual, "machine", "other")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Minute)
+		if got := f.values(t, `n{machine="m2"}`, begin+180_000, begin+180_000, 1000); len(got) != 1 {
+			t.Errorf("late samples gave %v, %+v", got, f.store.Status().Rules)
+		}
 	})
 }
 
