@@ -23,14 +23,15 @@ func (c Change) with(o Change) Change {
 	return Change{min(c.Oldest, o.Oldest), max(c.Newest, o.Newest), max(c.Settled, o.Settled)}
 }
 
-// ErrMark means that a mark is from another opening of the store, so that nobody
-// knows what has changed since.
-var ErrMark = errors.New("the store was opened anew since")
+// ErrMark means that a mark is from another opening of the store, or from before the
+// settled time went back, so that nobody knows what has changed since.
+var ErrMark = errors.New("the store was opened anew, or the clock was set back, since")
 
 // changes notes what viewers of settled samples have to know: by metric, which
 // samples have changed, and which inputs went down or came back. It numbers its
 // notes. A mark is such a number with the epoch, a random text per opening of the
-// store, because another process has numbered other notes.
+// store, because another process has numbered other notes. When the clock was ahead,
+// setting it back begins another epoch.
 type changes struct {
 	epoch   string
 	count   uint64
@@ -53,7 +54,15 @@ const (
 )
 
 func newChanges() changes {
-	return changes{epoch: rand.Text()[:10], notes: make(map[string][]note), turns: make(map[string]uint64), writers: make(map[string][]string)}
+	c := changes{turns: make(map[string]uint64), writers: make(map[string][]string)}
+	c.renew()
+	return c
+}
+
+// renew begins a new epoch, so that all marks end, and forgets which samples have
+// changed.
+func (c *changes) renew() {
+	c.epoch, c.notes = rand.Text()[:10], make(map[string][]note)
 }
 
 // longAgo is before all samples, and far enough from the limits of int64 that sums

@@ -587,6 +587,9 @@ func (o *opened) newest() int64 {
 // reading failed. The time range of a block does not tell: a block of samples out of
 // order ends with its two hours, which may be well after now.
 func (o *opened) hasAfter(t int64) bool {
+	if o.newest() <= t {
+		return false
+	}
 	q, err := o.Querier(t+1, math.MaxInt64)
 	if err != nil {
 		return true

@@ -69,12 +69,13 @@ func (f *future) due(setBack uint64) bool {
 	return f.look
 }
 
-// waited notes whether there are samples ahead of the clock, and reports whether
-// there have been for at least clock.Confirmation.
-func (f *future) waited(ahead bool) bool {
+// waited notes whether there are samples ahead of the clock, and whether all that the
+// store has was looked at. It reports whether there have been such samples for at least
+// clock.Confirmation.
+func (f *future) waited(ahead, whole bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.look = ahead
+	f.look = ahead || !whole
 	if !ahead {
 		f.since = time.Time{}
 		return false
@@ -100,9 +101,11 @@ func (s *Store) limit() int64 { return s.clock.Now().UnixMilli() + s.ingester.ah
 // watchFuture looks for samples ahead of the clock if there may be some. Nothing is
 // acknowledged until they were deleted or found to be correct.
 func (s *Store) watchFuture() {
-	if !s.future.due(s.clock.SetBack()) {
+	setBack := s.clock.SetBack()
+	if !s.future.due(setBack) {
 		return
 	}
+	s.horizon.setBack(s.limit())
 	db, err := s.database.acquire()
 	if err != nil {
 		return // tried again once the store is open
@@ -110,34 +113,43 @@ func (s *Store) watchFuture() {
 	now, doubt := s.clock.Check()
 	limit := s.limit()
 	newest := db.newest()
-	ahead := newest > limit && db.hasAfter(limit)
+	inputs := db.hasAfter(limit)
 	db.readers.Done()
-	s.ready.setAhead(ahead)
-	if !s.future.waited(ahead) || doubt != nil {
+	rules, known := s.rules.hasAfter(limit)
+	s.ready.setAhead(inputs || rules, setBack)
+	if !s.future.waited(inputs || rules, known) || doubt != nil {
 		return
 	}
-	removed, err := s.removeFuture(limit)
-	if err == nil && removed != nil {
-		err = s.rules.deleteAfter(context.Background(), limit)
+	var removed *Removed
+	behind := limit < built()
+	if inputs && !behind {
+		removed, err = s.removeFuture(limit)
+		behind = removed == nil
 	}
 	switch {
 	case err != nil:
 		s.logger.Error("What the store has ahead of this machine's clock could not be deleted", "error", err)
 		return // it is tried again
-	case removed == nil:
+	case behind:
 		s.logger.Warn("The store has samples ahead of this machine's clock, which is behind: set it", "clock", now, "newest", time.UnixMilli(newest))
 	default:
+		if err := s.rules.deleteUnsettled(context.Background()); err != nil {
+			// Samples of inputs do not wait for that. It is tried again at the next start.
+			s.logger.Error("What recording rules have recorded ahead of this machine's clock could not be deleted", "error", err)
+		}
+	}
+	if removed != nil {
 		removed.At = now.UnixMilli()
 		s.logger.Warn("Samples ahead of this machine's clock were deleted", "samples", removed.Samples,
 			"from", time.UnixMilli(removed.From), "to", time.UnixMilli(removed.To))
 		s.horizon.changed("", removed.From, removed.To)
 	}
 	s.future.settle(removed)
-	s.ready.setAhead(false)
+	s.ready.setAhead(false, setBack)
 }
 
-// removeFuture deletes all samples after limit (Unix ms) and returns which. If the
-// clock is wrong, not the samples, it deletes nothing and returns nil.
+// removeFuture deletes all samples of inputs after limit (Unix ms) and returns which.
+// If the clock is wrong, not the samples, it deletes nothing and returns nil.
 func (s *Store) removeFuture(limit int64) (*Removed, error) {
 	resume := s.ingester.pause()
 	defer resume()
@@ -147,17 +159,22 @@ func (s *Store) removeFuture(limit int64) (*Removed, error) {
 	}
 	removed, err := ahead(db.DB, limit, s.ingester.maxAhead)
 	db.readers.Done()
-	if err != nil || removed == nil || limit < built() {
+	if err != nil || removed == nil {
 		return nil, err
 	}
-	ctx := context.Background()
-	err = s.database.toBlocks(ctx, limit, func(db *tsdb.DB) error {
-		if err := db.Delete(ctx, limit+1, math.MaxInt64, labels.MustNewMatcher(labels.MatchRegexp, model.MetricNameLabel, ".*")); err != nil {
+	return removed, s.database.deleteAfter(context.Background(), limit)
+}
+
+// deleteAfter deletes all samples after t (Unix ms), and has the TSDB take samples
+// from then on as if there never were later ones: those that are in the two hours of a
+// block before its end are out of order. Nobody may write meanwhile.
+func (d *database) deleteAfter(ctx context.Context, t int64) error {
+	return d.toBlocks(ctx, t, func(db *tsdb.DB) error {
+		if err := db.Delete(ctx, t+1, math.MaxInt64, labels.MustNewMatcher(labels.MatchRegexp, model.MetricNameLabel, ".*")); err != nil {
 			return err
 		}
 		return db.CleanTombstones()
 	})
-	return removed, err
 }
 
 // ahead returns which samples are after limit, nil if the first of them is within

@@ -1,16 +1,22 @@
 package recorder
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/util/annotations"
 
 	"github.com/continuum-live/continuum-datasource/pkg/internal/clock"
 )
@@ -121,6 +127,148 @@ func TestClockIsBehind(t *testing.T) {
 				r, s, _, _ = reopened(t, dir, 0)
 				if got := read(t, s, "m"); len(got[m.Labels.String()]) != 3600 {
 					t.Errorf("%d samples are left", len(got[m.Labels.String()]))
+				}
+				if err := r.Close(); err != nil {
+					t.Fatal(err)
+				}
+			})
+		})
+	}
+}
+
+// countMinutes is an Evaluate. It gives how many samples of m are in the minute up to a
+// time, and none if there are none.
+func countMinutes(ctx context.Context, from Samples, _ string, first, last, step int64) ([]Evaluated, error) {
+	counts := make([]float64, (last-first)/step+1)
+	err := query(from, first-59_999, last, func(q storage.Querier) (annotations.Annotations, error) {
+		set := q.Select(ctx, false, nil, labels.MustNewMatcher(labels.MatchEqual, "__name__", "m"))
+		for set.Next() {
+			for it := set.At().Iterator(nil); it.Next() == chunkenc.ValFloat; {
+				for i := range counts {
+					if t := first + int64(i)*step; t-60_000 < it.AtT() && it.AtT() <= t {
+						counts[i]++
+					}
+				}
+			}
+		}
+		return nil, set.Err()
+	})
+	for i, n := range counts {
+		if n == 0 {
+			counts[i] = math.NaN()
+		}
+	}
+	return []Evaluated{{Labels: labels.EmptyLabels(), Values: counts}}, err
+}
+
+// The clock is set a month ahead and is believed, and is set back while the store is
+// open: what comes then is stored and shown, rules are evaluated for it, and who reads
+// settled samples is told. So it is if samples of rules alone are left ahead of the
+// clock.
+func TestClockIsSetBack(t *testing.T) {
+	for _, rulesAlone := range []bool{false, true} {
+		t.Run(fmt.Sprintf("samples of rules alone %v", rulesAlone), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begin := time.Now()
+				var ahead atomic.Int64
+				wall := func() time.Time {
+					return time.UnixMilli(start).Add(time.Duration(ahead.Load()) + time.Since(begin))
+				}
+				now := func() int64 { return wall().UnixMilli() }
+				dir := t.TempDir()
+				open := func() (*Recorder, *Store, *Sink) {
+					r := New(dir, slog.New(slog.DiscardHandler))
+					r.clock = clock.New(wall, func() time.Duration { return time.Since(begin) })
+					in := newManual("manual")
+					c := testConfig(in)
+					c.OutOfOrder = 3 * time.Hour // more than a block: see deleteAfter
+					c.RulesRetention, c.Evaluate = 48*time.Hour, countMinutes
+					c.Rules = []Rule{{Record: "count", Expr: "count", Interval: time.Minute, Reads: []RuleRead{{
+						Names: []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, "__name__", "m")}, After: -60_000,
+					}}}}
+					s, err := openStore(r, Key{1, "uid"}, c)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return r, s, <-in.sinks
+				}
+				r, s, sink := open()
+				m := series("m")
+				minutes := func(n int) {
+					t.Helper()
+					for range 6 * n {
+						time.Sleep(10 * time.Second)
+						commit(t, sink, now(), Sample{Series: m, T: now(), V: 1})
+					}
+				}
+				minutes(3)
+				ahead.Store(int64(month))
+				sink.Now()
+				time.Sleep(clock.Confirmation + time.Second)
+				minutes(3)
+				if through := s.Status().Rules[0].Through; s.Settled() < start+month.Milliseconds() || through < start+month.Milliseconds() {
+					t.Errorf("settled is %d, and rules are evaluated to %d: the clock is not believed", s.Settled()-start, through-start)
+				}
+				mark, moved := s.Watch("m")
+				ahead.Store(0)
+				sample := Sample{Series: m, T: now(), V: 2}
+				if err := sink.Commit(t.Context(), []Sample{sample}, now()); !errors.Is(err, ErrNotReady) {
+					t.Errorf("a sample that the TSDB refuses gives %v", err)
+				}
+				time.Sleep(time.Second)
+				if s.Settled() > now() {
+					t.Errorf("settled is %d ms ahead", s.Settled()-now())
+				}
+				select {
+				case <-moved:
+				default:
+					t.Error("nobody is told that the settled time went back")
+				}
+				if _, _, err := s.Since(mark, "m"); !errors.Is(err, ErrMark) {
+					t.Errorf("what is settled is said to have changed: %v", err)
+				}
+				if rulesAlone {
+					// The process is killed between the two deletions.
+					if _, err := s.removeFuture(s.limit()); err != nil {
+						t.Fatal(err)
+					}
+					if err := r.Close(); err != nil {
+						t.Fatal(err)
+					}
+					r, s, sink = open()
+					m = series("m")
+				}
+				time.Sleep(clock.Confirmation + time.Second)
+				from := now()
+				// An input may still have a watermark from before.
+				commit(t, sink, from+month.Milliseconds(), Sample{Series: m, T: from, V: 2})
+				minutes(5)
+				time.Sleep(10 * time.Second)
+				if st := sinkStatus(s); st.Refused != (Refused{}) {
+					t.Errorf("refused are %+v", st.Refused)
+				}
+				stored := 0
+				for at := range read(t, s, "m")[m.Labels.String()] {
+					if at >= from && at <= now() {
+						stored++
+					} else if at > now() {
+						t.Errorf("there is a sample %v ahead", time.Duration(at-now())*time.Millisecond)
+					}
+				}
+				if stored != 31 {
+					t.Errorf("%d samples are stored", stored)
+				}
+				full := 0
+				for at, n := range read(t, s, "count")[labels.FromStrings("__name__", "count").String()] {
+					if at > now() {
+						t.Errorf("there is a count %v ahead", time.Duration(at-now())*time.Millisecond)
+					}
+					if at > from+60_000 && n == 6 {
+						full++
+					}
+				}
+				if full < 3 {
+					t.Errorf("%d minutes are counted", full)
 				}
 				if err := r.Close(); err != nil {
 					t.Fatal(err)

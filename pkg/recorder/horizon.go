@@ -73,12 +73,35 @@ func (h *horizon) settle() {
 	if h.holds > 0 {
 		return
 	}
+	h.settled = max(h.settled, h.low())
+}
+
+// low returns the time up to which nothing is waited for. It needs h.mu.
+func (h *horizon) low() int64 {
 	now := h.now().UnixMilli()
-	low := now
-	if len(h.watermarks) > 0 {
-		low = min(low, max(h.lowest, now-h.maxWait))
+	if len(h.watermarks) == 0 {
+		return now
 	}
-	h.settled = max(h.settled, low)
+	return min(now, max(h.lowest, now-h.maxWait))
+}
+
+// setBack puts the settled time back if it is after limit (Unix ms), which only
+// happens when the clock was ahead. Marks from before end, as samples that were
+// settled may come now.
+func (h *horizon) setBack(limit int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.settled <= limit {
+		return
+	}
+	now := h.now().UnixMilli()
+	for input, w := range h.watermarks {
+		h.watermarks[input] = min(w, now-1)
+	}
+	h.findLowest()
+	h.settled = h.low()
+	h.changes.renew()
+	h.notify()
 }
 
 // findLowest needs h.mu.
@@ -96,6 +119,7 @@ func (h *horizon) findLowest() {
 
 // raise sets the watermark of an input to a later one. It needs h.mu.
 func (h *horizon) raise(input string, watermark int64) {
+	watermark = min(watermark, h.now().UnixMilli()) // it may be from when the clock was ahead
 	old, ok := h.watermarks[input]
 	if !ok || watermark <= old {
 		return

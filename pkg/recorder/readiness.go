@@ -57,6 +57,9 @@ type readiness struct {
 	level  level
 	failed error // the write that failed
 	ahead  bool
+	// setBack is how often the clock was set back when it was last looked for samples
+	// from the future.
+	setBack uint64
 }
 
 func newReadiness(c *clock.Clock, free func() (int64, error)) *readiness {
@@ -91,7 +94,7 @@ func (r *readiness) check() error {
 	if _, err := r.clock.Check(); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotReady, err)
 	}
-	if r.ahead {
+	if r.ahead || r.setBack != r.clock.SetBack() {
 		return errAhead
 	}
 	return nil
@@ -180,9 +183,9 @@ func (r *readiness) failure() error {
 }
 
 // setAhead notes whether the store has samples from the future that may have to be
-// deleted.
-func (r *readiness) setAhead(ahead bool) {
+// deleted, and how often the clock was set back before that was looked at.
+func (r *readiness) setAhead(ahead bool, setBack uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.ahead = ahead
+	r.ahead, r.setBack = ahead, setBack
 }

@@ -70,8 +70,8 @@ func TestReadiness(t *testing.T) {
 			{"opened anew", r.recover, nil, ""},
 			{"the clock is set forward", func() { c.ahead.Store(time.Hour.Milliseconds()) }, clock.ErrDoubt, "1h0m0s"},
 			{"and back", func() { c.ahead.Store(0) }, nil, ""},
-			{"samples of the future", func() { r.setAhead(true) }, errAhead, ""},
-			{"no more", func() { r.setAhead(false) }, nil, ""},
+			{"samples of the future", func() { r.setAhead(true, 0) }, errAhead, ""},
+			{"no more", func() { r.setAhead(false, 0) }, nil, ""},
 		} {
 			step.do()
 			time.Sleep(lookEvery)

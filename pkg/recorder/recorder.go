@@ -6,8 +6,8 @@
 //
 //   - a committed sample is found again after the process was killed, whatever
 //     happens to the disk: see readiness;
-//   - the settled time of a store never goes back, and every sample that comes at or
-//     before it is counted as late;
+//   - every sample that comes at or before the settled time of a store is counted as
+//     late; that time only goes back when the clock was ahead, which ends all marks;
 //   - a change of settings reopens no store, and stops no input that the new settings
 //     leave as it was.
 //

@@ -103,18 +103,39 @@ func (r *rules) delete(ctx context.Context, mint, maxt int64, matchers []*labels
 	return d.clean()
 }
 
-// deleteAfter deletes what is after limit (Unix ms), because the clock was ahead. The
-// rules are evaluated for these times once they have come.
-func (r *rules) deleteAfter(ctx context.Context, limit int64) error {
-	err := r.delete(ctx, limit+1, math.MaxInt64, []*labels.Matcher{labels.MustNewMatcher(labels.MatchRegexp, model.MetricNameLabel, ".*")})
+// hasAfter reports whether there is a sample after t (Unix ms). known is false if that
+// cannot be known, because the TSDB is not open.
+func (r *rules) hasAfter(t int64) (has, known bool) {
+	r.mu.Lock()
+	d := r.recorded
+	r.mu.Unlock()
+	if d == nil {
+		return false, true
+	}
+	db, err := d.acquire()
+	if err != nil {
+		return false, false
+	}
+	defer db.readers.Done()
+	return db.hasAfter(t), true
+}
+
+// deleteUnsettled deletes what is after the settled time, because the clock was ahead.
+// The rules are evaluated for these times once they have come.
+func (r *rules) deleteUnsettled(ctx context.Context) error {
+	_, settled := r.horizon.times()
 	r.working.Lock()
 	defer r.working.Unlock()
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	d := r.recorded
 	for _, u := range r.all {
-		u.through = min(u.through, limit-limit%u.step())
+		u.through = min(u.through, settled-settled%u.step())
 	}
-	return err
+	r.mu.Unlock()
+	if d == nil {
+		return nil
+	}
+	return d.deleteAfter(ctx, throughOf(settled))
 }
 
 // mostSeries returns an upper bound of how many series there are.
