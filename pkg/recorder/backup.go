@@ -57,6 +57,9 @@ func (s *Store) backup(ctx context.Context, dir string) error {
 	}
 	defer resume()
 	if err := db.snapshot(ctx, dir); err != nil {
+		if errors.As(err, new(*panics.Error)) {
+			s.ready.fail(err) // as after database.toBlocks
+		}
 		return err
 	}
 	if err := s.rules.lateness.copy(dir); err != nil {
@@ -87,19 +90,24 @@ func (r *rules) backup(ctx context.Context, dir string) (resume func(), err erro
 		db.readers.Done()
 	}
 	if err != nil {
+		if errors.As(err, new(*panics.Error)) {
+			r.fail(err)
+		}
 		r.working.Unlock()
 	}
 	return r.working.Unlock, err
 }
 
-// snapshot copies all samples to a folder.
+// snapshot copies all samples to a folder. After a *panics.Error the TSDB must not go on.
 func (o *opened) snapshot(ctx context.Context, dir string) error {
-	// It would leave out samples out of order in the head, so they go to blocks first.
-	if err := o.CompactOOOHead(ctx); err != nil {
-		return err
-	}
-	head := o.Head()
-	return o.Snapshot(dir, head.NumSeries() > 0 && head.MinTime() <= head.MaxTime())
+	return panics.Catch("store", func() error {
+		// It would leave out samples out of order in the head, so they go to blocks first.
+		if err := o.CompactOOOHead(ctx); err != nil {
+			return err
+		}
+		head := o.Head()
+		return o.Snapshot(dir, head.NumSeries() > 0 && head.MinTime() <= head.MaxTime())
+	})
 }
 
 // copy copies the file to another folder.

@@ -37,10 +37,11 @@ const (
 	segmentBytes = 16 << 20
 	// reopenWait is how long readers wait for a TSDB that is being reopened.
 	reopenWait = 5 * time.Second
-	// closeWait is how long the TSDB may take to close: after a panic it may hold a
-	// lock for ever.
-	closeWait = 30 * time.Second
 )
+
+// closeWait is how long the TSDB may take to close: after a panic it may hold a lock
+// for ever. Tests set it shorter.
+var closeWait = 30 * time.Second
 
 // lockFile is the TSDB's name for the file of a directory's lock.
 const lockFile = "lock"
@@ -426,8 +427,9 @@ func (d *database) reopen(why error) error {
 }
 
 // retire takes the TSDB away from new readers: acquire returns why from now on or,
-// if soon, waits until the TSDB is open again.
-func (d *database) retire(why error, soon bool) {
+// if soon, waits until the TSDB is open again. It reports whether there is a TSDB to
+// close.
+func (d *database) retire(why error, soon bool) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.current != nil {
@@ -437,6 +439,7 @@ func (d *database) retire(why error, soon bool) {
 	if soon && d.opening == nil {
 		d.opening = make(chan struct{})
 	}
+	return d.retired != nil
 }
 
 func (d *database) closeLocked(why error, soon bool) error {

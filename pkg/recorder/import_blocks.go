@@ -334,9 +334,8 @@ func (w *importWriter) finish() error {
 	if err != nil {
 		return err
 	}
-	err = s.database.takeImport(w.ctx)
-	done()
-	if err != nil {
+	defer done()
+	if err := s.database.takeImport(w.ctx); err != nil {
 		return err
 	}
 	for name, of := range changed {

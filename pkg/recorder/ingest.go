@@ -203,6 +203,7 @@ func (g *ingester) try(ctx context.Context, b *batch) (need *unknown, err error)
 func (g *ingester) append(app storage.Appender, b *batch) (committing bool, err error) {
 	latest, window := g.now().UnixMilli()+g.maxAhead, g.database.outOfOrder()
 	out := &b.out
+	var part written
 	for behind := 0; b.next < len(b.samples) && behind < maxBehind; b.next++ {
 		i := b.next
 		p := &b.samples[i]
@@ -251,7 +252,9 @@ func (g *ingester) append(app storage.Appender, b *batch) (committing bool, err 
 			}
 			if t <= b.settled {
 				out.late++
-				out.written.noteLate(p.Series.Labels.Get(model.MetricNameLabel), t)
+				metric := p.Series.Labels.Get(model.MetricNameLabel)
+				out.written.noteLate(metric, t)
+				part.noteLate(metric, t)
 			}
 		case errors.Is(err, storage.ErrTooOldSample), errors.Is(err, storage.ErrOutOfBounds), errors.Is(err, storage.ErrOutOfOrderSample):
 			out.refused.TooOld++
@@ -263,7 +266,7 @@ func (g *ingester) append(app storage.Appender, b *batch) (committing bool, err 
 			return false, errors.Join(err, app.Rollback())
 		}
 	}
-	done, err := g.rules.announce(out.written.late)
+	done, err := g.rules.announce(part.late)
 	if err != nil {
 		return false, errors.Join(err, app.Rollback())
 	}

@@ -132,7 +132,9 @@ type rules struct {
 	all       []*rule         // in the order of Config.Rules
 	names     map[string]bool // of the metrics in the TSDB
 	recorded  *database       // nil if there never was a rule
-	trouble   error           // why the TSDB cannot be opened
+	// stop ends the pass that runs, and is nil before the first one.
+	stop    context.CancelFunc
+	trouble error // why the TSDB cannot be opened
 	// version counts the changes of all, and is 0 while there are no rules.
 	version atomic.Uint64
 }
@@ -376,7 +378,6 @@ func (u *rule) reads(metric string) bool {
 // take.
 func (r *rules) status() (all []RuleStatus, bytes int64) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	for _, u := range r.all {
 		st := u.status
 		if u.trouble != nil {
@@ -390,10 +391,12 @@ func (r *rules) status() (all []RuleStatus, bytes int64) {
 		}
 		all = append(all, st)
 	}
-	if r.recorded == nil {
+	d := r.recorded
+	r.mu.Unlock() // those who record samples need it, and acquire may wait
+	if d == nil {
 		return all, 0
 	}
-	db, err := r.recorded.acquire()
+	db, err := d.acquire()
 	if err != nil {
 		return all, 0
 	}
@@ -415,15 +418,11 @@ func (r *rules) open() (err error) {
 		r.recorded = d
 		r.mu.Unlock()
 	}
-	switch {
-	case r.broken:
-		err = d.reopen(errReopening)
-	case !d.isOpen():
-		err = d.open()
-	default:
+	if d.isOpen() && !r.broken {
 		return nil
 	}
-	if err != nil {
+	// It closes the former TSDB first, which may be retired only.
+	if err := d.reopen(errReopening); err != nil {
 		return err
 	}
 	r.broken = false
@@ -439,6 +438,31 @@ func (r *rules) note(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.trouble = err
+}
+
+// fail has the next pass open the TSDB anew, because err came of writing to it. After
+// a panic locks may be held, so until then nobody may begin to read it. It needs
+// r.working.
+func (r *rules) fail(err error) {
+	r.broken = true
+	if errors.As(err, new(*panics.Error)) {
+		r.recorded.retire(errReopening, false)
+		r.logger.Error("What recording rules record could not be written: it is opened anew", append(panics.Attrs(err), "error", err)...)
+	}
+}
+
+// retire takes the TSDB away from new readers, as database.retire does, and has a pass
+// that runs end soon.
+func (r *rules) retire(why error) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.recorded == nil || !r.recorded.retire(why, false) {
+		return false
+	}
+	if r.stop != nil {
+		r.stop()
+	}
+	return true
 }
 
 // shut closes the TSDB, as Store.shut does.
@@ -480,14 +504,19 @@ func (r *rules) run(ended <-chan struct{}) {
 	}()
 	for {
 		wait := time.Second
+		one, stop := context.WithCancel(ctx)
+		r.mu.Lock()
+		r.stop = stop
+		r.mu.Unlock()
 		err := panics.Catch("store", func() (err error) {
-			wait, err = r.pass(ctx)
+			wait, err = r.pass(one)
 			return err
 		})
-		if err != nil && ctx.Err() == nil && !errors.Is(err, ErrNotReady) {
+		if err != nil && one.Err() == nil && !errors.Is(err, ErrNotReady) {
 			r.logger.Error("Recording rules could not be evaluated and are tried again", append(panics.Attrs(err), "error", err)...)
 			wait = retryOpen
 		}
+		stop()
 		select {
 		case <-ended:
 			return

@@ -14,6 +14,8 @@ import (
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
+
+	"github.com/continuum-live/continuum-datasource/pkg/internal/panics"
 )
 
 const (
@@ -727,10 +729,27 @@ func (r *rules) store(ctx context.Context, u *rule, want *evaluation, first, las
 		return err
 	}
 	before := db.failures.failedWrites()
-	app := db.Appender(ctx)
+	committing := false
+	err = panics.Catch("store", func() (err error) {
+		committing, err = u.append(db.Appender(ctx), want, w)
+		return err
+	})
+	if err == nil && db.failures.failedWrites() > before {
+		err = errors.New("a log of the TSDB could not be written")
+	}
+	if err != nil && (committing || errors.As(err, new(*panics.Error))) {
+		r.fail(err)
+		err = fmt.Errorf("%w: %w", errWrite, err)
+	}
+	return err
+}
+
+// append adds what store stores and commits it. committing is true once an error can
+// only come from writing.
+func (u *rule) append(app storage.Appender, want *evaluation, w *writing) (committing bool, err error) {
 	for _, p := range w.samples {
 		if _, err := app.Append(0, p.Labels, p.T, p.V); err != nil {
-			return errors.Join(err, app.Rollback())
+			return false, errors.Join(err, app.Rollback())
 		}
 	}
 	for i := 1; i < want.n; i++ {
@@ -748,17 +767,9 @@ func (r *rules) store(ctx context.Context, u *rule, want *evaluation, first, las
 		}{{failedMetric, failed}, {seriesMetric, float64(w.counts[i])}} {
 			_, err := app.Append(0, labels.FromStrings(model.MetricNameLabel, m.name, ruleLabel, u.id), t, m.v)
 			if err != nil && !errors.Is(err, storage.ErrDuplicateSampleForTimestamp) {
-				return errors.Join(err, app.Rollback())
+				return false, errors.Join(err, app.Rollback())
 			}
 		}
 	}
-	err = app.Commit()
-	if err == nil && db.failures.failedWrites() > before {
-		err = errors.New("a log of the TSDB could not be written")
-	}
-	if err != nil {
-		r.broken = true
-		return fmt.Errorf("%w: %w", errWrite, err)
-	}
-	return nil
+	return true, app.Commit()
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -24,6 +25,10 @@ const (
 	lateGrain = 10 * 60_000
 	// forgetEvery is how often at most the file is written to have less in it.
 	forgetEvery = 10 * time.Minute
+	// maxKept is of how many metrics the file has the times apart. What becomes late
+	// after these stands for all metrics there: when a device with many metrics is
+	// late, the file is not written for each of them.
+	maxKept = 16
 	// maxSpans is how many separate spans are kept of a metric or a rule.
 	maxSpans = 16
 )
@@ -131,11 +136,10 @@ func (l *lateness) announce(changes map[string]span) error {
 		// Far enough from the limits of int64 for what is added to it.
 		s = span{max(s.from, longAgo), min(s.to, -longAgo)}
 		if _, known := l.noted[metric]; !known && len(l.noted) >= maxNotedMetrics {
-			metric = ""
+			metric = others(metric)
 		}
 		l.noted[metric] = l.noted[metric].with(s, 0)
-		if s = coarse(s); !l.kept[metric].cover(s) {
-			l.kept[metric] = l.kept[metric].with(s, 0)
+		if l.keep(metric, s) {
 			more = true
 		}
 	}
@@ -145,6 +149,28 @@ func (l *lateness) announce(changes map[string]span) error {
 		}
 	}
 	return nil
+}
+
+// others returns what stands for all metrics, with the mark if metric has it.
+func others(metric string) string {
+	if strings.HasPrefix(metric, deletedMark) {
+		return deletedMark
+	}
+	return ""
+}
+
+// keep adds a span to what the file has to have, and reports whether that is more than
+// before. It needs l.mu.
+func (l *lateness) keep(metric string, s span) (more bool) {
+	s = coarse(s)
+	if _, known := l.kept[metric]; l.kept[others(metric)].cover(s) || !known && len(l.kept) >= maxKept {
+		metric = others(metric)
+	}
+	if l.kept[metric].cover(s) {
+		return false
+	}
+	l.kept[metric] = l.kept[metric].with(s, 0)
+	return true
 }
 
 func coarse(s span) span {
@@ -183,7 +209,7 @@ func (l *lateness) forget(pending map[string]spans) error {
 	for _, some := range []map[string]spans{pending, l.noted} {
 		for metric, all := range some {
 			for _, s := range all {
-				l.kept[metric] = l.kept[metric].with(coarse(s), 0)
+				l.keep(metric, s)
 			}
 		}
 	}

@@ -263,9 +263,8 @@ func (s *Store) look(failed *time.Time) {
 	full, _, why := s.ready.disk()
 	open, failure := s.database.isOpen(), s.ready.failure()
 	switch {
-	case full == levelCritical && open:
-		s.shut(why)
 	case full == levelCritical:
+		s.shut(why)
 	case open && failure != nil, !open && time.Since(*failed) > retryOpen:
 		if !s.reopen(failure) {
 			*failed = time.Now()
@@ -282,13 +281,24 @@ func (s *Store) look(failed *time.Time) {
 	s.keepClock()
 }
 
-// shut closes the TSDB, whose own goroutines panic on a full disk.
+// shut closes the TSDBs, whose own goroutines panic on a full disk, if they are not
+// closed yet.
 func (s *Store) shut(why error) {
+	inputs, recorded := s.database.retire(why, false), s.rules.retire(why)
+	if !inputs && !recorded {
+		return
+	}
 	s.logger.Error("The store is closed until there is room on the disk", "reason", why)
 	if err := s.reserve.release(); err != nil {
 		s.logger.Error("The store is closed without a reserve", "error", err)
 	}
-	if err := errors.Join(s.database.close(why), s.rules.shut(why)); err != nil {
+	// At once, as each of them may have to wait for its readers.
+	var closing sync.WaitGroup
+	var failed error
+	closing.Go(func() { failed = s.rules.shut(why) })
+	err := s.database.close(why)
+	closing.Wait()
+	if err := errors.Join(err, failed); err != nil {
 		s.logger.Error("The store was not closed well", "error", err)
 	}
 }
