@@ -74,6 +74,15 @@ function request(change: Partial<Request> = {}): Request {
   };
 }
 
+/** The scoped variables of a panel whose dashboard has these filters, each for a data source. */
+function filteredBy(filters: Record<string, unknown>) {
+  const variables = Object.entries(filters).map(([uid, set]) => ({
+    state: { type: 'adhoc', applyMode: 'auto', datasource: { uid }, filters: set },
+  }));
+  const runner = { parent: { state: { $variables: { state: { variables } } } } };
+  return { __sceneObject: { text: '', value: { valueOf: () => runner } } };
+}
+
 /** A panel in a scene, as its query's scoped variables name it. */
 function sceneWith(extraQueries: unknown[]) {
   const timeRange = { getExtraQueries: () => extraQueries };
@@ -315,7 +324,7 @@ describe('a live request', () => {
 describe('a query that another data source answers', () => {
   const ref = { uid: 'other', type: REF.type };
   const other = new DataSource({ ...ref, jsonData: { source: 'signal' } } as DataSourceInstanceSettings<Options>);
-  const answered = async (uid: string) => {
+  const answered = async (uid: string, change: Partial<Request> = {}) => {
     jest.useRealTimers();
     setTemplateSrv({ replace: (text = '') => text.replace('$ds', 'other') } as TemplateSrv);
     const known: Record<string, unknown> = { other, loki: { name: 'Loki' } };
@@ -327,7 +336,7 @@ describe('a query that another data source answers', () => {
       { refId: 'B', datasource: REF, from: { uid } }, // Grafana writes that of the panel into every query
     ];
     const range = relative('now-5m', 'now-1m');
-    return firstValueFrom(newDataSource().query(request({ range, targets })));
+    return firstValueFrom(newDataSource().query(request({ range, targets, ...change })));
   };
 
   it.each(['other', '$ds'])('is handed to it, under %s, and its answer keeps its place', async (uid) => {
@@ -348,6 +357,48 @@ describe('a query that another data source answers', () => {
     const { data, errors } = await answered(uid);
     expect(errors).toMatchObject([{ refId: 'B', message: expect.stringContaining(message) as string }]);
     expect((data as DataFrame[]).map(({ refId }) => refId)).toEqual(['A']);
+  });
+
+  const [ofPanel, ofOther, unfinished] = ['a', 'b', ''].map((value) => ({ key: 'host', operator: '=', value }));
+
+  it.each(['other', '$ds'])('has the filters of that one, under %s', async (uid) => {
+    const scopedVars = filteredBy({ uid: [ofPanel], [uid]: [ofOther, unfinished] });
+    await answered('other', { scopedVars, filters: [ofPanel!] });
+    expect(sent().map(({ filters }) => filters)).toEqual([[ofPanel], [ofOther]]);
+  });
+
+  it('has no filters of the panel’s data source', async () => {
+    await answered('other', { scopedVars: filteredBy({ uid: [ofPanel] }), filters: [ofPanel!] });
+    expect(sent().map(({ filters }) => filters)).toEqual([[ofPanel], []]);
+  });
+
+  it('is an error if its filters cannot be read', async () => {
+    const { errors } = await answered('other', { filters: [ofPanel!] });
+    expect(errors).toMatchObject([{ refId: 'B', message: expect.stringContaining('cannot be read here') as string }]);
+  });
+
+  describe('in Explore', () => {
+    const settings: Record<string, object> = {
+      beside: { uid: 'beside', type: REF.type, jsonData: { source: 'metrics-api' } },
+      loki: { uid: 'loki', type: 'loki', jsonData: {} },
+    };
+    const explored = (uid: string) => {
+      const values: Record<string, string> = { ds: 'beside', room: 'hall' };
+      setTemplateSrv({
+        replace: (text: string) => text.replace(/\$(\w+)/g, (all, name: string) => values[name] ?? all),
+      } as TemplateSrv);
+      setDataSourceSrv({ getInstanceSettings: (name: string) => settings[name] } as unknown as DataSourceSrv);
+      const query: Query = { refId: 'A', datasource: REF, metricName: 't_$room', legend: '$room', from: { uid } };
+      return newDataSource().interpolateVariablesInQueries([query], {})[0]!;
+    };
+
+    it.each(['beside', '$ds'])('has values in place of variables, also in %s', (uid) => {
+      expect(explored(uid)).toMatchObject({ metricName: 't_hall', legend: 'hall', from: { uid: 'beside' } });
+    });
+
+    it.each(['gone', 'loki'])('keeps the name %s, so that Explore says what is wrong', (uid) => {
+      expect(explored(uid)).toMatchObject({ metricName: 't_$room', from: { uid } });
+    });
   });
 });
 

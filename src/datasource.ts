@@ -24,7 +24,7 @@ import { combined, isLive, openStream, repeated, untilRefused, wantsStream } fro
 import { newestOf } from './newest';
 import { nonces } from './nonces';
 import { LiveRange } from './range';
-import { isOutOfSight, timeZoneOf } from './scenes';
+import { filtersOf, isOutOfSight, timeZoneOf } from './scenes';
 import { AnySource, foreignTo, sourceOf } from './sources';
 import type { Ask, Options, Query } from './types';
 import { ianaName } from './zones';
@@ -56,7 +56,7 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
     );
     const cleaned = { ...request, targets };
     if (isAnnotation(request)) {
-      return answerAnnotation(cleaned, (stepped) => this.loaded(stepped));
+      return answerAnnotation(cleaned, this.settings.jsonData.maxRows || 50_000, (stepped) => this.loaded(stepped));
     }
     if (targets.some(({ from: other }) => other?.uid)) {
       return combined(targets.map((target) => this.answer(cleaned, target)));
@@ -75,6 +75,7 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
     const uid = target.from?.uid;
     const alone = (datasource: DataSource) => ({
       ...request,
+      ...(datasource.uid !== this.uid && { filters: filtersOf(request, datasource) }),
       requestId: request.requestId && `${request.requestId}-${target.refId}`,
       // Grafana sends a query to the data source that it names, which by now is that of the panel.
       targets: [{ ...omit(target, 'from'), datasource: datasource.getRef() } as Query],
@@ -182,13 +183,16 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
   }
 
   override applyTemplateVariables(query: Query, scopedVars: ScopedVars, filters: AdHocVariableFilter[] = []): Query {
+    const text = (value: string) => getTemplateSrv().replace(value, scopedVars);
+    if (query.from?.uid) {
+      return this.interpolatedByOther(query, text(query.from.uid), scopedVars, filters);
+    }
     const foreign = foreignTo(this.source, query);
     if (foreign) {
       throw refusal(
         `${query.refId}: this query was made for another source (${foreign.label}). Open the panel's editor, which begins a new one for “${this.name}”.`,
       );
     }
-    const text = (value: string) => getTemplateSrv().replace(value, scopedVars);
     const interpolated = this.source.interpolate(query, { text, scopedVars, filters });
     const zone = query.timezone ? undefined : timeZoneOf({ scopedVars }); // expressions do not pass through query()
     return {
@@ -196,6 +200,22 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
       ...(query.legend && { legend: text(query.legend) }),
       ...(zone !== undefined && { timezone: ianaName(zone) }),
     };
+  }
+
+  /** A query as the data source that answers it would interpolate it, which Explore asks for. */
+  private interpolatedByOther(
+    query: Query,
+    uid: string,
+    scopedVars: ScopedVars,
+    filters: AdHocVariableFilter[],
+  ): Query {
+    const settings = getDataSourceSrv().getInstanceSettings(uid) as DataSourceInstanceSettings<Options> | undefined;
+    if (settings?.type !== this.type) {
+      return { ...query, from: { uid } }; // an error as soon as it is run
+    }
+    const other = new DataSource(settings);
+    const its = other.uid === this.uid ? filters : filtersOf({ scopedVars, filters }, other);
+    return { ...other.applyTemplateVariables(omit(query, 'from'), scopedVars, its), from: { uid } };
   }
 
   /** Equal for queries that may have the same rows. */

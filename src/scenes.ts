@@ -1,9 +1,13 @@
-import { DataQueryRequest } from '@grafana/data';
+import type { AdHocVariableFilter, DataQueryRequest, DataSourceApi } from '@grafana/data';
+import { getTemplateSrv } from '@grafana/runtime';
 
 /** The parts of a scene object of Grafana's dashboards that are used here. */
 interface SceneNode {
   parent?: SceneNode;
-  state?: { $timeRange?: { state: TimeRangeState; getTimeZone?(): string } };
+  state?: {
+    $timeRange?: { state: TimeRangeState; getTimeZone?(): string };
+    $variables?: { state: { variables: Array<{ state: AdHocState }> } };
+  };
   forEachChild?(visit: (child: SceneNode) => void): void;
   /**
    * Only query runners have these: whether the panel is within sight, and whether another panel shows its rows, too.
@@ -12,6 +16,18 @@ interface SceneNode {
   _bypassIsInView?: boolean;
   /** Only time ranges and controls that can compare with another time have this. */
   getExtraQueries?(request: DataQueryRequest): unknown[];
+}
+
+type SceneFilter = AdHocVariableFilter & { nonApplicable?: boolean };
+
+/** The state of a variable, which has filters if its type is `adhoc`. */
+interface AdHocState {
+  type?: string;
+  applyMode?: string;
+  datasource?: { uid?: string } | null;
+  /** Those that the dashboard always has. */
+  originFilters?: SceneFilter[];
+  filters?: SceneFilter[];
 }
 
 interface TimeRangeState extends TimeSettings {
@@ -80,4 +96,28 @@ export function timeSettingsOf(request: Request): TimeSettings {
     }
   }
   return {};
+}
+
+/**
+ * The dashboard's filters for a data source. A request has only those for the data source of its panel. Throws an error
+ * if the others cannot be read: without them a query would show too much.
+ */
+export function filtersOf(
+  { scopedVars, filters: own = [] }: Pick<DataQueryRequest, 'scopedVars' | 'filters'>,
+  { uid, name }: Pick<DataSourceApi, 'uid' | 'name'>,
+): AdHocVariableFilter[] {
+  const sets: AdHocState[] = [];
+  for (let node = runnerOf({ scopedVars }); node; node = node.parent) {
+    sets.push(...(node.state?.$variables?.state.variables ?? []).map(({ state }) => state));
+  }
+  const applied = sets.filter(({ type, applyMode }) => type === 'adhoc' && applyMode !== 'manual');
+  if (own.length && !applied.length) {
+    throw new Error(
+      `The dashboard's filters for “${name}” cannot be read here: take the filters away, or make “${name}” the panel's data source.`,
+    );
+  }
+  const its = applied.find(({ datasource }) => getTemplateSrv().replace(datasource?.uid ?? '', scopedVars) === uid);
+  return [...(its?.originFilters ?? []), ...(its?.filters ?? [])].filter(
+    ({ key, operator, value, nonApplicable }) => key && operator && value && !nonApplicable,
+  );
 }

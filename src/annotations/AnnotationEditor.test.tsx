@@ -69,7 +69,8 @@ it('makes events of changes of state, or regions', async () => {
 });
 
 it('offers neither states nor streaming where there are none', () => {
-  open({ shape: 'square' }, 'shape');
+  open({ shape: 'square', format: 'states' }, 'shape');
+  expect(screen.getByLabelText('Text')).toBeVisible();
   expect(screen.queryByLabelText('Events from')).toBeNull();
   expect(SourceEditor).toHaveBeenLastCalledWith(expect.objectContaining({ app: CoreApp.Dashboard }), expect.anything());
 });

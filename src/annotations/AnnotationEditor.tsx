@@ -6,6 +6,7 @@ import { SourceEditor } from '../components/QueryEditor';
 import { ANNOTATION } from '../components/StreamingSwitch';
 import { useDraft } from '../components/useDraft';
 import type { DataSource } from '../datasource';
+import { hasStates } from '../sources';
 import { hasVariable } from '../sources/interpolate';
 import type { Format, Options, Query } from '../types';
 import type { EventOptions } from './events';
@@ -52,7 +53,7 @@ const FORMATS: Array<{ value: Format | ''; label: string }> = [
 export function AnnotationEditor(props: QueryEditorProps<DataSource, Query, Options>) {
   const { datasource, query, data, onChange, onRunQuery } = props;
   const event = query.event ?? {};
-  const isStates = query.format === 'states';
+  const isStates = query.format === 'states' && hasStates(datasource.source);
   const { title = '', text: eventText = '', tags = '', step: savedStep = '' } = event;
   const save = (change: Partial<Query>) => {
     onChange({ ...query, ...change });
@@ -71,7 +72,7 @@ export function AnnotationEditor(props: QueryEditorProps<DataSource, Query, Opti
 
   return (
     <Stack direction="column" gap={0.5}>
-      {(datasource.source.key as string) === 'expr' && (
+      {hasStates(datasource.source) && (
         <InlineField
           label="Events from"
           htmlFor={id('format')}

@@ -85,8 +85,17 @@ describe('the step', () => {
     ['1s', 1000],
     ['$step', 300_000],
     ['1d', HOUR], // no longer than the range
+    ['10ms', 73], // 50,000 rows, with one more at each end
   ])('%s', async (step, wanted) => {
     await run(recorder, { expr: 'up', event: { step } });
+    expect(inner.mock.calls[0]![0]).toMatchObject({ intervalMs: wanted });
+  });
+
+  it.each([
+    [1000, 3608],
+    [1, HOUR],
+  ])('is so long that there are no more than %i rows', async (maxRows, wanted) => {
+    await run(newDataSource({ source: 'recorder', maxRows }), { expr: 'up', event: { step: '1s' } });
     expect(inner.mock.calls[0]![0]).toMatchObject({ intervalMs: wanted });
   });
 });
@@ -100,6 +109,11 @@ it('has the format of texts, but no table of now', async () => {
   await run(recorder, { expr: 'pump_state', format: 'states' });
   await run(recorder, { expr: 'pump_state', format: 'newest' });
   expect(inner.mock.calls.map(([request]) => (request.targets[0] as Query).format)).toEqual(['states', undefined]);
+});
+
+it('has no format of texts where there are none', async () => {
+  await run(newDataSource({ source: 'signal' }), { shape: 'square', format: 'states' });
+  expect(inner.mock.calls[0]![0].targets[0]).toMatchObject({ format: undefined });
 });
 
 describe('what fails is an error, and an event that shows it on the dashboard', () => {

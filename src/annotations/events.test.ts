@@ -151,4 +151,17 @@ describe('too many events', () => {
     );
     expect(events.slice(1).every(({ time }) => time! >= START + 200 * STEP)).toBe(true);
   });
+
+  it('are those that end last, so that what goes on is shown however long ago it began', () => {
+    const rows = 2 * MOST_EVENTS + 10;
+    const events = eventsOf([
+      frameOf([
+        ['open', {}, Array.from({ length: rows }, () => 1)],
+        ['up', {}, blinking(rows)],
+      ]),
+    ]);
+    expect(inShort(events.slice(1, 3))).toEqual([`0-${rows - 1}|open`, '12-12|up']);
+    expect(inShort(events.slice(0, 1))[0]).toMatch(/^0-12\|6 older events are not shown/);
+    expect(events).toHaveLength(MOST_EVENTS + 1);
+  });
 });

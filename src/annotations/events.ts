@@ -27,7 +27,7 @@ export interface Failure {
 type Replace = (text: string) => string;
 
 /**
- * The events of an answer in the order of time, the newest ones if there are too many. The times of regions are those of
+ * The events of an answer in the order of time, those that end last if there are too many. The times of regions are those of
  * their first and last row, so a region that has not ended lasts until the newest row.
  */
 export function eventsOf(frames: DataFrame[], options: EventOptions = {}, replace: Replace = (t) => t) {
@@ -42,7 +42,7 @@ export function eventsOf(frames: DataFrame[], options: EventOptions = {}, replac
       });
     });
   });
-  return [...failuresOf(frames), ...newest(sortBy(events, 'time'), frames)];
+  return [...failuresOf(frames), ...newest(events, frames)];
 }
 
 /** Rows that become one event or, if there are several, one region. */
@@ -122,19 +122,20 @@ function textsOf({ title = '', text = '', tags = '' }: EventOptions, replace: Re
 function newest(events: AnnotationEvent[], frames: DataFrame[]): AnnotationEvent[] {
   const older = events.length - MOST_EVENTS;
   if (older <= 0) {
-    return events;
+    return sortBy(events, 'time');
   }
-  const shown = events.slice(older);
+  // By their ends: what goes on until now may have begun before everything else.
+  const shown = sortBy(events, 'timeEnd').slice(older);
   const begin = Math.min(...frames.map(({ fields }) => fields[0]?.values[0] ?? Infinity));
   return [
     {
       time: begin,
-      timeEnd: shown[0]!.time,
+      timeEnd: shown[0]!.timeEnd,
       title: `${older} older events are not shown`,
       text: `An annotation shows its newest ${MOST_EVENTS}. For the others choose a shorter time range, a longer step, or a query with fewer series.`,
       tags: [],
     },
-    ...shown,
+    ...sortBy(shown, 'time'),
   ];
 }
 

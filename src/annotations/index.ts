@@ -11,6 +11,7 @@ import { catchError, defer, map, type Observable, of } from 'rxjs';
 import { parseDuration } from '../components/config/units';
 import { lazily } from '../components/lazily';
 import type { DataSource } from '../datasource';
+import { hasStates } from '../sources';
 import type { Query } from '../types';
 import { eventsOf, type Failure } from './events';
 
@@ -21,7 +22,11 @@ export const annotationsOf = (datasource: DataSource): AnnotationSupport<Query> 
   QueryEditor,
   prepareQuery: ({ target }) =>
     target && datasource.filterQuery(target)
-      ? { ...target, withStreaming: false, format: target.format === 'states' ? 'states' : undefined }
+      ? {
+          ...target,
+          withStreaming: false,
+          format: target.format === 'states' && hasStates(datasource.source) ? 'states' : undefined,
+        }
       : undefined,
   processEvents: ({ target }, frames) =>
     of(eventsOf(frames, target?.event, (text) => getTemplateSrv().replace(text, undefined, 'csv'))),
@@ -31,11 +36,12 @@ export const annotationsOf = (datasource: DataSource): AnnotationSupport<Query> 
 export const isAnnotation = ({ scopedVars }: DataQueryRequest<Query>) => '__annotation' in scopedVars;
 
 /**
- * Answers the query of an annotation, with its own step. Dashboards show no errors of annotations, so an error comes
+ * Answers the query of an annotation, with its own step and no more than `maxRows` rows. Dashboards show no errors of annotations, so an error comes
  * with a frame that becomes an event.
  */
 export function answerAnnotation(
   request: DataQueryRequest<Query>,
+  maxRows: number,
   answer: (request: DataQueryRequest<Query>) => Observable<DataQueryResponse>,
 ): Observable<DataQueryResponse> {
   const told = (response: DataQueryResponse): DataQueryResponse => {
@@ -46,7 +52,7 @@ export function answerAnnotation(
     return failed ? { ...response, data: [...response.data, toDataFrame({ fields: [], meta: { custom } })] } : response;
   };
   const targets = request.targets.map((target) => omit(target, 'event') as Query);
-  return defer(() => answer({ ...stepped(request), targets })).pipe(
+  return defer(() => answer({ ...stepped(request, maxRows), targets })).pipe(
     catchError((error: Error) =>
       of({ state: LoadingState.Error, data: [], error: { refId: request.targets[0]?.refId, message: error.message } }),
     ),
@@ -54,7 +60,7 @@ export function answerAnnotation(
   );
 }
 
-function stepped(request: DataQueryRequest<Query>): DataQueryRequest<Query> {
+function stepped(request: DataQueryRequest<Query>, maxRows: number): DataQueryRequest<Query> {
   const text = getTemplateSrv().replace(request.targets[0]?.event?.step ?? '', request.scopedVars);
   if (!text.trim()) {
     return request;
@@ -63,7 +69,10 @@ function stepped(request: DataQueryRequest<Query>): DataQueryRequest<Query> {
   if (!step) {
     throw new Error(`The step “${text}” of the annotation is no duration: use one such as 10s, 1m or 1h.`);
   }
+  const length = request.range.to.valueOf() - request.range.from.valueOf();
+  // At both ends of the range there may be a row more.
+  const least = Math.ceil(length / Math.max(1, maxRows - 2));
   // A longer step than the range might leave it without a row.
-  const intervalMs = Math.max(1, Math.min(step, request.range.to.valueOf() - request.range.from.valueOf()));
+  const intervalMs = Math.max(1, least, Math.min(step, length));
   return { ...request, intervalMs, interval: `${intervalMs}ms` };
 }

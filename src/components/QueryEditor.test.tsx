@@ -3,7 +3,7 @@ import { render, screen } from '@testing-library/react';
 import userEvent from '@testing-library/user-event';
 import React, { useState } from 'react';
 import type { Query } from '../types';
-import { QueryEditor } from './QueryEditor';
+import { QueryEditor, SourceEditor } from './QueryEditor';
 
 jest.mock('@grafana/runtime', () => ({
   ...jest.requireActual('@grafana/runtime'),
@@ -45,6 +45,26 @@ describe('the format', () => {
     await userEvent.keyboard(`{Control>}a{/Control}${label}{ArrowDown}{Enter}`);
     expect(onChange.mock.calls.at(-1)![0]).toEqual({ refId: 'A', expr: 'up', format: wanted });
     expect(onRunQuery).toHaveBeenCalledTimes(1);
+  });
+});
+
+describe('a query that was made for another source', () => {
+  const replaced = (key: string, query: Partial<Query>) => {
+    const onChange = jest.fn<undefined, [Query]>();
+    const datasource = { source: { key, QueryEditor: () => null }, getDefaultQuery: () => ({ [key]: 'new' }) };
+    const props = { datasource, query: { refId: 'A', ...query }, onChange, onRunQuery: jest.fn() };
+    render(<SourceEditor {...(props as unknown as Props)} />);
+    return JSON.parse(JSON.stringify(onChange.mock.calls[0]![0])) as Query; // as it is saved
+  };
+
+  it('keeps its format, unless the new source has no states', () => {
+    expect(replaced('shape', { expr: 'up', format: 'newest' })).toEqual({ refId: 'A', shape: 'new', format: 'newest' });
+    expect(replaced('shape', { expr: 'up', format: 'states' })).toEqual({ refId: 'A', shape: 'new' });
+    expect(replaced('expr', { metricName: 'm', format: 'states' })).toEqual({
+      refId: 'A',
+      expr: 'new',
+      format: 'states',
+    });
   });
 });
 

@@ -4,7 +4,7 @@ import { Alert, Combobox, InlineField, Stack, TimeZonePicker } from '@grafana/ui
 import { pick } from 'lodash';
 import React, { useEffect, useState } from 'react';
 import type { DataSource } from '../datasource';
-import { foreignTo } from '../sources';
+import { foreignTo, hasStates } from '../sources';
 import type { Format, Options, Query } from '../types';
 import { ianaName } from '../zones';
 import { isDrawn } from './StreamingSwitch';
@@ -18,7 +18,7 @@ export function QueryEditor(props: Props) {
   const { other, error } = useOther(datasource, uid);
   const choose = async (chosen?: string) => {
     const next = chosen ? await datasource.other(chosen) : datasource;
-    onChange({ ...pick(query, KEPT), ...next.getDefaultQuery(), ...(chosen && { from: { uid: chosen } }) });
+    onChange({ ...newQuery(query, next), ...(chosen && { from: { uid: chosen } }) });
     onRunQuery();
   };
   const chosen = uid ? other : datasource;
@@ -62,7 +62,7 @@ export function QueryEditor(props: Props) {
           <Combobox
             id={id('format')}
             width={22}
-            options={drawn && String(chosen?.source.key) === 'expr' ? [...FORMATS, STATES] : FORMATS}
+            options={drawn && chosen && hasStates(chosen.source) ? [...FORMATS, STATES] : FORMATS}
             value={query.format ?? ''}
             onChange={({ value }) => save({ format: value || undefined })}
           />
@@ -98,7 +98,7 @@ export function SourceEditor(props: Props) {
   const isForeign = foreignTo(source, query) !== undefined;
   useEffect(() => {
     if (isForeign) {
-      onChange({ ...pick(query, [...KEPT, 'from']), ...datasource.getDefaultQuery() });
+      onChange({ ...newQuery(query, datasource), ...pick(query, 'from') });
       onRunQuery();
     }
   });
@@ -115,6 +115,13 @@ const STATES = { value: 'states' as const, label: 'States' };
 
 /** What is Grafana's in a query, or means the same to all sources. */
 const KEPT = ['refId', 'key', 'hide', 'datasource', 'queryType', 'format', 'timezone', 'event'] as const;
+
+/** A query to begin with in place of another one. */
+const newQuery = (old: Query, datasource: DataSource): Query => ({
+  ...pick(old, KEPT),
+  ...(old.format === 'states' && !hasStates(datasource.source) && { format: undefined }),
+  ...datasource.getDefaultQuery(),
+});
 
 /** The data source that a query names, once it is loaded, or why there is none. */
 function useOther(datasource: DataSource, uid?: string): { other?: DataSource; error?: string } {

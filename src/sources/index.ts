@@ -22,6 +22,9 @@ export function sourceOf({ source = DEFAULT }: Options): AnySource {
   return found;
 }
 
+/** Whether the source's queries have the format `states`. */
+export const hasStates = ({ key }: AnySource) => (key as string) === 'expr';
+
 /**
  * The source that a query was made for, if this one cannot answer it. Sources with the same query language answer each
  * other's queries.
