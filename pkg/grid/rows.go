@@ -41,6 +41,8 @@ type Rows struct {
 	// Notices are texts about the rows for people. Answers to queries have them,
 	// streams do not.
 	Notices []data.Notice
+	// Samples is how many stored samples were read for the rows, 0 if that is not known.
+	Samples int64
 }
 
 // Len returns the number of rows. The zero Rows have none.
@@ -79,7 +81,7 @@ func (r Rows) Newest(n int) Rows {
 	return r
 }
 
-// Append returns r followed by next, without notices. If next does not begin where r
+// Append returns r followed by next, without notices and samples. If next does not begin where r
 // ends, or has other fields, it returns next and false.
 func (r Rows) Append(next Rows) (Rows, bool) {
 	if next.After != r.Through || next.Step != r.Step || !slices.Equal(r.Fields(), next.Fields()) {
@@ -100,6 +102,7 @@ func Join(step int64, ranges []Rows) Rows {
 	index := make(map[string]int)
 	alike := true
 	for _, r := range ranges {
+		joined.Samples += r.Samples
 		alike = alike && slices.Equal(r.Fields(), ranges[0].Fields())
 		joined.At = slices.Grow(joined.At, r.Len())
 		for i := range r.Len() {

@@ -184,7 +184,7 @@ func (p plan) catchUp(ctx context.Context, rows grid.Rows) (grid.Rows, error) {
 	}
 	if newer, ok := newer.Onto(rows.Schema()); ok {
 		if joined, ok := rows.Append(newer); ok {
-			joined.States, joined.Notices = rows.States, rows.Notices
+			joined.States, joined.Notices, joined.Samples = rows.States, rows.Notices, rows.Samples+newer.Samples
 			return joined, nil
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/tracing"
@@ -186,6 +187,7 @@ type busy struct {
 // query answers one query with its settled rows and, if a stream is wanted and
 // possible, a channel.
 func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQuery) (data.Frames, error) {
+	began := time.Now()
 	if in.broken != nil {
 		return nil, source.Downstream(in.broken) // so that the guard asks again until the settings are fixed
 	}
@@ -274,7 +276,24 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 		frames[0].AppendNotices(data.Notice{Severity: severity, Text: notice.Error()})
 	}
 	frames[0].AppendNotices(rows.Notices...)
+	frames[0].Meta.Stats = statsOf(rows, time.Since(began))
 	return frames, nil
+}
+
+// statsOf returns what the query inspector shows of an answer's rows and of the time
+// that they took.
+func statsOf(rows grid.Rows, took time.Duration) []data.QueryStat {
+	stat := func(name, unit string, value float64) data.QueryStat {
+		return data.QueryStat{FieldConfig: data.FieldConfig{DisplayName: name, Unit: unit}, Value: value}
+	}
+	stats := []data.QueryStat{
+		stat("Series", "", float64(len(rows.Series))),
+		stat("Rows", "", float64(rows.Len())),
+	}
+	if rows.Samples > 0 {
+		stats = append(stats, stat("Samples read", "", float64(rows.Samples)))
+	}
+	return append(stats, stat("Time taken", "ms", float64(took.Microseconds())/1000))
 }
 
 // formatStates is the format of texts over time.

@@ -380,6 +380,10 @@ func TestRecorderAnswers(t *testing.T) {
 		if f := frame.Fields[1]; f.Config.DisplayNameFromDS != "M a" || f.Config.Unit != "bytes" || frame.Rows() != 31 || f.Labels["machine"] != "a" {
 			t.Errorf("the answer is %+v with %d rows", f, frame.Rows())
 		}
+		if got, want := jsonOf(t, frame.Meta.Stats), `[{"displayName":"Series","value":1},{"displayName":"Rows","value":31},`+
+			`{"displayName":"Samples read","value":31},{"displayName":"Time taken","unit":"ms","value":0}]`; got != want {
+			t.Errorf("the statistics are %s, want %s", got, want)
+		}
 
 		// What depends on the range asked for is shown, but not streamed.
 		frame = r.ask(t, `{"expr":"m_bytes - m_bytes @ start()","live":true}`, 30*time.Second)

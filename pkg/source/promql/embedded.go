@@ -269,6 +269,7 @@ func (e Embedded) rangeOf(ctx context.Context, s recorder.Samples, expr string, 
 	// are noticed early.
 	m := newMatrix(ctx, at)
 	var said annotations.Annotations
+	var read int64
 	n := int64(how.first)
 	for end := at.last; end >= at.first; end, n = end-n*at.step, int64(how.rows) {
 		if parsed == nil { // the part before has used it up
@@ -276,14 +277,16 @@ func (e Embedded) rangeOf(ctx context.Context, s recorder.Samples, expr string, 
 				return Answer{}, err
 			}
 		}
-		of, err := e.part(ctx, s, parsed, expr, lookback, span{max(at.first, end-(n-1)*at.step), end, at.step}, m)
+		of, samples, err := e.part(ctx, s, parsed, expr, lookback, span{max(at.first, end-(n-1)*at.step), end, at.step}, m)
 		if err != nil {
 			return Answer{}, err
 		}
 		said.Merge(of)
+		read += samples
 		parsed = nil
 	}
-	return Answer{Series: m.series, Notices: noticesOf(said.AsStrings("", 0, 0))}, nil // without positions, which are those in a part
+	notices := noticesOf(said.AsStrings("", 0, 0)) // without positions, which are those in a part
+	return Answer{Series: m.series, Notices: notices, Samples: read}, nil
 }
 
 // unevaluated is why an evaluation has not begun.
@@ -322,29 +325,29 @@ func (e Embedded) plan(ctx context.Context, s recorder.Samples, parsed parser.Ex
 }
 
 // part evaluates an expression, as evaluate does, at some of the times of m, and adds
-// the values to m.
-func (e Embedded) part(ctx context.Context, s recorder.Samples, expr parser.Expr, text string, lookback time.Duration, at span, m *matrix) (annotations.Annotations, error) {
+// the values to m. It returns the annotations, and how many samples it read.
+func (e Embedded) part(ctx context.Context, s recorder.Samples, expr parser.Expr, text string, lookback time.Duration, at span, m *matrix) (said annotations.Annotations, read int64, err error) {
 	result, free, err := evaluate(ctx, s, expr, text, lookback, at)
 	defer free()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	for _, of := range result.matrix {
 		if len(of.Histograms) > 0 {
-			return nil, errHistograms
+			return nil, 0, errHistograms
 		}
 		if !slices.ContainsFunc(of.Floats, func(p upstream.FPoint) bool { return !math.IsNaN(p.F) }) {
 			continue
 		}
 		values, err := m.values(of.Metric)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		for _, p := range of.Floats {
 			values[(p.T-m.at.first)/m.at.step] = p.F
 		}
 	}
-	return result.annotations, nil
+	return result.annotations, result.read, nil
 }
 
 // explained marks an error of an evaluation as downstream if the query is at fault,

@@ -36,13 +36,16 @@ type evaluation struct {
 	calculated [][]storage.Series
 	queries    []upstream.Query // to be closed at the end, as their points belong to the engine
 	samples    int64            // samples kept so far: the engine only counts those of one query
+	read       int64            // samples read so far, calculated ones too
 	annotated  annotations.Annotations
 }
 
-// result is the answer of an evaluation, with the engine's annotations.
+// result is the answer of an evaluation, with the engine's annotations and how many
+// samples it read.
 type result struct {
 	matrix      upstream.Matrix
 	annotations annotations.Annotations
+	read        int64
 }
 
 // evaluate evaluates expr, which it replaces parts of, at the times at; text is its
@@ -57,7 +60,7 @@ func evaluate(ctx context.Context, store recorder.Samples, expr parser.Expr, tex
 		text = expr.String()
 	}
 	r.matrix, err = e.run(ctx, text, at)
-	r.annotations = e.annotated
+	r.annotations, r.read = e.annotated, e.read
 	return r, e.free, err
 }
 
@@ -105,6 +108,7 @@ func (e *evaluation) run(ctx context.Context, expr string, at span) (upstream.Ma
 	e.queries = append(e.queries, q)
 	answer := q.Exec(ctx)
 	e.annotated.Merge(answer.Warnings)
+	e.read += q.Stats().Samples.SamplesRead
 	matrix, err := answer.Matrix()
 	if err != nil {
 		return nil, err

@@ -62,6 +62,8 @@ type Answer struct {
 	// Notices are what people should know about the expression or the answer. The
 	// answer is complete all the same.
 	Notices []data.Notice
+	// Samples is that of grid.Rows.
+	Samples int64
 }
 
 // Series is a series of an answer. It has one value per time; NaN means none.

@@ -201,7 +201,7 @@ func (b bound) Rows(ctx context.Context, after, through int64) (grid.Rows, error
 			return grid.Rows{}, err
 		}
 	}
-	rows.Notices = answer.Notices
+	rows.Notices, rows.Samples = answer.Notices, answer.Samples
 	for _, text := range b.source.Engine.Notices(b.traits.Reads) {
 		rows.Notices = append(rows.Notices, data.Notice{Severity: data.NoticeSeverityWarning, Text: text})
 	}

@@ -263,7 +263,7 @@ func (r *Remote) Range(ctx context.Context, expr string, lookback time.Duration,
 		}
 		warnings, infos = append(warnings, a.warnings...), append(infos, a.infos...)
 	}
-	return Answer{m.found(), noticesOf(r.texts(warnings), r.texts(infos))}, nil
+	return Answer{Series: m.found(), Notices: noticesOf(r.texts(warnings), r.texts(infos))}, nil
 }
 
 // portable returns an expression as servers take it that know no names in quotes, such
