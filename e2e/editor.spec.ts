@@ -45,6 +45,23 @@ test('recorder: an expression is typed as code', async ({ page, grafana, gotoPan
   await expectExact(panel);
 });
 
+test('recorder: an accepted value closes its braces, and Tab leaves the field', async ({
+  page,
+  grafana,
+  gotoPanelEditPage,
+}) => {
+  const editor = await gotoPanelEditPage(await edited(grafana, 'recorder', { expr: 'node_load1', editorMode: 'code' }));
+  const code = editor.getQueryEditorRow('A').getByRole('textbox', { name: 'PromQL' });
+  await expectLive(new Panel(page, 1)); // suggestions are what there is within the panel's time range
+  await editor.refreshPanel();
+  await code.press('ControlOrMeta+a'); // fill leaves what Monaco does not keep in its text area
+  await code.pressSequentially('node_cpu_seconds_total{mode="idl');
+  await page.getByRole('option', { name: 'idle' }).click();
+  await code.press('Tab');
+  await expect(code).not.toBeFocused();
+  await expect(code).toHaveValue('node_cpu_seconds_total{mode="idle"}');
+});
+
 test('recorder: labels complete the legend, and every button has a name', async ({ grafana, gotoPanelEditPage }) => {
   const expr = 'sum by (mode) (rate(node_cpu_seconds_total[30s]))';
   const editor = await gotoPanelEditPage(await edited(grafana, 'recorder', { expr }));
