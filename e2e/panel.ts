@@ -69,7 +69,11 @@ export async function shownBy(panel: Panel): Promise<Shown | undefined> {
       const graph = document.querySelector('.uplot')?.parentElement;
       const key = Object.keys(graph ?? {}).find((name) => name.startsWith('__reactFiber'));
       let drawn: PanelData | undefined;
-      for (let fiber = (graph as unknown as Record<string, Fiber>)?.[key ?? '']; fiber; fiber = fiber.return!) {
+      for (
+        let fiber = (graph as unknown as Record<string, Fiber> | undefined)?.[key ?? ''];
+        fiber;
+        fiber = fiber.return!
+      ) {
         const { data, queryResponse } = fiber.memoizedProps ?? {};
         drawn ??= data?.series && data;
         if (drawn && queryResponse) {

@@ -17,8 +17,9 @@ export function QueryEditor(props: Props) {
   const uid = query.from?.uid;
   const { other, error } = useOther(datasource, uid);
   const choose = async (chosen?: string) => {
-    const next = chosen ? await datasource.other(chosen) : datasource;
-    onChange({ ...newQuery(query, next), ...(chosen && { from: { uid: chosen } }) });
+    // What cannot be found, as when a variable has no value yet, is said where the query is.
+    const next = chosen ? await datasource.other(chosen).catch(() => undefined) : datasource;
+    onChange({ ...(next ? newQuery(query, next) : query), ...(chosen && { from: { uid: chosen } }) });
     onRunQuery();
   };
   const chosen = uid ? other : datasource;

@@ -131,7 +131,7 @@ describe('suggestions', () => {
 
   it('are labels of the series that are meant', async () => {
     expect([...(await suggested('up{a="$host", ‸}')).keys()]).toEqual(['host', 'job', 'Gerät', '$host']);
-    expect(asked).toEqual([['labels', { limit: 1000, match: 'up{a="x"}' }]]);
+    expect(asked).toEqual([['labels', { limit: 1001, match: 'up{a="x"}' }]]);
   });
 
   it.each([

@@ -14,8 +14,8 @@ export interface Metric {
 /** How many names a list has at most. If there are more, a search finds the others. */
 export const LIMIT = 1000;
 
-/** How many names the back end gives at most. */
-export const MOST = 10_000;
+/** The longest list that the back end gives, which is 10,000 with `__name__`. */
+export const MOST = 9_999;
 
 /**
  * The names that a data source with PromQL knows within a time range, by default the last hour. With a search, only
@@ -36,20 +36,20 @@ export class Names {
 
   /** Names of labels that the selected series have. Without a selector, of all series. */
   async labels(match?: string, search?: string): Promise<string[]> {
-    const labels = await this.get<string[]>('labels', match, search);
-    return labels.filter((label) => label !== '__name__');
+    const labels = await this.get<string[]>('labels', match, search, this.limit + 1);
+    return labels.filter((label) => label !== '__name__').slice(0, this.limit);
   }
 
   values(label: string, match?: string, search?: string): Promise<string[]> {
     return this.get(`labels/${encodeURIComponent(this.interpolated(label))}/values`, match, search);
   }
 
-  private get<T>(path: string, match?: string, search?: string): Promise<T> {
+  private get<T>(path: string, match?: string, search?: string, limit = this.limit): Promise<T> {
     const from = this.range?.from.valueOf();
     const to = this.range?.to.valueOf();
     const params = {
       ...(from && to && { from, to }),
-      limit: this.limit,
+      limit,
       ...(match && { match: this.interpolated(match) }),
       ...(search?.trim() && { search: search.trim() }),
     };
