@@ -143,7 +143,7 @@ func TestMaintenancePanics(t *testing.T) {
 
 // A panic of the sorter is the error of the import that adds samples.
 func TestSorterPanics(t *testing.T) {
-	i := &Import{ctx: t.Context(), ids: make(map[string]uint32), in: make(chan pastSample), ended: make(chan struct{})}
+	i := &Import{ctx: t.Context(), store: &Store{rules: &rules{}}, ids: make(map[string]uint32), in: make(chan pastSample), ended: make(chan struct{})}
 	go i.sort(func() { panic("a fault of the sorter") })
 	if err := i.Add(Past{Labels: series("m").Labels, T: 1}); err == nil || !strings.Contains(err.Error(), "a fault of the sorter") {
 		t.Errorf("the import gets %v", err)
