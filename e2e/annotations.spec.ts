@@ -2,6 +2,7 @@ import { expect } from '@playwright/test';
 import { PLUGIN, queryAll, test } from './grafana';
 import { expectLive, Panel, rowsOf, shownBy } from './panel';
 import { answered } from './rows';
+import { PUSHED_STATES } from './sources';
 
 const SQUARE = { shape: 'square', lowerLimit: -1, upperLimit: 1, tickInterval: 100 }; // 15 s of 1, 15 s of -1
 
@@ -78,13 +79,7 @@ test('an annotation of changes of state is made in the editor', async ({
   grafana,
   gotoDashboardPage,
 }) => {
-  const uid = await grafana.createDataSource({
-    name: 'states',
-    jsonData: {
-      source: 'recorder',
-      recorder: { noHost: true, inputs: [{ type: 'push', name: 'push', formats: ['influx'], states: ['*'] }] },
-    },
-  });
+  const uid = await grafana.createDataSource({ name: 'states', jsonData: PUSHED_STATES });
   const now = Math.floor(Date.now() / 1000);
   const lines = Array.from({ length: 240 }, (_, i) => now - 240 + i).map(
     (at) => `pump,pump=p1 state="${Math.floor(at / 30) % 2 ? 'running' : 'idle'}" ${at}`,

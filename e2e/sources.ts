@@ -56,3 +56,9 @@ export const SOURCES: Source[] = [
     query: { metricName: 'temperature_hall' },
   },
 ];
+
+/** Settings of a recorder of what is pushed, with every text as a state. */
+export const PUSHED_STATES: Options = {
+  source: 'recorder',
+  recorder: { noHost: true, inputs: [{ type: 'push', name: 'push', formats: ['influx'], states: ['*'] }] },
+};

@@ -1,6 +1,7 @@
 import { expect } from '@playwright/test';
 import { PLUGIN, test } from './grafana';
 import { expectExact, expectLive, Panel } from './panel';
+import { PUSHED_STATES } from './sources';
 
 test('texts: a State timeline shows history and live tail, and a state that is new', async ({
   page,
@@ -8,13 +9,7 @@ test('texts: a State timeline shows history and live tail, and a state that is n
   grafana,
   gotoDashboardPage,
 }) => {
-  const uid = await grafana.createDataSource({
-    name: 'states',
-    jsonData: {
-      source: 'recorder',
-      recorder: { noHost: true, inputs: [{ type: 'push', name: 'push', formats: ['influx'], states: ['*'] }] },
-    },
-  });
+  const uid = await grafana.createDataSource({ name: 'states', jsonData: PUSHED_STATES });
   let states = ['running', 'idle'];
   const push = async (seconds: number) => {
     const at = Math.floor(Date.now() / 1000) - seconds;

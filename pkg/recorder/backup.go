@@ -78,9 +78,7 @@ func (s *Store) backup(ctx context.Context, dir string) error {
 // called.
 func (r *rules) backup(ctx context.Context, dir string) (resume func(), err error) {
 	r.working.Lock()
-	r.mu.Lock()
-	d := r.recorded
-	r.mu.Unlock()
+	d := r.results()
 	if d == nil {
 		return r.working.Unlock, nil
 	}

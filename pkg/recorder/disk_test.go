@@ -343,29 +343,17 @@ func testClosePanics(t *testing.T, processes int) {
 		}
 	}
 	empty()
-	count := func(d *database) (n int64) {
-		db, err := d.acquire()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer db.readers.Done()
-		r, err := ahead(db.DB, 0, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return int64(r.Samples)
-	}
 	if err := d.open(); err != nil {
 		t.Fatal(err)
 	}
-	if n := count(d); n != samples {
+	if n := countAll(t, d); n != samples {
 		t.Errorf("%d samples are left", n)
 	}
 	if err := errors.Join(d.close(ErrClosed), d.release()); err != nil {
 		t.Error(err)
 	}
 	d = open()
-	if n := count(d); n != samples {
+	if n := countAll(t, d); n != samples {
 		t.Errorf("%d samples are left", n)
 	}
 	if err := errors.Join(d.close(ErrClosed), d.release()); err != nil {

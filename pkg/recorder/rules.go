@@ -465,30 +465,30 @@ func (r *rules) retire(why error) bool {
 	return true
 }
 
+// results returns the TSDB, nil if there never was a rule.
+func (r *rules) results() *database {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.recorded
+}
+
 // shut closes the TSDB, as Store.shut does.
 func (r *rules) shut(why error) error {
 	r.working.Lock()
 	defer r.working.Unlock()
-	r.mu.Lock()
-	d := r.recorded
-	r.mu.Unlock()
-	if d == nil {
-		return nil
+	if d := r.results(); d != nil {
+		return d.close(why)
 	}
-	return d.close(why)
+	return nil
 }
 
-// close closes the TSDB for good. Nothing is evaluated any more.
+// close closes the TSDB for good. It is called when run has ended.
 func (r *rules) close() error {
-	r.working.Lock()
-	defer r.working.Unlock()
-	r.mu.Lock()
-	d := r.recorded
-	r.mu.Unlock()
-	if d == nil {
-		return nil
+	err := r.shut(ErrClosed)
+	if d := r.results(); d != nil {
+		err = errors.Join(err, d.release())
 	}
-	return errors.Join(d.close(ErrClosed), d.release())
+	return err
 }
 
 // run evaluates the rules until the store is closed.

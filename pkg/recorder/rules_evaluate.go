@@ -592,20 +592,19 @@ func (e *evaluation) run(ctx context.Context, evaluate Evaluate, from Samples, f
 // add adds values from a time on. After an error it has added none.
 func (e *evaluation) add(all []Evaluated, first int64) error {
 	at := int((first - e.first) / e.rule.step())
-	keys := make([]string, len(all))
 	next := make(map[string]*Evaluated)
 	counts := make([]int, e.n)
 	b := labels.NewBuilder(labels.EmptyLabels())
-	for i, s := range all {
+	for _, s := range all {
 		b.Reset(s.Labels)
 		b.Set(model.MetricNameLabel, e.rule.Record)
 		e.rule.Labels.Range(func(l labels.Label) { b.Set(l.Name, l.Value) })
 		l := b.Labels()
-		keys[i] = string(l.Bytes(nil))
-		of := next[keys[i]]
+		key := string(l.Bytes(nil))
+		of := next[key]
 		if of == nil {
 			of = &Evaluated{l, none(e.n)}
-			next[keys[i]] = of
+			next[key] = of
 		}
 		for j, v := range s.Values {
 			if math.IsNaN(v) {

@@ -106,9 +106,7 @@ func (r *rules) delete(ctx context.Context, mint, maxt int64, matchers []*labels
 // hasAfter reports whether there is a sample after t (Unix ms). known is false if that
 // cannot be known, because the TSDB is not open.
 func (r *rules) hasAfter(t int64) (has, known bool) {
-	r.mu.Lock()
-	d := r.recorded
-	r.mu.Unlock()
+	d := r.results()
 	if d == nil {
 		return false, true
 	}
@@ -140,9 +138,7 @@ func (r *rules) deleteUnsettled(ctx context.Context) error {
 
 // mostSeries returns an upper bound of how many series there are.
 func (r *rules) mostSeries() uint64 {
-	r.mu.Lock()
-	d := r.recorded
-	r.mu.Unlock()
+	d := r.results()
 	if d == nil {
 		return 0
 	}

@@ -261,6 +261,16 @@ func (f *ruled) send(t testing.TB, after, through int64, of ...int64) {
 	}
 }
 
+// minutes sends samples of some machines each minute, n times.
+func (f *ruled) minutes(t testing.TB, n int, of ...int64) {
+	t.Helper()
+	for range n {
+		sent := time.Now().UnixMilli()
+		time.Sleep(time.Minute)
+		f.send(t, sent, time.Now().UnixMilli(), of...)
+	}
+}
+
 func ruledBubble(t *testing.T, text string, do func(t *testing.T, f *ruled)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -387,12 +397,8 @@ func keys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
 func TestRulesOutliveSamples(t *testing.T) {
 	ruledBubble(t, minutes, func(t *testing.T, f *ruled) {
 		begin := time.Now().UnixMilli()
-		sent := begin
-		for range 30 {
-			time.Sleep(time.Minute)
-			f.send(t, sent, time.Now().UnixMilli(), 0, 1, 2)
-			sent = time.Now().UnixMilli()
-		}
+		f.minutes(t, 30, 0, 1, 2)
+		sent := time.Now().UnixMilli()
 		time.Sleep(time.Minute)
 		want := f.values(t, "level:avg1m", begin+60_000, sent, 60_000)
 		for range 40 {
@@ -615,11 +621,7 @@ func TestRuleTrouble(t *testing.T) {
 				}()
 				begin := time.Now().UnixMilli()
 				more := func() {
-					for range 10 {
-						now := time.Now().UnixMilli()
-						time.Sleep(time.Minute)
-						f.send(t, now, time.Now().UnixMilli(), 0, 1)
-					}
+					f.minutes(t, 10, 0, 1)
 					time.Sleep(10 * time.Second)
 				}
 				more()
@@ -666,11 +668,7 @@ func (u unreadable) Querier(int64, int64) (storage.Querier, error) { return nil,
 func TestWaitingRuleIsCorrected(t *testing.T) {
 	ruledBubble(t, rulesText("n: count_over_time(level_bytes[1m])"), func(t *testing.T, f *ruled) {
 		begin := time.Now().UnixMilli()
-		for range 10 {
-			now := time.Now().UnixMilli()
-			time.Sleep(time.Minute)
-			f.send(t, now, time.Now().UnixMilli(), 0)
-		}
+		f.minutes(t, 10, 0)
 		time.Sleep(10 * time.Second)
 		f.configure(t, "")
 		time.Sleep(2 * time.Second)
@@ -701,11 +699,7 @@ func TestWaitingRuleIsCorrected(t *testing.T) {
 func TestDeleteWithRules(t *testing.T) {
 	ruledBubble(t, minutes, func(t *testing.T, f *ruled) {
 		begin := time.Now().UnixMilli()
-		for range 20 {
-			now := time.Now().UnixMilli()
-			time.Sleep(time.Minute)
-			f.send(t, now, time.Now().UnixMilli(), 0, 1, 2)
-		}
+		f.minutes(t, 20, 0, 1, 2)
 		time.Sleep(time.Minute)
 		is := labels.MustNewMatcher(labels.MatchEqual, "machine", "m1")
 		metric := func(name string) *labels.Matcher {
@@ -754,11 +748,7 @@ func TestDeleteWithRules(t *testing.T) {
 func TestBackupWithRules(t *testing.T) {
 	ruledBubble(t, minutes, func(t *testing.T, f *ruled) {
 		begin := time.Now().UnixMilli()
-		for range 10 {
-			now := time.Now().UnixMilli()
-			time.Sleep(time.Minute)
-			f.send(t, now, time.Now().UnixMilli(), 0, 1, 2)
-		}
+		f.minutes(t, 10, 0, 1, 2)
 		time.Sleep(time.Minute)
 		folder, err := f.Backup(t.Context(), ruledKey)
 		if err != nil {
