@@ -364,9 +364,9 @@ describe('an input', () => {
   const unfold = () => press(/MQTT|NATS|WebSocket|Push/);
 
   it.each([
-    ['MQTT', [{ type: 'mqtt', name: 'mqtt', rules: { version: 3 } }]],
-    ['NATS', [{ type: 'nats', name: 'nats', rules: { version: 3 } }]],
-    ['WebSocket', [{ type: 'websocket', name: 'websocket', rules: { version: 3 } }]],
+    ['MQTT', [{ type: 'mqtt', name: 'mqtt', rules: { version: 4 } }]],
+    ['NATS', [{ type: 'nats', name: 'nats', rules: { version: 4 } }]],
+    ['WebSocket', [{ type: 'websocket', name: 'websocket', rules: { version: 4 } }]],
     ['Push', [{ type: 'push', name: 'push', formats: ['influx', 'prometheus'] }]],
   ])('of %s is added, and open', async (label, wanted) => {
     const { inputs } = await withInputs([]);

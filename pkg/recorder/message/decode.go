@@ -69,23 +69,36 @@ func (c *content) unzip(payload []byte) ([]byte, string) {
 	if err != nil {
 		return payload, notGzip
 	}
+	switch plain, err := bounded(z); {
+	case errors.Is(err, errTooLarge):
+		return payload, tooLarge
+	case err != nil:
+		return payload, notGzip
+	default:
+		return plain, ""
+	}
+}
+
+var errTooLarge = errors.New(tooLarge)
+
+// bounded reads what is decompressed, up to MaxPayload.
+func bounded(from io.Reader) ([]byte, error) {
 	var plain bytes.Buffer
 	plain.Grow(512)
-	switch n, err := io.Copy(&plain, io.LimitReader(z, MaxPayload+1)); {
-	case n > MaxPayload:
-		return payload, tooLarge
-	case err != nil && !errors.Is(err, io.EOF):
-		return payload, notGzip
+	n, err := io.Copy(&plain, io.LimitReader(from, MaxPayload+1))
+	if n > MaxPayload {
+		return nil, errTooLarge
 	}
-	return plain.Bytes(), ""
+	return plain.Bytes(), err
 }
 
 // readable reads a payload that should be text.
 func (c *content) readable(f format, payload []byte) {
-	// Some senders put a byte order mark before a text, or a NUL after it.
+	// Some senders put a byte order mark before a text, a NUL after it, or a separator
+	// before or after it.
 	text := bytes.TrimSpace(bytes.TrimPrefix(payload, byteOrderMark))
-	if len(text) > 0 && (text[0] == 0 || text[len(text)-1] == 0) {
-		text = bytes.TrimFunc(text, func(r rune) bool { return r == 0 || unicode.IsSpace(r) })
+	if len(text) > 0 && (text[0] < ' ' || text[len(text)-1] < ' ') {
+		text = bytes.TrimFunc(text, func(r rune) bool { return r == 0 || r == recordSeparator || unicode.IsSpace(r) })
 	}
 	if len(text) == 0 {
 		return
@@ -106,7 +119,7 @@ func (c *content) readable(f format, payload []byte) {
 	case formatInflux:
 		c.lines(text)
 	default:
-		if slices.ContainsFunc(text, func(b byte) bool { return b < ' ' && b != '\t' && b != '\n' && b != '\r' }) {
+		if slices.ContainsFunc(text, isControl) {
 			c.skip(isBinary, nil, binary(payload))
 			return
 		}
@@ -114,6 +127,10 @@ func (c *content) readable(f format, payload []byte) {
 		c.text(nil, c.raw, false)
 	}
 }
+
+// isControl reports whether no text has this byte. Logs have colours, which begin with
+// an escape.
+func isControl(b byte) bool { return b < ' ' && b != '\t' && b != '\n' && b != '\r' && b != '\x1b' }
 
 // guess returns the format of a text, which must not be empty.
 func (c *content) guess(text []byte) format {

@@ -2,7 +2,6 @@ package message
 
 import (
 	"bytes"
-	"math"
 	"slices"
 	"time"
 
@@ -10,16 +9,22 @@ import (
 )
 
 // looksLikeLines reports whether a text looks like line protocol, from its first
-// line only. Log lines and pairs of keys and values are often valid line protocol by
+// line only that is no comment. Log lines and pairs of keys and values are often valid line protocol by
 // accident. So a measurement must have none of = : ; and the line must have tags or
 // a time stamp.
 func (c *content) looksLikeLines(text []byte) bool {
-	line, _, _ := bytes.Cut(text, []byte("\n"))
+	line, rest, _ := bytes.Cut(text, []byte("\n"))
+	for line[0] == '#' && len(rest) > 0 {
+		line, rest, _ = bytes.Cut(bytes.TrimLeft(rest, " \r\n"), []byte("\n"))
+		if len(line) == 0 {
+			return false
+		}
+	}
 	space := unescaped(line, " ")
 	if space <= 0 || bytes.IndexByte(line[space:], '=') < 0 {
 		return false
 	}
-	if c.rule.version1 {
+	if c.rule.version == Version1 {
 		return true
 	}
 	comma := unescaped(line[:space], ",")
@@ -82,11 +87,7 @@ func (c *content) lines(text []byte) {
 		}
 		for _, f := range p.Fields {
 			c.path = grouped(c.path[:0], p.Measurement, f.Name)
-			if math.IsNaN(f.Value) || math.IsInf(f.Value, 0) {
-				c.skip(notFinite, c.path, nil)
-				continue
-			}
-			c.add(c.path, f.Value)
+			c.finite(c.path, f.Value)
 		}
 	})
 	if guessed && !slices.ContainsFunc(c.records, func(r record) bool { return r.filled }) {

@@ -2,6 +2,7 @@ package message
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/valyala/fastjson"
@@ -13,7 +14,34 @@ import (
 // a_b_1. An object with label keys is a record of its own. So is each object of an
 // array, if the array is the whole message or the rule names it in Each. Objects in
 // other arrays are not recorded, because a position does not say what an object is.
+//
+// A text with a fault costs no other. Commas before a closing bracket are passed over,
+// and Infinity is like NaN: senders that make JSON by hand, or in Python, write them.
 func (c *content) json(text []byte) {
+	_, reason := c.units(text, 0)
+	if reason != notJSON {
+		if reason != "" {
+			c.skip(reason, nil, text)
+		}
+		return
+	}
+	c.reset(c.rule, c.from) // for all that was read before the fault
+	text = repaired(text)
+	lines := [][]byte{text}
+	if all := bytes.Split(text, []byte("\n")); slices.ContainsFunc(all, isUnit) {
+		lines = all
+	}
+	unit := int32(0)
+	for _, line := range lines {
+		if unit, reason = c.units(line, unit); reason != "" {
+			c.skip(reason, nil, line)
+		}
+	}
+}
+
+// units reads JSON texts as the units from first on. It returns the next one, and the
+// reason why the rest of the texts cannot be read.
+func (c *content) units(text []byte, first int32) (next int32, reason string) {
 	scanner := &c.scanner
 	if len(text) > 16<<10 {
 		// A scanner keeps the memory that its largest text took, so a large one gets
@@ -21,30 +49,74 @@ func (c *content) json(text []byte) {
 		scanner = &fastjson.Scanner{}
 		switch n, ok := nodes(text); {
 		case n > maxNodes:
-			c.skip(tooManyFields, nil, text)
-			return
+			return first, tooManyFields
 		case !ok:
-			c.skip(notJSON, nil, text)
-			return
+			return first, notJSON
 		}
 	}
 	scanner.InitBytes(text)
-	shaped := c.rule.format != formatAuto || bytes.Contains(text, []byte(`"values"`)) || bytes.Contains(text, []byte(`"fields"`))
-	for unit := int32(0); scanner.Next(); unit++ {
+	shaped := c.rule.format != formatAuto || bytes.Contains(text, []byte(`"values"`)) || bytes.Contains(text, []byte(`"fields"`)) || isGateway(c.from)
+	unit := first
+	for ; scanner.Next(); unit++ {
 		if unit > 0 && !c.begin(-1, unit) {
-			return
+			return unit, ""
 		}
 		c.path, c.start, c.base = c.path[:0], 0, 0
 		c.root(scanner.Value(), shaped)
 	}
-	if err := scanner.Error(); err != nil {
-		if strings.Contains(err.Error(), "too big depth") {
-			c.skip(tooDeep, nil, text)
-		} else {
-			c.skip(notJSON, nil, text)
+	switch err := scanner.Error(); {
+	case err == nil:
+		return unit, ""
+	case strings.Contains(err.Error(), "too big depth"):
+		return unit, tooDeep
+	}
+	return unit, notJSON
+}
+
+// isUnit reports whether a line is an object by itself.
+func isUnit(line []byte) bool {
+	line = bytes.TrimSpace(line)
+	return len(line) > 0 && line[0] == '{' && fastjson.ValidateBytes(line) == nil
+}
+
+// repaired returns a text without what JSON does not allow and that can only mean one
+// thing: commas before a closing bracket, Infinity, and the separators of RFC 7464.
+func repaired(text []byte) []byte {
+	made := make([]byte, 0, len(text))
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '"':
+			end := i + 1
+			for end < len(text) && text[end] != '"' {
+				if text[end] == '\\' {
+					end++
+				}
+				end++
+			}
+			end = min(end, len(text)-1)
+			made = append(made, text[i:end+1]...)
+			i = end
+		case c == recordSeparator:
+			made = append(made, '\n')
+		case c == ']' || c == '}':
+			if kept := bytes.TrimRight(made, " \t\r\n"); len(kept) > 0 && kept[len(kept)-1] == ',' {
+				made = kept[:len(kept)-1]
+			}
+			made = append(made, c)
+		case len(text)-i >= len(infinity) && bytes.EqualFold(text[i:i+len(infinity)], infinity):
+			made = append(made, "inf"...)
+			i += len(infinity) - 1
+		default:
+			made = append(made, c)
 		}
 	}
+	return made
 }
+
+// recordSeparator separates JSON texts in RFC 7464 and in SignalR.
+const recordSeparator = 0x1E
+
+var infinity = []byte("infinity")
 
 // nodes returns the least number of values, objects and arrays that a JSON text has.
 // ok is false if there is a word that JSON does not know: the parser's error would
@@ -83,22 +155,36 @@ func nodes(text []byte) (n int, ok bool) {
 // root reads a whole JSON text. shaped says that it may have one of the shapes of
 // known.
 func (c *content) root(v *fastjson.Value, shaped bool) {
-	if shaped && !c.rule.version1 && c.known(v) {
+	if c.rule.version == Version1 {
+		c.walk(v, 0)
 		return
 	}
-	if v.Type() == fastjson.TypeArray && !c.rule.version1 {
-		if a := v.GetArray(); len(a) > 0 && a[0].Type() == fastjson.TypeObject {
-			c.each(a, 0)
-			return
+	objects := v.Type() == fastjson.TypeArray && len(v.GetArray()) > 0 && v.GetArray()[0].Type() == fastjson.TypeObject
+	switch {
+	case (shaped || objects) && c.known(v):
+		c.shaped = true
+	case objects:
+		c.each(v.GetArray(), 0, c.eachOn)
+	case v.Type() == fastjson.TypeString && isTwice(v.GetStringBytes()):
+		if inner, err := fastjson.ParseBytes(v.GetStringBytes()); err == nil {
+			c.root(inner, true)
 		}
+	default:
+		c.walk(v, 0)
 	}
-	c.walk(v, 0)
 }
 
-// each reads the objects of an array as records. all may be a single object.
-func (c *content) each(all []*fastjson.Value, depth int) {
-	parent, path, start, base := c.rec, len(c.path), c.start, c.base
-	c.start, c.base = path, path
+// isTwice reports whether a string is JSON that somebody made JSON of once more.
+func isTwice(s []byte) bool {
+	s = bytes.TrimSpace(s)
+	return len(s) > 0 && (s[0] == '{' || s[0] == '[') && fastjson.ValidateBytes(s) == nil
+}
+
+// each reads the objects of an array as records. all may be a single object. on is how
+// many parts of the rule's each have led to them.
+func (c *content) each(all []*fastjson.Value, depth, on int) {
+	parent, path, start, base, before := c.rec, len(c.path), c.start, c.base, c.eachOn
+	c.start, c.base, c.eachOn = path, path, on
 	unit := c.records[parent].unit
 	for i, v := range all {
 		c.path = c.path[:path]
@@ -110,7 +196,19 @@ func (c *content) each(all []*fastjson.Value, depth int) {
 		}
 		c.walk(v, depth+1)
 	}
-	c.rec, c.path, c.start, c.base = parent, c.path[:path], start, base
+	c.rec, c.path, c.start, c.base, c.eachOn = parent, c.path[:path], start, base, before
+}
+
+// reaches reports whether path leads to what the rule's each names, or to an array on
+// the way there, and how many parts have led there.
+func (c *content) reaches() (on int, ok bool) {
+	e := c.rule.each
+	for to := e.parts; to > c.eachOn; to-- {
+		if c.atKey(e.keys[c.eachOn][to]) {
+			return to, true
+		}
+	}
+	return 0, e.parts == 0 && c.eachOn == 0 && len(c.field()) == 0
 }
 
 func (c *content) walk(v *fastjson.Value, depth int) {
@@ -125,11 +223,18 @@ func (c *content) walk(v *fastjson.Value, depth int) {
 	isTime := c.rule.timeKey != "" && c.atKey(c.rule.timeKey)
 	switch v.Type() {
 	case fastjson.TypeObject:
-		if c.rule.each != "" && c.atKey(c.rule.each) {
-			c.each([]*fastjson.Value{v}, depth)
-			return
+		members := false
+		if e := c.rule.each; e != nil {
+			switch on, ok := c.reaches(); {
+			case !ok || on < e.parts:
+			case e.members:
+				members = true
+			default:
+				c.each([]*fastjson.Value{v}, depth, 0)
+				return
+			}
 		}
-		c.object(v, depth)
+		c.object(v, depth, members)
 	case fastjson.TypeArray:
 		c.array(v.GetArray(), depth)
 	case fastjson.TypeNumber:
@@ -160,19 +265,27 @@ func (c *content) walk(v *fastjson.Value, depth int) {
 }
 
 func (c *content) array(a []*fastjson.Value, depth int) {
-	if c.rule.each != "" && c.atKey(c.rule.each) {
-		c.each(a, depth)
-		return
+	if e := c.rule.each; e != nil {
+		if on, ok := c.reaches(); ok {
+			switch {
+			case on == e.parts && e.members:
+				on = e.parts + 1
+			case on == e.parts:
+				on = 0
+			}
+			c.each(a, depth, on)
+			return
+		}
 	}
 	before := len(c.path)
 	objects := 0
 	for i, v := range a {
-		if v.Type() == fastjson.TypeObject && !c.rule.version1 {
+		c.path = c.path[:before]
+		c.underIndex(i)
+		if v.Type() == fastjson.TypeObject && c.rule.version != Version1 && !c.leads() {
 			objects++
 			continue
 		}
-		c.path = c.path[:before]
-		c.underIndex(i)
 		c.walk(v, depth+1)
 	}
 	c.path = c.path[:before]
@@ -181,7 +294,17 @@ func (c *content) array(a []*fastjson.Value, depth int) {
 	}
 }
 
-func (c *content) object(v *fastjson.Value, depth int) {
+// leads reports whether path leads to what the rule's each names.
+func (c *content) leads() bool {
+	if c.rule.each == nil {
+		return false
+	}
+	_, ok := c.reaches()
+	return ok
+}
+
+// object reads the members of an object. With members, objects in it are records.
+func (c *content) object(v *fastjson.Value, depth int, members bool) {
 	o := v.GetObject()
 	outer, base := c.rec, c.base
 	if len(c.rule.labelKeys) > 0 && c.hasLabels(v) {
@@ -196,10 +319,26 @@ func (c *content) object(v *fastjson.Value, depth int) {
 	before := len(c.path)
 	o.Visit(func(key []byte, v *fastjson.Value) {
 		c.path = c.path[:before]
+		if members && v.Type() == fastjson.TypeObject {
+			c.member(key, v, depth)
+			return
+		}
 		c.under(key)
 		c.walk(v, depth+1)
 	})
 	c.path, c.rec, c.base = c.path[:before], outer, base
+}
+
+// member reads an object in an object as a record, whose label is its key.
+func (c *content) member(key []byte, v *fastjson.Value, depth int) {
+	parent, start, base, before := c.rec, c.start, c.base, c.eachOn
+	if !c.begin(parent, c.records[parent].unit) {
+		return
+	}
+	c.label([]byte(c.rule.each.label), key)
+	c.start, c.base, c.eachOn = len(c.path), len(c.path), c.rule.each.parts+1
+	c.walk(v, depth+1)
+	c.rec, c.start, c.base, c.eachOn = parent, start, base, before
 }
 
 // isLabel reports whether a value can be a label's.
@@ -213,8 +352,9 @@ func isLabel(v *fastjson.Value) bool {
 
 // hasLabels reports whether an object has one of the label keys.
 func (c *content) hasLabels(v *fastjson.Value) bool {
-	for _, k := range c.rule.labelKeys {
-		if at := v.Get(k.path...); at != nil && (k.all && at.Type() == fastjson.TypeObject || !k.all && isLabel(at)) {
+	for i := range c.rule.labelKeys {
+		k := &c.rule.labelKeys[i]
+		if _, at := k.find(v); at != nil && (k.all && at.Type() == fastjson.TypeObject || !k.all && isLabel(at)) {
 			return true
 		}
 	}
@@ -223,15 +363,16 @@ func (c *content) hasLabels(v *fastjson.Value) bool {
 
 // labels moves the label keys of an object to the labels of the record.
 func (c *content) labels(v *fastjson.Value) {
-	for _, k := range c.rule.labelKeys {
-		last := len(k.path) - 1
-		in, at := v.Get(k.path[:last]...), v.Get(k.path...)
+	for i := range c.rule.labelKeys {
+		k := &c.rule.labelKeys[i]
+		path, at := k.find(v)
 		switch {
 		case at == nil:
 		case !k.all:
 			if isLabel(at) {
 				c.labelOf([]byte(k.name), at)
-				in.Del(k.path[last])
+				last := len(path) - 1
+				v.Get(path[:last]...).Del(path[last])
 			}
 		case at.Type() == fastjson.TypeObject:
 			var taken []string

@@ -18,10 +18,10 @@ func (c *content) known(v *fastjson.Value) bool {
 		return c.thingsBoard(v)
 	case formatAuto:
 	}
-	if c.rule.each != "" || len(c.rule.labelKeys) > 0 {
+	if c.rule.each != nil || len(c.rule.labelKeys) > 0 {
 		return false // the rule says how to read it
 	}
-	return c.telegraf(v) || c.thingsBoard(v) || c.kepServer(v)
+	return c.telegraf(v) || c.thingsBoard(v) || c.kepServer(v) || c.senML(v)
 }
 
 // objects returns the objects of an array, or v itself if it is an object; nil if v
@@ -62,22 +62,30 @@ func size(v *fastjson.Value) int {
 	return v.GetObject().Len()
 }
 
-func isTelegraf(v *fastjson.Value) bool {
-	return size(v) == 4 && hasType(v.Get("name"), fastjson.TypeString) && hasType(v.Get("fields"), fastjson.TypeObject) &&
-		hasType(v.Get("tags"), fastjson.TypeObject) && v.Exists("timestamp")
+// isTelegraf reports whether v is a metric in Telegraf's JSON. Scripts that write the
+// same leave out tags or the time.
+func (c *content) isTelegraf(v *fastjson.Value) bool {
+	members := 2
+	if tags := v.Get("tags"); hasType(tags, fastjson.TypeObject) {
+		members++
+	}
+	if v.Exists("timestamp") {
+		members++
+	}
+	return size(v) == members && (members == 4 || c.rule.version >= Version4) &&
+		hasType(v.Get("name"), fastjson.TypeString) && hasType(v.Get("fields"), fastjson.TypeObject)
 }
 
 // telegraf reads Telegraf's JSON, one metric or a batch. The names are the same as
 // those of the same metric in line protocol.
 func (c *content) telegraf(v *fastjson.Value) bool {
 	var all []*fastjson.Value
-	switch size(v) {
-	case 1:
+	if size(v) == 1 {
 		all = v.GetArray("metrics")
-	case 4:
+	} else {
 		all = []*fastjson.Value{v}
 	}
-	if !every(all, isTelegraf) {
+	if !every(all, c.isTelegraf) {
 		return false
 	}
 	outer := c.rec
@@ -122,7 +130,8 @@ func isThingsBoard(v *fastjson.Value) bool {
 // thingsBoard reads telemetry of ThingsBoard's devices and gateways: values with
 // their time, one or several, either of one device or of several by name.
 func (c *content) thingsBoard(v *fastjson.Value) bool {
-	if v.Type() == fastjson.TypeArray || isThingsBoard(v) {
+	gateway := c.rule.version >= Version4 && isGateway(c.from)
+	if !gateway && v.Type() == fastjson.TypeArray || isThingsBoard(v) {
 		all := objects(v)
 		is := every(all, isThingsBoard)
 		if is {
@@ -135,15 +144,21 @@ func (c *content) thingsBoard(v *fastjson.Value) bool {
 	}
 	is := true
 	v.GetObject().Visit(func(_ []byte, v *fastjson.Value) {
-		if is = is && v.Type() == fastjson.TypeArray; is {
+		if is = is && (gateway || v.Type() == fastjson.TypeArray); is {
 			all := objects(v)
-			is = len(all) > 0 && (c.rule.format == formatThingsBoard || every(all, isThingsBoard))
+			is = len(all) > 0 && (gateway || c.rule.format == formatThingsBoard || every(all, isThingsBoard))
 		}
 	})
 	if is {
 		v.GetObject().Visit(func(device []byte, v *fastjson.Value) { c.telemetry(objects(v), bytes.Clone(device)) })
 	}
 	return is
+}
+
+// isGateway reports whether a topic is one to which a gateway sends telemetry or
+// attributes of devices, by their name.
+func isGateway(topic string) bool {
+	return topic == "v1/gateway/telemetry" || topic == "v1/gateway/attributes"
 }
 
 func (c *content) telemetry(all []*fastjson.Value, device []byte) {
@@ -173,7 +188,12 @@ func (c *content) kepServer(v *fastjson.Value) bool {
 	}
 	all := objects(v.Get("values"))
 	if !every(all, func(v *fastjson.Value) bool {
-		return size(v) == 4 && hasType(v.Get("id"), fastjson.TypeString) && v.Exists("v") && v.Exists("q") && hasType(v.Get("t"), fastjson.TypeNumber)
+		members := 3
+		if v.Exists("q") { // the quality can be left out
+			members++
+		}
+		return size(v) == members && (members == 4 || c.rule.version >= Version4) &&
+			hasType(v.Get("id"), fastjson.TypeString) && v.Exists("v") && hasType(v.Get("t"), fastjson.TypeNumber)
 	}) {
 		return false
 	}
@@ -186,8 +206,10 @@ func (c *content) kepServer(v *fastjson.Value) bool {
 		c.label([]byte("id"), one.GetStringBytes("id"))
 		c.stampOf(one.Get("t"))
 		for _, key := range []string{"v", "q"} {
-			c.path, c.start, c.base = append(c.path[:0], key...), 0, 0
-			c.walk(one.Get(key), 1)
+			if v := one.Get(key); v != nil {
+				c.path, c.start, c.base = append(c.path[:0], key...), 0, 0
+				c.walk(v, 1)
+			}
 		}
 	}
 	return true

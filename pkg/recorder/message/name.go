@@ -176,14 +176,14 @@ func (t template) variables() []string {
 
 // namer names the series of one topic.
 type namer struct {
-	metric   template
-	labels   []labels.Label // from the pattern, the topic and the rules, sorted
-	last     string
-	version1 bool
+	metric  template
+	labels  []labels.Label // from the pattern, the topic and the rules, sorted
+	last    string
+	version int
 }
 
 func (n *namer) metricName(s string) string {
-	if n.version1 {
+	if n.version == Version1 {
 		return naming.ClassicMetric(s)
 	}
 	return naming.Metric(s)
@@ -200,7 +200,7 @@ func (n *namer) canonical(field string) string {
 // tags returns the labels of a record with valid names, or the reason why it can
 // have none.
 func (n *namer) tags(all []labels.Label) ([]labels.Label, string) {
-	if n.version1 {
+	if n.version == Version1 {
 		var named []labels.Label
 		for _, t := range all {
 			if name := naming.ClassicLabel(t.Name); name != "" {

@@ -74,10 +74,12 @@ func (r Rules) Preview(separator string, messages []Incoming, now time.Time) Pre
 	d := New(r, separator, previewing{})
 	words := make(map[int][]string)   // the keys whose texts could be states, by rule
 	zoneless := make(map[string]bool) // topics whose stamps have no zone
+	shaped := make(map[string]bool)   // topics whose messages need no rule
 	for _, m := range messages {
 		before := d.pending.skipped[noZone]
 		d.add(m.Topic, m.Payload, now, false)
 		zoneless[m.Topic] = zoneless[m.Topic] || d.pending.skipped[noZone] > before
+		shaped[m.Topic] = shaped[m.Topic] || d.content.shaped
 		if index, found := d.ruleFor(m.Topic); found != nil && !found.leaveOut {
 			words[index] = d.content.words(words[index])
 		}
@@ -97,7 +99,7 @@ func (r Rules) Preview(separator string, messages []Incoming, now time.Time) Pre
 		p.Skipped[reason] = recorder.Skipped{Count: n, Example: d.examples[reason]}
 	}
 	if r.Version != Version1 {
-		p.Suggestions = append(r.suggest(d, messages, zoneless), r.suggestStates(words)...)
+		p.Suggestions = append(r.suggest(d, messages, zoneless, shaped), r.suggestStates(words)...)
 	}
 	return p
 }
@@ -143,19 +145,21 @@ type leaf struct{ key, text string }
 // shape is what suggestions need to know of a JSON message.
 type shape struct {
 	leaves []leaf
-	each   string // an array of objects that the rule does not read, "" if none
+	each   string // the objects that the rule does not read yet, as Each names them, "" if none
 }
 
 var (
 	// timeKeys are names that senders use for times, labelKeys names of ids and the
 	// like.
 	timeKeys  = regexp.MustCompile(`(?i)(^|[._])(ts|t|time|timestamp|datetime|date|last_?seen|at)$|_at$|Time$`)
-	labelKeys = regexp.MustCompile(`(?i)(^|[._])(id|uuid|mac|addr|address|device|sensor|channel|model|node|station|meter|symbol|tag|serial|sn|imei|eui|name|pair|product_id|s)$|(_id|Id|ID|_name|Name|EUI|_eui)$`)
+	labelKeys = regexp.MustCompile(`(^|[._])(?i:id|uuid|mac|addr|address|device|sensor|channel|model|node|station|meter|symbol|tag|serial|sn|imei|eui|name|n|pair|product_id|s)$|(_id|Id|ID|_name|Name|EUI|Eui|eui|guid)$`)
+	// messageKeys are names of ids that each message has another of.
+	messageKeys = regexp.MustCompile(`(?i)(message|msg|trade|order|update|deduplication|request|event|correlation|transaction|trace|span|packet|seq|sequence)_?id$`)
 )
 
 // suggest looks for keys that the rules do not use yet. zoneless are the topics whose stamps
-// have no zone.
-func (r Rules) suggest(d *Decoder, messages []Incoming, zoneless map[string]bool) []Suggestion {
+// have no zone, and shaped those whose messages are read by their shape.
+func (r Rules) suggest(d *Decoder, messages []Incoming, zoneless, shaped map[string]bool) []Suggestion {
 	type group struct {
 		rule  int
 		r     *rule
@@ -166,7 +170,7 @@ func (r Rules) suggest(d *Decoder, messages []Incoming, zoneless map[string]bool
 	for _, m := range messages {
 		index, found := d.ruleFor(m.Topic)
 		var v any
-		if found == nil || json.Unmarshal(m.Payload, &v) != nil {
+		if found == nil || shaped[m.Topic] || json.Unmarshal(m.Payload, &v) != nil {
 			continue
 		}
 		var s shape
@@ -191,8 +195,12 @@ func (r Rules) suggest(d *Decoder, messages []Incoming, zoneless map[string]bool
 			continue
 		}
 		first := g.all[0]
-		if first.each != "" && g.r.each == "" {
-			add(Suggestion{fmt.Sprintf("%s is an array of objects: record each of them", first.each), g.rule, map[string]any{"each": first.each}})
+		if first.each != "" && g.r.each == nil {
+			text := fmt.Sprintf("%s is an array of objects: record each of them", first.each)
+			if key, members := strings.CutSuffix(first.each, allMembers); members {
+				text = fmt.Sprintf("%s has an object for each thing: record each of them, with its key as a label", cmp.Or(strings.TrimSuffix(key, "."), "the message"))
+			}
+			add(Suggestion{text, g.rule, map[string]any{"each": first.each}})
 		}
 		if key := first.time(g.r); key != "" && g.r.timeKey == "" {
 			add(Suggestion{fmt.Sprintf("%s looks like the time: use it as the time key", key), g.rule, map[string]any{"timeKey": key}})
@@ -226,6 +234,12 @@ func (s *shape) look(r *rule, path string, v any, depth int) {
 	}
 	switch v := v.(type) {
 	case map[string]any:
+		if s.each == "" && r.each == nil && areAlike(v) {
+			s.each = allMembers
+			if path != "" {
+				s.each = path + "." + allMembers
+			}
+		}
 		for _, key := range slices.Sorted(maps.Keys(v)) {
 			next := key
 			if path != "" {
@@ -241,9 +255,9 @@ func (s *shape) look(r *rule, path string, v any, depth int) {
 		}
 		switch {
 		case len(v) == 0:
-		case path == "" || r.each != "" && flat(path) == r.each:
+		case path == "" || r.each.has(flat(path)):
 			s.look(r, "", v[0], depth+1)
-		case s.each == "" && r.each == "":
+		case s.each == "" && r.each == nil:
 			s.each = path
 			s.look(r, "", v[0], depth+1)
 		}
@@ -252,6 +266,27 @@ func (s *shape) look(r *rule, path string, v any, depth int) {
 	case float64:
 		s.leaves = append(s.leaves, leaf{path, fmt.Sprintf("%.0f", v)})
 	}
+}
+
+// areAlike reports whether an object has several objects with the same keys, and
+// names that have a digit, as ids have.
+func areAlike(v map[string]any) bool {
+	var first map[string]any
+	alike := 0
+	for _, key := range slices.Sorted(maps.Keys(v)) {
+		one, is := v[key].(map[string]any)
+		if !is || !strings.ContainsAny(key, "0123456789") {
+			continue
+		}
+		if first == nil {
+			first = one
+		}
+		if len(one) == 0 || !maps.EqualFunc(one, first, func(_, _ any) bool { return true }) {
+			return false
+		}
+		alike++
+	}
+	return alike > 1
 }
 
 // time returns a key that has a time's name and a time of this century, "" if none.
@@ -269,11 +304,12 @@ func (s *shape) time(r *rule) string {
 // yet. several reports whether their values differ between the messages.
 func tellsApart(all []shape, r *rule) (keys []string, several bool) {
 	for _, l := range all[0].leaves {
-		if !labelKeys.MatchString(l.key) || flat(l.key) == r.timeKey || len(l.text) > 64 || strings.Count(l.key, ".") > 1 {
+		if !labelKeys.MatchString(l.key) || messageKeys.MatchString(l.key) || flat(l.key) == r.timeKey || len(l.text) > 64 || strings.Count(l.key, ".") > 1 {
 			continue
 		}
 		if slices.ContainsFunc(r.labelKeys, func(k labelKey) bool {
-			return k.all && k.path[0] == strings.Split(l.key, ".")[0] || strings.Join(k.path, ".") == l.key || len(k.path) == 1 && strings.HasSuffix(l.key, "."+k.path[0])
+			path := k.paths[0]
+			return k.all && path[0] == strings.Split(l.key, ".")[0] || strings.Join(path, ".") == l.key || len(path) == 1 && strings.HasSuffix(l.key, "."+path[0])
 		}) {
 			continue
 		}

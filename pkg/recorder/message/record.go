@@ -3,6 +3,7 @@ package message
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -90,8 +91,10 @@ type content struct {
 	start   int   // where names of fields begin in path
 	base    int   // where the keys of the record begin in path
 	rec     int32 // the record that fields are added to
+	eachOn  int   // how many parts of the rule's each have led to the record
 	raw     []byte
 	keyless bool // the format has no keys, so no time key either
+	shaped  bool // it has a shape that only one kind of sender has
 	// departed: a text says that the device has gone, see Rule.Ends.
 	departed bool
 
@@ -113,8 +116,9 @@ type record struct {
 	unit  int32
 	t     int64 // Unix ms, if timed
 	timed bool
-	stamp span // the text at the time key
-	local bool // the stamp had no zone
+	stamp span  // the text at the time key
+	local bool  // the stamp had no zone
+	shift int64 // ms after the time of arrival, unless timed
 
 	filled bool // it has something that is recorded
 	ends   bool // what the message is about has ended
@@ -157,12 +161,12 @@ func (c *content) keep(b []byte) span {
 }
 
 func (c *content) reset(r *rule, from string) {
-	c.rule, c.from, c.keyless, c.departed = r, from, false, false
+	c.rule, c.from, c.keyless, c.shaped, c.departed = r, from, false, false, false
 	c.records, c.values, c.texts, c.names, c.skips = c.records[:0], c.values[:0], c.texts[:0], c.names[:0], c.skips[:0]
 	if cap(c.names) > 64<<10 { // after a large message
 		c.names, c.values, c.texts, c.records = nil, nil, nil, nil
 	}
-	c.path, c.start, c.base = c.path[:0], 0, 0
+	c.path, c.start, c.base, c.eachOn = c.path[:0], 0, 0, 0
 	c.begin(-1, 0)
 }
 
@@ -203,6 +207,15 @@ func (c *content) add(field []byte, v float64) {
 	}
 	c.records[c.rec].filled = true
 	c.values = append(c.values, value{c.keep(field), c.rec, v})
+}
+
+// finite adds a number to the current record, unless it is infinite or NaN.
+func (c *content) finite(field []byte, v float64) {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		c.skip(notFinite, field, nil)
+		return
+	}
+	c.add(field, v)
 }
 
 // word adds a text of the record that is no number by itself.

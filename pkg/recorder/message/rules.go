@@ -14,6 +14,7 @@ import (
 	_ "time/tzdata" // not every machine has a zone database
 
 	"github.com/prometheus/common/model"
+	"github.com/valyala/fastjson"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/naming"
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/series"
@@ -27,8 +28,11 @@ const (
 	Version1 = 1
 	// Version2 records no text unless States or Words say so.
 	Version2 = 2
-	// Version3 is the newest. A message that is one word is a state.
+	// Version3 knows fewer senders by the shape of their messages: no SenML, of Telegraf,
+	// ThingsBoard and KEPServerEX only messages that have all that there can be.
 	Version3 = 3
+	// Version4 is the newest.
+	Version4 = 4
 )
 
 // Rules say what becomes of the messages of an input. The zero value suits most
@@ -63,7 +67,9 @@ type Rule struct {
 	// object: id or, for keys within another object, device.id or tags.*.
 	LabelKeys []string `json:"labelKeys,omitempty"`
 	// Each is the key of an array whose objects become records of their own, such as
-	// data.values.
+	// data.values, also within the objects of another array, as in lines.machines. With
+	// .* at its end, as in devices.*, it is the key of an object whose objects become
+	// records; their keys become a label, devices, or key for * alone.
 	Each string `json:"each,omitempty"`
 	// States are keys whose texts are recorded as states, pump.mode or, for all
 	// texts, *. A message that is one word is a state without that.
@@ -104,6 +110,9 @@ const (
 	maxWords         = 1000
 )
 
+// allMembers is the part of Each that stands for all members of an object.
+const allMembers = "*"
+
 // allStates is the key that stands for all texts.
 const allStates = "*"
 
@@ -129,7 +138,7 @@ func separatorOf(pattern string) string {
 // people.
 func (r Rules) Check() error {
 	var errs []error
-	if r.Version < 0 || r.Version > Version3 {
+	if r.Version < 0 || r.Version > Version4 {
 		errs = append(errs, fmt.Errorf("rules.version: %d is not known here: this is an older version of the plugin", r.Version))
 	}
 	if r.MaxSeries < 0 || r.MaxSeries > limitOfMaxSeries {
@@ -180,6 +189,9 @@ func (r Rule) check(where string, version int) error {
 		if _, err := parseLabelKey(key); err != nil {
 			fail("labelKeys", "%w", err)
 		}
+	}
+	if _, err := parseEach(r.Each); err != nil {
+		fail("each", "%w", err)
 	}
 	if len(r.States) > maxStateKeys {
 		fail("states", "there are more than %d", maxStateKeys)
@@ -248,6 +260,9 @@ func (r Rule) unknown(t template, p *pattern) string {
 		}
 		known = append(known, k.name)
 	}
+	if e, _ := parseEach(r.Each); e != nil && e.members {
+		known = append(known, e.label)
+	}
 	switch formats[r.Format] {
 	case formatInflux, formatTelegraf:
 		return ""
@@ -270,14 +285,13 @@ func folded(text string) string { return strings.ToLower(strings.TrimSpace(text)
 // rule is a Rule that was parsed.
 type rule struct {
 	format    format
-	version1  bool
-	version2  bool // or older
+	version   int
 	leaveOut  bool
 	pattern   *pattern
 	metric    template
 	labels    map[string]string
 	labelKeys []labelKey
-	each      string   // flattened
+	each      *eachKey // nil for none
 	states    []string // flattened
 	allStates bool
 	words     map[string]float64 // by the folded text
@@ -290,11 +304,11 @@ type rule struct {
 // ready parses a rule, which must have passed its check.
 func (r Rule) ready(separator string, version int) *rule {
 	made := &rule{
-		format: formats[r.Format], version1: version == Version1, version2: version == Version1 || version == Version2, leaveOut: r.LeaveOut, labels: maps.Clone(r.Labels),
-		each: flat(r.Each), timeKey: flat(r.TimeKey),
+		format: formats[r.Format], version: cmp.Or(version, Version4), leaveOut: r.LeaveOut, labels: maps.Clone(r.Labels), timeKey: flat(r.TimeKey),
 		times: times{unit: units[r.TimeUnit], layout: r.TimeLayout, zone: time.UTC, assumed: r.TimeZone == ""},
 	}
 	made.pattern, _ = parsePattern(r.Pattern, separator)
+	made.each, _ = parseEach(r.Each)
 	made.metric, _ = parseTemplate(r.Metric)
 	if zone, err := time.LoadLocation(cmp.Or(r.TimeZone, "UTC")); err == nil {
 		made.times.zone = zone
@@ -328,7 +342,7 @@ func (r Rule) ready(separator string, version int) *rule {
 // mayBeState reports whether the texts of a field are states, those of the message
 // itself if they are one word.
 func (r *rule) mayBeState(field []byte) bool {
-	return r.allStates || len(field) == 0 && !r.version2 || r.names(field)
+	return r.allStates || len(field) == 0 && r.version >= Version3 || r.names(field)
 }
 
 // names reports whether a field is one of the keys that are states.
@@ -345,26 +359,107 @@ func (r *rule) names(field []byte) bool {
 
 // labelKey is a key whose value becomes a label.
 type labelKey struct {
-	path []string // from the object that gets the label
-	all  bool     // all keys of the object at path become labels
-	name string   // the label, unless all
+	// paths are the ways from the object that gets the label to the value: keys in JSON
+	// may have dots, so host.name is name in host or, by itself, host.name.
+	paths [][]string
+	all   bool   // all keys of the object that the paths lead to become labels
+	name  string // the label, unless all
 }
 
+// maxJoined is how many parts a label key may have to be found in all ways.
+const maxJoined = 6
+
 func parseLabelKey(s string) (labelKey, error) {
-	k := labelKey{path: strings.Split(s, ".")}
-	if last := len(k.path) - 1; last > 0 && k.path[last] == "*" {
-		k.path, k.all = k.path[:last], true
+	var k labelKey
+	parts := strings.Split(s, ".")
+	if last := len(parts) - 1; last > 0 && parts[last] == "*" {
+		parts, k.all = parts[:last], true
 	}
-	for _, part := range k.path {
+	for _, part := range parts {
 		if part == "" || part == "*" {
 			return k, fmt.Errorf("%q is no key: write id, device.id, or tags.* for all keys of tags", s)
 		}
 	}
-	k.name = naming.Label(strings.Join(k.path, "_"))
+	k.paths = [][]string{parts}
+	if len(parts) <= maxJoined {
+		k.paths = ways(parts)
+	}
+	k.name = naming.Label(strings.Join(parts, "_"))
 	if k.name == "" {
 		return k, fmt.Errorf("%q has no letter and no digit for the name of a label", s)
 	}
 	return k, nil
+}
+
+// ways returns all ways to join neighbours of parts with dots, all apart first.
+func ways(parts []string) [][]string {
+	if len(parts) == 0 {
+		return [][]string{nil}
+	}
+	var all [][]string
+	for n := 1; n <= len(parts); n++ {
+		for _, rest := range ways(parts[n:]) {
+			all = append(all, append([]string{strings.Join(parts[:n], ".")}, rest...))
+		}
+	}
+	return all
+}
+
+// find returns the value that a label key has in an object, the way there, and nil if it
+// has none.
+func (k *labelKey) find(v *fastjson.Value) ([]string, *fastjson.Value) {
+	for _, path := range k.paths {
+		if at := v.Get(path...); at != nil {
+			return path, at
+		}
+	}
+	return nil, nil
+}
+
+// eachKey says which objects become records.
+type eachKey struct {
+	// keys has at [from][to] the flattened key of the parts from and to but to. An
+	// array may be at the end of any part.
+	keys    [][]string
+	parts   int
+	members bool   // the members of an object, too
+	label   string // the label that the members' keys become
+}
+
+func parseEach(s string) (*eachKey, error) {
+	if s == "" {
+		return nil, nil
+	}
+	e := &eachKey{}
+	parts := strings.Split(s, ".")
+	if last := len(parts) - 1; parts[last] == allMembers {
+		parts, e.members, e.label = parts[:last], true, "key"
+		if last > 0 {
+			e.label = naming.Label(parts[last-1])
+		}
+		if e.label == "" {
+			return nil, fmt.Errorf("%q has no letter and no digit for the name of a label", s)
+		}
+	}
+	for _, part := range parts {
+		if part == "" || part == "*" || len(parts) > maxDepth {
+			return nil, fmt.Errorf("%q is no key: write values, data.values, or devices.* for the objects in devices", s)
+		}
+	}
+	e.parts = len(parts)
+	for from := range parts {
+		e.keys = append(e.keys, make([]string, len(parts)+1))
+		for to := from + 1; to <= len(parts); to++ {
+			e.keys[from][to] = strings.Join(parts[from:to], "_")
+		}
+	}
+	return e, nil
+}
+
+// has reports whether a flattened key leads to objects that e names, or to an array on
+// the way there. e may be nil.
+func (e *eachKey) has(key string) bool {
+	return e != nil && slices.ContainsFunc(e.keys, func(from []string) bool { return key != "" && slices.Contains(from, key) })
 }
 
 // flat returns a key as it is written in field names.

@@ -229,7 +229,10 @@ func (d *Decoder) stamp(from string, received time.Time, own bool) {
 			if arrived == math.MinInt64 {
 				arrived = d.arrival.at(d.believed(received))
 			}
-			r.at, r.arrived = arrived, true
+			r.at, r.arrived = arrived+r.shift, true
+			if r.shift != 0 {
+				r.number = base + n + uint64(i)
+			}
 		}
 	}
 	if stamped {
@@ -349,7 +352,7 @@ func (d *Decoder) newTopic(from string) (*topic, string) {
 	}
 	maps.Copy(all, r.labels)
 	t := &topic{
-		namer: namer{metric: r.metric, last: last, version1: r.version1},
+		namer: namer{metric: r.metric, last: last, version: r.version},
 		rule:  r, of: of, fields: make(map[string]*series.Series), states: make(map[string]*series.StateSet),
 	}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
@@ -452,7 +455,7 @@ func (d *Decoder) noRoom(from string, field []byte, what string) {
 
 // claim reports whether a field of a topic may write to what others have written to.
 func (d *Decoder) claim(t *topic, from string, field []byte, use *series.Use, lbls labels.Labels, now time.Time) bool {
-	if t.version1 {
+	if t.version == Version1 {
 		return true
 	}
 	other, ok := use.Claim(t.of, t.canonical(string(field)), now)

@@ -2,6 +2,8 @@ package message
 
 import (
 	"bytes"
+	"compress/gzip"
+	"compress/zlib"
 	"math"
 	"strings"
 
@@ -72,6 +74,11 @@ func (c *content) sparkplug(b []byte) {
 		c.skip(leftOut, nil, []byte("a command"))
 		return
 	}
+	if len(b) > 0 && b[0] == '{' { // no message of Protobuf begins so
+		c.keyless = false
+		c.readable(formatJSON, b)
+		return
+	}
 	if kind == "NDEATH" || kind == "DDEATH" {
 		// A death is the last will of the birth's connection, so its time is that of
 		// the birth.
@@ -87,16 +94,14 @@ func (c *content) sparkplug(b []byte) {
 		edge = &edgeNode{aliases: make(map[uint64]alias), types: make(map[string]uint64)}
 		c.nodes[key] = edge
 	}
-	var metrics [][]byte
-	err := protofields.Each(b, func(field protowire.Number, _ protowire.Type, n uint64, b []byte) error {
-		switch {
-		case field == 1 && n > 0 && n <= maxTime: // a clock that is not set says 0
-			c.stamped(int64(n))
-		case field == 2 && b != nil:
-			metrics = append(metrics, b)
+	metrics, packed, err := c.metrics(b)
+	if packed != nil && err == nil {
+		var plain []byte
+		if plain, err = unpacked(packed); err == nil {
+			b = plain
+			metrics, _, err = c.metrics(b)
 		}
-		return nil
-	})
+	}
 	if err != nil {
 		c.skip(notSparkplug, nil, binary(b))
 		return
@@ -114,6 +119,46 @@ func (c *content) sparkplug(b []byte) {
 	}
 }
 
+// metrics returns the metrics of a payload or, if it only wraps another one that is
+// compressed, that one. It sets the time of the record.
+func (c *content) metrics(b []byte) (metrics [][]byte, packed []byte, err error) {
+	var body []byte
+	wraps := false
+	err = protofields.Each(b, func(field protowire.Number, _ protowire.Type, n uint64, b []byte) error {
+		switch {
+		case field == 1 && n > 0 && n <= maxTime: // a clock that is not set says 0
+			c.stamped(int64(n))
+		case field == 2 && b != nil:
+			metrics = append(metrics, b)
+		case field == 4:
+			wraps = string(b) == "SPBV1.0_COMPRESSED"
+		case field == 5:
+			body = b
+		}
+		return nil
+	})
+	if wraps {
+		packed = body
+	}
+	return metrics, packed, err
+}
+
+// unpacked decompresses the payload in another one, by GZIP or DEFLATE.
+func unpacked(b []byte) ([]byte, error) {
+	if bytes.HasPrefix(b, gzipMagic) {
+		z, err := gzip.NewReader(bytes.NewReader(b))
+		if err != nil {
+			return nil, err
+		}
+		return bounded(z)
+	}
+	z, err := zlib.NewReader(bytes.NewReader(b))
+	if err != nil {
+		return nil, err
+	}
+	return bounded(z)
+}
+
 // identify completes the name and the data type of a metric from the birth message,
 // and notes those of a birth message: other messages may have only the alias. It
 // returns false if the alias is not known.
@@ -127,7 +172,7 @@ func (c *content) identify(edge *edgeNode, m *metric, device string, birth bool)
 	if m.name == "" {
 		known, ok := edge.aliases[m.alias]
 		if !m.aliased || !ok || known.device != device {
-			c.skip(unknownAlias, nil, []byte("it waits for the birth message of "+c.from))
+			c.skip(unknownAlias, nil, []byte("has not been in a birth message since the recorder subscribed"))
 			return false
 		}
 		m.name = known.name
@@ -209,11 +254,7 @@ func (c *content) metric(m *metric) {
 	case m.field > fieldText:
 		c.skip(notANumber, field, []byte("bytes, a data set or a template"))
 	default:
-		if v := m.number(); math.IsNaN(v) || math.IsInf(v, 0) {
-			c.skip(notFinite, field, nil)
-		} else {
-			c.add(field, v)
-		}
+		c.finite(field, m.number())
 	}
 }
 

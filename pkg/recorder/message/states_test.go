@@ -344,7 +344,7 @@ func TestCheckStates(t *testing.T) {
 			t.Errorf("%+v: %v", test.rule, err)
 		}
 	}
-	if err := (Rules{Version: Version3 + 1}).Check(); err == nil {
+	if err := (Rules{Version: Version4 + 1}).Check(); err == nil {
 		t.Error("a version of the future is taken")
 	}
 }

@@ -24,7 +24,7 @@ func (c *content) text(field, text []byte, quoted bool) {
 	}
 	as := bare
 	switch {
-	case c.rule.version1:
+	case c.rule.version == Version1:
 		as = lenient
 	case quoted:
 		as = inQuotes

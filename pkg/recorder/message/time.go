@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -37,8 +38,8 @@ var layouts = []string{"2006-01-02T15:04:05", "2006-01-02T15:04", "20060102T1504
 // CET are not among them, because package time would read them as UTC.
 var zones = []string{"", "Z07:00", "Z0700", "Z07"}
 
-// rfc1123 are the layouts of dates in mail and HTTP.
-var rfc1123 = []string{time.RFC1123Z, "Mon, 2 Jan 2006 15:04:05 GMT", "Mon, 2 Jan 2006 15:04:05 UTC"}
+// named are the layouts of dates that begin with the name of the day, of mail and HTTP.
+var named = []string{time.RFC1123Z, "Mon, 2 Jan 2006 15:04:05 GMT", "Mon, 2 Jan 2006 15:04:05 UTC", "Monday, 02-Jan-06 15:04:05 GMT"}
 
 func checkLayout(layout string) error {
 	if layout == "" {
@@ -85,36 +86,61 @@ func (f *times) text(s string) (t time.Time, local, ok bool) {
 		return t, false, false
 	}
 	if s[0] >= '0' && s[0] <= '9' {
-		iso := s
-		if len(s) > 10 && (s[10] == ' ' || s[10] == 't') {
-			iso = s[:10] + "T" + strings.TrimLeft(s[11:], " ")
-		}
-		if n := len(iso); iso[n-1] == 'z' {
-			iso = iso[:n-1] + "Z"
-		}
-		for _, suffix := range []string{" UTC", " GMT", " Z"} {
-			if before, found := strings.CutSuffix(iso, suffix); found {
-				iso = before + "Z"
-			}
-		}
-		if i := strings.LastIndexByte(iso, ' '); i > 0 { // 15:04:05 +0100
-			iso = iso[:i] + iso[i+1:]
-		}
+		iso, more := canonical(s)
 		for _, layout := range layouts {
 			for i, zone := range zones {
 				if t, err := time.ParseInLocation(layout+zone, iso, f.zone); err == nil {
-					return t, i == 0, true
+					return t.Add(more), i == 0, true
 				}
 			}
 		}
 		return t, false, false
 	}
-	for _, layout := range rfc1123 {
+	for _, layout := range named {
 		if t, err := time.Parse(layout, s); err == nil {
 			return t, false, true
 		}
 	}
-	return t, false, false
+	t, err := time.ParseInLocation(time.ANSIC, s, f.zone) // as ctime of C writes it
+	return t, true, err == nil
+}
+
+// offset is an offset with what Go and Java write after it, the name of the zone.
+var offset = regexp.MustCompile(`([+-][0-9]{2}:?[0-9]{2}) ?(\[[A-Za-z_/+-]+\]|[A-Z]{3,5})$`)
+
+// canonical returns a time as package time can read it, without what more is to be added
+// to it: ISO 8601 has hours of 24 and seconds of 60.
+func canonical(s string) (iso string, more time.Duration) {
+	iso = s
+	if len(s) > 10 && (s[10] == ' ' || s[10] == 't') {
+		iso = s[:10] + "T" + strings.TrimLeft(s[11:], " ")
+	}
+	if len(iso) > 10 && iso[4] == '/' && iso[7] == '/' {
+		iso = iso[:4] + "-" + iso[5:7] + "-" + iso[8:]
+	}
+	if last := iso[len(iso)-1]; last == ']' || last >= 'A' && last <= 'Z' {
+		iso = offset.ReplaceAllString(iso, "$1")
+	}
+	if n := len(iso); iso[n-1] == 'z' {
+		iso = iso[:n-1] + "Z"
+	}
+	for _, suffix := range []string{" UTC", " GMT", " Z"} {
+		if before, found := strings.CutSuffix(iso, suffix); found {
+			iso = before + "Z"
+		}
+	}
+	if i := strings.LastIndexByte(iso, ' '); i > 0 { // 15:04:05 +0100
+		iso = iso[:i] + iso[i+1:]
+	}
+	if len(iso) >= len("2006-01-02T15:04:05") && iso[10] == 'T' {
+		switch {
+		case iso[11:19] == "24:00:00":
+			iso, more = iso[:11]+"00"+iso[13:], 24*time.Hour
+		case iso[17:19] == "60":
+			iso, more = iso[:17]+"59"+iso[19:], time.Second
+		}
+	}
+	return iso, more
 }
 
 // number parses a time stamp that is a number.

@@ -71,7 +71,8 @@ export function RulesFields({ input, uid, onChange, disabled, pattern }: Props) 
           <Stack direction="column" alignItems="flex-start">
             {(rules.version ?? 0) < 2 &&
               'Newer rules keep letters of all scripts and record the objects of an array one by one. Some series get other names.'}
-            {' Messages that are one word, such as running, become states.'}
+            {(rules.version ?? 0) < 3 && ' Messages that are one word, such as running, become states.'}
+            {' More senders are known by the shape of their messages, among them SenML.'}
             <Button size="sm" variant="secondary" disabled={disabled} onClick={() => save({ version: RULES_VERSION })}>
               Use the newer rules
             </Button>
@@ -194,7 +195,7 @@ function RuleFields({ rule, onChange: save, disabled, pattern, one }: RuleProps)
             />
             <TextField
               label="Each"
-              description="An array whose objects are records of their own: data.values."
+              description="What has objects that are records of their own: an array, data.values, or an object, devices.*."
               placeholder="The message, if it is an array of objects"
               value={rule.each}
               disabled={disabled}

@@ -14,8 +14,8 @@ describe('inputs', () => {
     let changed = settings({ jsonData: {} });
     changed = addInput(addInput(addInput(changed, 'mqtt'), 'mqtt'), 'push');
     expect(inputsOf(changed)).toEqual([
-      { type: 'mqtt', name: 'mqtt', rules: { version: 3 } },
-      { type: 'mqtt', name: 'mqtt-2', rules: { version: 3 } },
+      { type: 'mqtt', name: 'mqtt', rules: { version: 4 } },
+      { type: 'mqtt', name: 'mqtt-2', rules: { version: 4 } },
       { type: 'push', name: 'push', formats: ['influx', 'prometheus'] },
     ]);
   });

@@ -69,7 +69,7 @@ export function nameError(name: string, others: string[]): string | undefined {
 }
 
 /** The version of rules that new inputs have. */
-export const RULES_VERSION = 3;
+export const RULES_VERSION = 4;
 
 function freeName(settings: Settings, wanted: string): string {
   const taken = inputsOf(settings).map(({ name }) => name);
