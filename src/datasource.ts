@@ -20,6 +20,7 @@ import { omit } from 'lodash';
 import { catchError, defer, from, map, Observable, of, switchMap } from 'rxjs';
 import { annotationsOf, answerAnnotation, isAnnotation } from './annotations';
 import { guard } from './guard';
+import { apart } from './legends';
 import { combined, isLive, openStream, repeated, untilRefused, wantsStream } from './live';
 import { newestOf } from './newest';
 import { nonces } from './nonces';
@@ -59,7 +60,7 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
       return answerAnnotation(cleaned, this.settings.jsonData.maxRows || 50_000, (stepped) => this.loaded(stepped));
     }
     if (targets.some(({ from: other }) => other?.uid)) {
-      return combined(targets.map((target) => this.answer(cleaned, target)));
+      return combined(targets.map((target) => this.answer(cleaned, target))).pipe(map(apart(targets)));
     }
     return this.loaded(cleaned);
   }
@@ -114,7 +115,7 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
    */
   private answers(request: DataQueryRequest<Query>): Observable<DataQueryResponse> {
     if (!isLive(request)) {
-      return defer(() => super.query(request)); // interpolation may throw
+      return defer(() => super.query(request)).pipe(map(apart(request.targets))); // interpolation may throw
     }
     const range = new LiveRange(request, this.patience);
     const refIds = request.targets.map(({ refId }) => refId);
@@ -144,7 +145,7 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
       const rows = guard((ask) => query(ask).pipe(untilRefused), panel);
       return target.format === 'newest' ? rows.pipe(map((answer) => this.newest(answer, target, request))) : rows;
     });
-    return combined(answers);
+    return combined(answers).pipe(map(apart(request.targets)));
   }
 
   /** The table of what a guard shows: it knows rows alone. The back end makes that of all other answers. */

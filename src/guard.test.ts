@@ -559,9 +559,18 @@ describe('guard', () => {
   it('polls less often where rows are hours apart', () => {
     const notices = [{ severity: 'info' as const, text: 'The clocks of a time zone' }];
     const time = { name: 'time', type: FieldType.time, config: { interval: 86_400_000 }, values: [] };
-    const panel = new Panel(nonces, () => of({ data: [{ fields: [time], length: 0, meta: { notices } }] }));
+    const meta = { notices, custom: { poll: true } };
+    const panel = new Panel(nonces, () => of({ data: [{ fields: [time], length: 0, meta }] }));
     wait(800_000);
     expect(panel.asked.map(({ at }) => at)).toEqual([0, 360_000, 720_000]);
+  });
+
+  it('does not poll for a remark', () => {
+    const notices = [{ severity: 'info' as const, text: 'Rows are 1m0s apart and not 1s' }];
+    const panel = new Panel(nonces, () => of({ data: [{ fields: [], length: 0, meta: { notices } }] }));
+    wait(40_000);
+    expect(panel.asked.map(({ at }) => at)).toEqual([0]);
+    expect(panel.notices).toEqual([notices[0]!.text]);
   });
 
   it('keeps rows without a stream, too, while requests fail', () => {

@@ -356,13 +356,15 @@ class Machine {
   }
 
   /**
-   * Shows an answer without a stream. If a notice says why there is no stream, the reason may pass, so the panel is
-   * polled. Polled answers get the state Streaming, because only with that state Grafana moves the time axis.
+   * Shows an answer without a stream. If a warning says why there is no stream, the reason may pass, so the panel is
+   * polled; so is an answer that asks for it. Other notices are only remarks. Polled answers get the state Streaming, because only with that state Grafana moves the time axis.
    */
   private plain(answer: DataQueryResponse, frame: DataFrame, polled: boolean) {
     const { refId: key, grows, wanted } = this.panel;
     this.tries = 0;
-    if (!polled && !grows && !frame.meta?.notices?.length) {
+    const { notices = [], custom } = frame.meta ?? {};
+    const polls = (custom as Terms | undefined)?.poll || notices.some(({ severity }) => severity !== 'info');
+    if (!polled && !grows && !polls) {
       this.state = { name: 'done' };
       this.actions.show({ ...answer, key });
       this.actions.complete();

@@ -87,4 +87,6 @@ export interface Terms {
   window: number;
   /** The promise: from this grid time on no row is missing. */
   first: number;
+  /** Instead of all others: the answer has no stream, and shall be polled. */
+  poll?: boolean;
 }

@@ -22,6 +22,8 @@ type request struct {
 	// rows, 0 for no limit.
 	computes bool
 	maxRows  int64
+	// asksStep says that the user has chosen the query's minimum step.
+	asksStep bool
 	zone     string // whose days and hours steps mean, none if it is empty
 }
 
@@ -33,6 +35,7 @@ type plan struct {
 	window int64 // ms, for which the query is bound
 	live   bool
 	notice error // why there is no stream, if one was wanted
+	coarse error // why the step is much larger than the one that was asked for, nil if it is not
 	// calendar has the times of the rows if they are not those of the grid.
 	calendar *grid.Calendar
 	request
@@ -58,6 +61,7 @@ func newPlan(q source.Query, r request, s settings) (plan, error) {
 	if r.computes {
 		p.step = max(p.step, stepFor(length, r.maxRows, least), stepFor(length, s.MaxRows, least))
 	}
+	p.coarse = p.coarser(q, s)
 	var zone *time.Location
 	var err error
 	if p.step >= time.Hour.Milliseconds() {
@@ -89,6 +93,24 @@ func newPlan(q source.Query, r request, s settings) (plan, error) {
 	}
 	p.inZone(zone)
 	return p, nil
+}
+
+// coarser returns why the step is much larger than the one that was asked for, nil if it
+// is not. The step that Grafana suggests is rounded, which alone may make half as many rows
+// as an expression takes.
+func (p plan) coarser(q source.Query, s settings) error {
+	asked := max(p.interval, q.MinStep(), s.MinStep)
+	switch {
+	case p.step > 2*asked && p.maxRows > 0 && p.maxRows < s.MaxRows:
+		return fmt.Errorf("Rows are %v apart and not %v, because only %d rows were asked for (max data points). Choose a shorter time range for finer rows.",
+			ms(p.step), ms(asked), p.maxRows)
+	case p.step > 2*asked:
+		return fmt.Errorf("Rows are %v apart and not %v, because the data source settings allow %d rows. Choose a shorter time range for finer rows.",
+			ms(p.step), ms(asked), s.MaxRows)
+	case p.asksStep && q.MinStep() < s.MinStep && p.step == s.MinStep:
+		return fmt.Errorf("Rows are %v apart and not %v, because the data source settings allow no smaller step.", ms(p.step), ms(q.MinStep()))
+	}
+	return nil
 }
 
 // stepFor returns the smallest multiple of least at which a range has at most this

@@ -23,6 +23,7 @@ func TestPlan(t *testing.T) {
 		step, window int64
 		live         bool
 		notice       string
+		coarse       string
 		rows         span
 		err          string
 	}{
@@ -66,11 +67,13 @@ func TestPlan(t *testing.T) {
 		{name: "a range that is shorter than the delay", request: request{from: now - 10_000, to: now, interval: 1000, computes: true}, settled: now - 15_500,
 			step: 1000, window: 10_000, rows: span{now - 16_500, now - 16_500, now - 15_500}},
 		{name: "no more rows than an alert rule takes", request: request{from: now - 15*hour, to: now, interval: 1000, computes: true, maxRows: 500},
-			step: 109_000, window: 15 * hour, rows: span{999_945_944_000, 999_945_944_000, 999_999_899_000}},
+			coarse: "Rows are 1m49s apart and not 1s, because only 500 rows", step: 109_000, window: 15 * hour, rows: span{999_945_944_000, 999_945_944_000, 999_999_899_000}},
 		{name: "no more rows than the settings allow an alert rule", request: request{from: now - 15*hour, to: now, interval: 1000, computes: true, maxRows: 43_200},
-			step: 55_000, window: 15 * hour, rows: span{999_945_980_000, 999_945_980_000, 999_999_990_000}},
+			coarse: "Rows are 55s apart and not 1s, because the data source settings allow 1000 rows", step: 55_000, window: 15 * hour, rows: span{999_945_980_000, 999_945_980_000, 999_999_990_000}},
 		{name: "one row for an alert rule", request: request{from: now - minute, to: now, interval: 1000, computes: true, maxRows: 1},
-			step: 61_000, window: 61_000, rows: span{999_999_901_000, 999_999_901_000, 999_999_962_000}},
+			coarse: "because only 1 row", step: 61_000, window: 61_000, rows: span{999_999_901_000, 999_999_901_000, 999_999_962_000}},
+		{name: "an interval that was rounded down", request: request{from: now - hour, to: now, interval: 5000, computes: true, maxRows: 500},
+			step: 8000, window: hour, rows: span{999_996_400_000, 999_996_400_000, 1_000_000_000_000}},
 		{name: "backwards", request: request{from: 1, to: 0}, err: "ends before it begins"},
 		{name: "out of bounds", request: request{from: 0, to: channel.MaxTime + 1}, err: "out of bounds"},
 		{name: "longer than PromQL can express", expr: "increase(x[$__range])",
@@ -98,6 +101,9 @@ func TestPlan(t *testing.T) {
 			}
 			if p.step != c.step || p.window != c.window || p.live != c.live || rows != c.rows {
 				t.Errorf("step %d, window %d, live %v, rows %v", p.step, p.window, p.live, rows)
+			}
+			if (p.coarse != nil) != (c.coarse != "") || p.coarse != nil && !strings.Contains(p.coarse.Error(), c.coarse) {
+				t.Errorf("coarse is %v", p.coarse)
 			}
 			if (p.notice != nil) != (c.notice != "") || p.notice != nil && !strings.Contains(p.notice.Error(), c.notice) {
 				t.Errorf("the notice is %v", p.notice)

@@ -36,6 +36,9 @@ type wire struct {
 	// Timezone is the IANA name of the zone whose days and hours steps mean. The
 	// front end gives that of the dashboard where the query has none.
 	Timezone string `json:"timezone"`
+	// MinStep is the minimum step that the user has chosen, empty for none. Sources that
+	// know it read it again.
+	MinStep any `json:"minStep"`
 	// Only the front end sets these. Live asks for the newest rows and a stream of
 	// new ones; with Polled there is no stream. Nonce is the guard's nonce, and
 	// Resync why the guard asks again.
@@ -65,6 +68,12 @@ type liveAnswer struct {
 	Window int64 `json:"window"`
 	// First promises that from this grid time on no row is missing.
 	First int64 `json:"first"`
+}
+
+// polledAnswer is meta.custom of an answer that has no stream, and need not have one. The
+// guard polls it all the same, as it does where a warning says why there is no stream.
+type polledAnswer struct {
+	Poll bool `json:"poll"`
 }
 
 // caller says who asks, as far as it decides the form of the answer.
@@ -212,7 +221,7 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 	p, err := newPlan(q, request{
 		from: dq.TimeRange.From.UnixMilli(), to: dq.TimeRange.To.UnixMilli(),
 		interval: dq.Interval.Milliseconds(), live: w.Live && !caller.computes,
-		computes: caller.computes, maxRows: dq.MaxDataPoints, zone: w.Timezone,
+		computes: caller.computes, maxRows: dq.MaxDataPoints, asksStep: w.MinStep != nil && w.MinStep != "", zone: w.Timezone,
 	}, in.settings)
 	if err != nil {
 		return nil, invalid{err}
@@ -272,8 +281,12 @@ func (in *instance) query(ctx context.Context, caller caller, dq backend.DataQue
 		severity := data.NoticeSeverityWarning
 		if errors.As(notice, new(followsClocks)) { // as it has to be
 			severity = data.NoticeSeverityInfo
+			frames[0].Meta.Custom = polledAnswer{true}
 		}
 		frames[0].AppendNotices(data.Notice{Severity: severity, Text: notice.Error()})
+	}
+	if p.coarse != nil {
+		frames[0].AppendNotices(data.Notice{Severity: data.NoticeSeverityInfo, Text: p.coarse.Error()})
 	}
 	frames[0].AppendNotices(rows.Notices...)
 	frames[0].Meta.Stats = statsOf(rows, time.Since(began))

@@ -363,7 +363,7 @@ func TestMetricsAPINames(t *testing.T) {
 	srv := httptest.NewServer(&metricsapitest.Service{Period: time.Second})
 	defer srv.Close()
 	for jsonData, want := range map[string]string{
-		fmt.Sprintf(`{"source":"metrics-api","metricsApi":{"endpoint":%q}}`, srv.URL):         `200 ["m"]`,
+		fmt.Sprintf(`{"source":"metrics-api","metricsApi":{"endpoint":%q}}`, srv.URL):         `200 [{"name":"m"}]`,
 		fmt.Sprintf(`{"source":"metrics-api","metricsApi":{"endpoint":%q}}`, srv.URL+"/away"): `200 []`,
 		`{"source":"metrics-api"}`: `400 {"error":"there is no endpoint: enter the address of the metrics API in the data source settings"}`,
 		`{"source":"signal"}`:      `400 {"error":"the source \"signal\" has no list of names"}`,

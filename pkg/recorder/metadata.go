@@ -25,3 +25,9 @@ func (m *metadata) get() map[string]Metadata {
 	defer m.mu.Unlock()
 	return maps.Clone(m.all)
 }
+
+func (m *metadata) of(metric string) Metadata {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.all[metric]
+}

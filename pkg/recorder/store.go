@@ -359,6 +359,9 @@ func (s *Store) TurnedSince(mark string, metrics ...string) (bool, error) {
 // Metadata returns what inputs have said about metrics, by name.
 func (s *Store) Metadata() map[string]Metadata { return s.metadata.get() }
 
+// Describe returns what inputs have said about a metric, the zero value if nothing.
+func (s *Store) Describe(metric string) Metadata { return s.metadata.of(metric) }
+
 // Delete deletes the samples from mint to maxt (Unix ms) of all matching series,
 // from the disk too, and those that rules have recorded among them. Since reports the
 // change, as it does for late samples. Samples that are written to these times

@@ -26,6 +26,7 @@ type keeper struct {
 	report    recorder.Report
 	commits   int
 	arrived   int
+	described map[string]recorder.Metadata
 	off       time.Duration // of the clock that is believed
 	err       error
 }
@@ -50,6 +51,8 @@ func (k *keeper) CommitEach(_ context.Context, samples []recorder.Sample, waterm
 func (k *keeper) Now() time.Time { return time.Now().Add(k.off) }
 
 func (k *keeper) States(labels.Labels, string) ([]string, bool, error) { return nil, false, nil }
+
+func (k *keeper) Describe(metrics map[string]recorder.Metadata) { k.described = metrics }
 
 func (k *keeper) Report(r recorder.Report) {
 	k.mu.Lock()

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 	_ "time/tzdata" // not every machine has a zone database
+	"unicode/utf8"
 
 	"github.com/prometheus/common/model"
 	"github.com/valyala/fastjson"
@@ -43,6 +44,9 @@ type Rules struct {
 	// MaxSeries is how many series the input may write to within an hour, 0 for
 	// DefaultMaxSeries.
 	MaxSeries int `json:"maxSeries,omitempty"`
+	// Units are the units of metrics, by name, as people write them: °C, kWh. They say
+	// how values are shown, and change none.
+	Units map[string]string `json:"units,omitempty"`
 	// Rule applies to the topics that fit none of Topics.
 	Rule
 	// Topics are rules for the topics that fit their Pattern. The first one that
@@ -108,6 +112,8 @@ const (
 	maxLabelKeys     = 20
 	maxStateKeys     = 100
 	maxWords         = 1000
+	maxUnits         = 1000
+	maxUnit          = 20 // bytes
 )
 
 // allMembers is the part of Each that stands for all members of an object.
@@ -143,6 +149,14 @@ func (r Rules) Check() error {
 	}
 	if r.MaxSeries < 0 || r.MaxSeries > limitOfMaxSeries {
 		errs = append(errs, fmt.Errorf("rules.maxSeries: must be from 1 to %d, or 0 for %d", limitOfMaxSeries, DefaultMaxSeries))
+	}
+	if len(r.Units) > maxUnits {
+		errs = append(errs, fmt.Errorf("rules.units: there are more than %d", maxUnits))
+	}
+	for _, metric := range slices.Sorted(maps.Keys(r.Units)) {
+		if u := r.Units[metric]; u == "" || len(u) > maxUnit || !utf8.ValidString(u) {
+			errs = append(errs, fmt.Errorf("rules.units: the unit of %.40q must have from 1 to %d bytes, as °C or kWh", metric, maxUnit))
+		}
 	}
 	errs = append(errs, r.Rule.check("rules", r.Version))
 	if len(r.Topics) > maxRules {

@@ -47,7 +47,7 @@ func (s *Source) check(ctx context.Context) (string, error) {
 		return "The metrics API answers. It names no metrics, so no point was asked for.", s.checkUnnamed(ctx)
 	}
 	var at int64
-	params := func() url.Values { return url.Values{"metric": {names[0]}} }
+	params := func() url.Values { return url.Values{"metric": {names[0].Name}} }
 	empty := false
 	err = c.get(ctx, 1, "/latest", params(), func(_ http.Header, body io.Reader) (err error) {
 		var ok bool
@@ -59,7 +59,7 @@ func (s *Source) check(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if empty {
-		return fmt.Sprintf("The metrics API answers, and names %d metrics. The first of them, %s, has no point yet.", len(names), names[0]), nil
+		return fmt.Sprintf("The metrics API answers, and names %d metrics. The first of them, %s, has no point yet.", len(names), names[0].Name), nil
 	}
 	ms := floorMs(at)
 	p, done, err := c.points(ctx, params(), ms-60_000, ms)
@@ -68,9 +68,9 @@ func (s *Source) check(ctx context.Context) (string, error) {
 	case err != nil:
 		return "", err
 	case len(p.points) == 0:
-		return "", c.Fail(remote.Answer, "/latest has a point of %q at %s, but /query has none in the minute up to it", names[0], written(at))
+		return "", c.Fail(remote.Answer, "/latest has a point of %q at %s, but /query has none in the minute up to it", names[0].Name, written(at))
 	}
-	return fmt.Sprintf("The metrics API answers, and names %d metrics. The newest point of the first of them, %s, is at %s.", len(names), names[0], written(at)), nil
+	return fmt.Sprintf("The metrics API answers, and names %d metrics. The newest point of the first of them, %s, is at %s.", len(names), names[0].Name, written(at)), nil
 }
 
 // checkUnnamed asks for a metric that hardly exists. If the service says so in the
@@ -102,9 +102,17 @@ func (s *Source) checkUnnamed(ctx context.Context) error {
 	return nil
 }
 
+// Metric is a metric that the service lists.
+type Metric struct {
+	Name string `json:"name"`
+	// Unit is a Grafana unit id, empty for none.
+	Unit        string `json:"unit,omitempty"`
+	Description string `json:"description,omitempty"`
+}
+
 // Names returns the metrics that the service lists, for completion. The list is
 // empty if it does not list any.
-func (s *Source) Names(ctx context.Context) ([]string, error) {
+func (s *Source) Names(ctx context.Context) ([]Metric, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	return s.client.names(ctx, remote.Tries)

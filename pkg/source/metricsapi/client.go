@@ -111,17 +111,17 @@ func (c client) points(ctx context.Context, params url.Values, from, to int64) (
 }
 
 // names returns the metrics that the service lists, none if it has no such endpoint.
-func (c client) names(ctx context.Context, tries uint) (names []string, err error) {
+func (c client) names(ctx context.Context, tries uint) (metrics []Metric, err error) {
 	err = c.get(ctx, tries, "/names", nil, func(_ http.Header, body io.Reader) error {
-		names, err = decodeNames(body)
+		metrics, err = decodeNames(body)
 		return err
 	})
 	var f *remote.Failure
 	if errors.As(err, &f) && (f.Status == http.StatusNotFound || f.Status == http.StatusMethodNotAllowed || f.Status == http.StatusNotImplemented) {
-		return []string{}, nil
+		return []Metric{}, nil
 	}
-	for i := range names {
-		names[i] = c.Redact(names[i])
+	for i, m := range metrics {
+		metrics[i] = Metric{c.Redact(m.Name), c.Redact(m.Unit), c.Redact(m.Description)}
 	}
-	return names, err
+	return metrics, err
 }

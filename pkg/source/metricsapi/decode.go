@@ -141,23 +141,39 @@ func decodeLatest(r io.Reader) (at int64, ok bool, err error) {
 	return at, ok, err
 }
 
-// decodeNames reads an answer of /names, which is a list.
-func decodeNames(r io.Reader) ([]string, error) {
-	names := []string{} // in JSON [] and not null
+// decodeNames reads an answer of /names: a list of names, or of objects with a name.
+func decodeNames(r io.Reader) ([]Metric, error) {
+	metrics := []Metric{} // in JSON [] and not null
 	dec := newDecoder(r)
 	err := dec.list("it", func(i int, t jsontext.Token) error {
-		if t.Kind() != jsontext.KindString {
-			return fmt.Errorf("is wrong: name %d is %s and not a text", i, kind(t))
+		var m Metric
+		switch t.Kind() {
+		case jsontext.KindString:
+			m.Name = t.String()
+		case jsontext.KindBeginObject:
+			read := func(name string, to *string) func() error {
+				return func() (err error) {
+					*to, err = dec.text(name)
+					return err
+				}
+			}
+			if err := dec.fields(map[string]func() error{
+				"name": read("the name", &m.Name), "unit": read("the unit", &m.Unit), "description": read("the description", &m.Description),
+			}, "name"); err != nil {
+				return err
+			}
+		default:
+			return fmt.Errorf("is wrong: metric %d is %s: use a name, or an object with a name", i, kind(t))
 		}
 		if int64(i) < limits.Listed.Most { // enough for completion
-			names = append(names, t.String())
+			metrics = append(metrics, m)
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return names, dec.end()
+	return metrics, dec.end()
 }
 
 // timeOf returns a time in Unix nanoseconds. The text of its errors continues a
@@ -261,6 +277,14 @@ func (d *decoder) object(read map[string]func() error, needed ...string) error {
 	if t.Kind() != jsontext.KindBeginObject {
 		return fmt.Errorf("is wrong: it is %s and not an object", kind(t))
 	}
+	if err := d.fields(read, needed...); err != nil {
+		return err
+	}
+	return d.end()
+}
+
+// fields reads what follows the beginning of an object, as object does.
+func (d *decoder) fields(read map[string]func() error, needed ...string) error {
 	seen := make(map[string]bool)
 	for d.PeekKind() != jsontext.KindEndObject {
 		t, err := d.token()
@@ -290,7 +314,7 @@ func (d *decoder) object(read map[string]func() error, needed ...string) error {
 			return fmt.Errorf("is wrong: it has no field %s", name)
 		}
 	}
-	return d.end()
+	return nil
 }
 
 func (d *decoder) end() error {

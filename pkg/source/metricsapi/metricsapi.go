@@ -36,6 +36,7 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/internal/remote"
 	"github.com/continuum-live/continuum-datasource/pkg/limits"
 	"github.com/continuum-live/continuum-datasource/pkg/source"
+	"github.com/continuum-live/continuum-datasource/pkg/source/unit"
 )
 
 // Limits of the query's fields.
@@ -74,8 +75,9 @@ type Source struct {
 	timeout time.Duration
 	delay   int64 // ms
 
-	flights singleflight.Group         // by subject
-	newest  *lru.Cache[string, newest] // by subject
+	flights singleflight.Group               // by subject
+	newest  *lru.Cache[string, newest]       // by subject
+	units   *remote.Notes[map[string]string] // one note, by metric
 
 	mu    sync.Mutex
 	clock clock.Remote // the service's
@@ -118,8 +120,10 @@ func New(c Config) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Source{client: newClient(endpoint, c), timeout: c.Timeout, delay: c.Delay.Milliseconds(), newest: subjects,
-		clock: clock.Remote{Tolerance: maxAhead}}, nil
+	s := &Source{client: newClient(endpoint, c), timeout: c.Timeout, delay: c.Delay.Milliseconds(), newest: subjects,
+		clock: clock.Remote{Tolerance: maxAhead}}
+	s.units = remote.NewNotes(s.listedUnits)
+	return s, nil
 }
 
 // Query implements source.Source. It reads the fields metricName, queryText,
@@ -382,10 +386,43 @@ func (b bound) Rows(ctx context.Context, after, through int64) (grid.Rows, error
 		return grid.Rows{}, err
 	}
 	rows.Series = []grid.Series{{
-		Name: name(b.MetricName, answer.labels), Labels: answer.labels, Unit: answer.unit,
+		Name: name(b.MetricName, answer.labels), Labels: answer.labels, Unit: b.unit(ctx, answer.unit),
 		Display: display(b.MetricName, answer.labels), Values: aggregate(b.Aggregation, answer.points, rows),
 	}}
 	return rows, rows.Check()
+}
+
+// unitWait is how long rows wait for the list of metrics, which may have the unit.
+const unitWait = time.Second
+
+// unit returns the unit of the rows' values, given that of the points: a number of points
+// has none. If the points do not have one, the list of metrics may.
+func (b bound) unit(ctx context.Context, points string) string {
+	switch {
+	case b.Aggregation == "count":
+		return ""
+	case points != "":
+		return points
+	}
+	ctx, cancel := context.WithTimeout(ctx, unitWait)
+	defer cancel()
+	return b.source.units.Get(ctx, "")[b.MetricName]
+}
+
+// listedUnits returns the units of the metrics that the service lists.
+func (s *Source) listedUnits(ctx context.Context, _ string) (map[string]string, error) {
+	metrics, err := s.client.names(ctx, 1)
+	units := make(map[string]string)
+	for _, m := range metrics {
+		if m.Unit == "" {
+			described, _ := unit.Described(m.Description)
+			m.Unit = described.Amount
+		}
+		if m.Unit != "" {
+			units[m.Name] = m.Unit
+		}
+	}
+	return units, err
 }
 
 // name returns a series' field name. It includes the labels, so that a metric whose

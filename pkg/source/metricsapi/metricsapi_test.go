@@ -569,14 +569,17 @@ func TestNames(t *testing.T) {
 	for _, tc := range []struct {
 		name, answer string
 		status       int
-		want         []string
+		want         []Metric
 		err          string
 	}{
-		{"some", `["b","a"]`, 200, []string{"b", "a"}, ""},
-		{"none", `[]`, 200, []string{}, ""},
-		{"not there", `not found`, 404, []string{}, ""},
+		{"some", `["b","a"]`, 200, []Metric{{Name: "b"}, {Name: "a"}}, ""},
+		{"some with more", `["b",{"name":"a","unit":"celsius","description":"Of the hall","room":{"x":[1]}},{"Name":"c","unit":null}]`, 200,
+			[]Metric{{Name: "b"}, {"a", "celsius", "Of the hall"}, {Name: "c"}}, ""},
+		{"none", `[]`, 200, []Metric{}, ""},
+		{"without a name", `[{"unit":"s"}]`, 200, nil, `the answer of the metrics API to /names is wrong: it has no field name`},
+		{"not there", `not found`, 404, []Metric{}, ""},
 		{"not a list", `{"names":["a"]}`, 200, nil, `the answer of the metrics API to /names is wrong: it is an object and not a list`},
-		{"not texts", `[1]`, 200, nil, `the answer of the metrics API to /names is wrong: name 0 is the number 1 and not a text`},
+		{"not texts", `[1]`, 200, nil, `the answer of the metrics API to /names is wrong: metric 0 is the number 1: use a name, or an object with a name`},
 		{"refused", `{"error":"no"}`, 403, nil, `the metrics API answers 403 Forbidden to /names: no: check the credentials and headers in the data source settings`},
 	} {
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -592,6 +595,43 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s: got %v, %v", tc.name, got, err)
 		}
 		srv.Close()
+	}
+}
+
+// Points say their unit themselves, or else the list of metrics does. The list is asked
+// for once.
+func TestUnits(t *testing.T) {
+	var lists atomic.Int32
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/names":
+			lists.Add(1)
+			fmt.Fprint(w, `["plain",{"name":"own","unit":"volt"},{"name":"listed","unit":"volt"},{"name":"described","description":"Size in bytes."}]`)
+		case "/query":
+			unit := ""
+			if r.FormValue("metric") == "own" {
+				unit = `,"unit":"celsius"`
+			}
+			fmt.Fprintf(w, `{"timestamps":[1000],"values":[1]%s}`, unit)
+		default:
+			fmt.Fprint(w, `{"timestamp":1000,"value":1}`)
+		}
+	}))
+	defer srv.Close()
+	s, err := New(Config{Endpoint: srv.URL, Client: srv.Client(), Timeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for metric, want := range map[string]string{
+		"own": "celsius", "listed": "volt", "described": "bytes", "plain": "", "other": "", `listed","aggregation":"max`: "volt", `own","aggregation":"count`: "",
+	} {
+		rows, err := bind(t, parse(t, s, `{"metricName":"`+metric+`"}`), 1000).Rows(t.Context(), 0, 1000)
+		if err != nil || rows.Series[0].Unit != want {
+			t.Errorf("%s: %+v, %v", metric, rows.Series, err)
+		}
+	}
+	if n := lists.Load(); n != 1 {
+		t.Errorf("the list was asked for %d times", n)
 	}
 }
 

@@ -229,6 +229,15 @@ func (e Embedded) Notices(reads []source.Read) []string {
 	return s.Notices(metricsOf(reads)...)
 }
 
+// Describe implements Engine.
+func (e Embedded) Describe(_ context.Context, metric string) recorder.Metadata {
+	s := e.opened()
+	if s == nil {
+		return recorder.Metadata{}
+	}
+	return s.Describe(metric)
+}
+
 // Range implements Engine. The values at a time do not depend on first and last, not
 // even in the last bit, unless the expression itself does.
 func (e Embedded) Range(ctx context.Context, expr string, lookback time.Duration, first, last, step int64) (Answer, error) {

@@ -453,30 +453,6 @@ func TestTraits(t *testing.T) {
 	}
 }
 
-func TestUnits(t *testing.T) {
-	for expr, want := range map[string]string{
-		"node_memory_MemFree_bytes":                              "bytes",
-		"sum(rate(node_network_receive_bytes_total[1m]))":        "binBps",
-		"sum by (mode) (rate(node_cpu_seconds_total[1m]))":       "percentunit",
-		"increase(node_cpu_seconds_total[1h])":                   "s",
-		"node_load1":                                             "",
-		"avg(node_hwmon_temp_celsius)":                           "celsius",
-		"max by (room) (room_temperature_celsius)":               "celsius",
-		"increase(energy_kwh[1d])":                               "kwatth",
-		"rate(energy_kwh[5m])":                                   "",
-		"count(node_memory_MemFree_bytes)":                       "",
-		"node_memory_MemFree_bytes / node_memory_MemTotal_bytes": "",
-	} {
-		e, err := promParser.ParseExpr(expr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := unitOf(e); got != want {
-			t.Errorf("%s has the unit %q, not %q", expr, got, want)
-		}
-	}
-}
-
 func TestAheadAndFixed(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fixture) {
 		now := time.Now().UnixMilli()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/data"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 
@@ -115,7 +116,7 @@ func (q query) Bind(step, window int64) (source.Bound, error) {
 			return nil, err
 		}
 	}
-	b := bound{query: q, expr: expanded, unit: unitOf(parsed)}
+	b := bound{query: q, expr: expanded}
 	b.parsed = parsed
 	b.traits = source.Traits{Step: step, Revised: !q.source.Engine.Exact()}
 	if usesWindow(q.Expr) {
@@ -123,7 +124,7 @@ func (q query) Bind(step, window int64) (source.Bound, error) {
 	}
 	b.traits.Reads, b.traits.Unsplit = reads(parsed, q.source.Lookback)
 	if q.Format == formatStates {
-		b.unit, b.metric = "", soleMetric(b.traits.Reads)
+		b.metric = soleMetric(b.traits.Reads)
 		b.traits.Drawn = b.drawn()
 	}
 	return b, nil
@@ -133,7 +134,6 @@ func (q query) Bind(step, window int64) (source.Bound, error) {
 type bound struct {
 	query
 	expr   string
-	unit   string
 	metric string // the only one that is read, for states; else empty
 	traits source.Traits
 }
@@ -205,13 +205,48 @@ func (b bound) Rows(ctx context.Context, after, through int64) (grid.Rows, error
 	for _, text := range b.source.Engine.Notices(b.traits.Reads) {
 		rows.Notices = append(rows.Notices, data.Notice{Severity: data.NoticeSeverityWarning, Text: text})
 	}
-	for _, s := range answer.Series {
+	units := b.units(ctx, answer.Series)
+	for i, s := range answer.Series {
 		rows.Series = append(rows.Series, grid.Series{
-			Name: s.Labels.String(), Labels: data.Labels(s.Labels.Map()), Display: b.display(s.Labels), Unit: b.unit,
+			Name: s.Labels.String(), Labels: data.Labels(s.Labels.Map()), Display: b.display(s.Labels), Unit: units[i],
 			Values: s.Values[:rows.Len()],
 		})
 	}
 	return rows, rows.Check()
+}
+
+const (
+	// describeWait is how long rows wait for descriptions of their metrics.
+	describeWait = time.Second
+	// maxVarious is how many metrics are looked up that the expression does not name.
+	maxVarious = 20
+)
+
+// units returns Grafana's ids of the units of an answer's series, empty for none.
+func (b bound) units(ctx context.Context, series []Series) []string {
+	units := make([]string, len(series))
+	if b.Format == formatStates || len(series) == 0 {
+		return units
+	}
+	ctx, cancel := context.WithTimeout(ctx, describeWait)
+	defer cancel()
+	var d describe = func(metric string) recorder.Metadata { return b.source.Engine.Describe(ctx, metric) }
+	q := d.quantity(b.parsed)
+	metrics := make(map[string]quantity)
+	for i, s := range series {
+		if q.of != various {
+			units[i] = q.id()
+			continue
+		}
+		name := s.Labels.Get(model.MetricNameLabel)
+		of, ok := metrics[name]
+		if !ok && name != "" && len(metrics) < maxVarious {
+			of = d.metric(name)
+			metrics[name] = of
+		}
+		units[i] = of.id()
+	}
+	return units
 }
 
 // display returns the name of a series in PromQL's notation, or the expression if

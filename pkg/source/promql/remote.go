@@ -59,6 +59,8 @@ type Remote struct {
 	host    string
 	delay   time.Duration
 	timeout time.Duration
+	// described are the descriptions of metrics.
+	described *remote.Notes[recorder.Metadata]
 
 	probes singleflight.Group
 	mu     sync.Mutex
@@ -97,7 +99,9 @@ func NewRemote(c RemoteConfig) (*Remote, error) {
 	}
 	u.Path = strings.TrimSuffix(strings.TrimRight(u.Path, "/"), "/api/v1")
 	client := newRemoteClient(u, c)
-	return &Remote{api: v1.NewAPI(client), client: client, host: u.Host, delay: c.Delay, timeout: c.Timeout}, nil
+	r := &Remote{api: v1.NewAPI(client), client: client, host: u.Host, delay: c.Delay, timeout: c.Timeout}
+	r.described = remote.NewNotes(r.describe)
+	return r, nil
 }
 
 // Exact implements Engine. A server may store late samples, and adds up series in
@@ -239,6 +243,29 @@ func (r *Remote) explain(ctx context.Context, err error) error {
 		return r.client.Fail(remote.Query, "%s refuses the query: %s", r.host, r.client.Text(refused.Msg))
 	}
 	return r.client.Fail(remote.Answer, "%s answers what Prometheus would not: %s", r.host, r.client.Text(err.Error()))
+}
+
+// Describe implements Engine.
+func (r *Remote) Describe(ctx context.Context, metric string) recorder.Metadata {
+	return r.described.Get(ctx, metric)
+}
+
+// describe asks for the description of a metric.
+func (r *Remote) describe(ctx context.Context, metric string) (recorder.Metadata, error) {
+	all, err := r.api.Metadata(ctx, metric, "1")
+	if err != nil {
+		return recorder.Metadata{}, err
+	}
+	return r.metadata(all[metric]), nil
+}
+
+// metadata returns what the targets of a metric say about it: the first, as most say the
+// same.
+func (r *Remote) metadata(of []v1.Metadata) recorder.Metadata {
+	if len(of) == 0 {
+		return recorder.Metadata{}
+	}
+	return recorder.Metadata{Type: model.MetricType(of[0].Type), Unit: r.client.Text(of[0].Unit), Help: r.client.Text(of[0].Help)}
 }
 
 // Range implements Engine. An answer that may be incomplete is an error.
@@ -408,9 +435,7 @@ func (r *Remote) Metadata(ctx context.Context) (map[string]recorder.Metadata, er
 	}
 	metadata := make(map[string]recorder.Metadata, len(all))
 	for name, of := range all {
-		if len(of) > 0 { // targets may differ; the first will do
-			metadata[name] = recorder.Metadata{Type: model.MetricType(of[0].Type), Unit: of[0].Unit, Help: of[0].Help}
-		}
+		metadata[name] = r.metadata(of)
 	}
 	return metadata, nil
 }

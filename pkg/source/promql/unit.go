@@ -1,81 +1,73 @@
 package promql
 
 import (
+	"regexp"
 	"strings"
 
-	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/common/model"
+
+	"github.com/continuum-live/continuum-datasource/pkg/recorder"
+	"github.com/continuum-live/continuum-datasource/pkg/source/unit"
 )
 
-// units are Grafana's unit ids for units at the end of metric names: for an amount,
-// and for an amount per second.
-var units = map[string]struct{ amount, rate string }{
-	"seconds": {"s", "percentunit"}, // seconds per second are a share of the time
-	"bytes":   {"bytes", "binBps"},
-	"bits":    {"bits", "bps"},
-	"celsius": {"celsius", ""},
-	"percent": {"percent", ""},
-	"ratio":   {"percentunit", ""},
-	"volts":   {"volt", ""},
-	"amperes": {"amp", ""},
-	"watts":   {"watt", ""},
-	"joules":  {"joule", "watt"},
-	"hertz":   {"hertz", ""},
-	"meters":  {"lengthm", "velocityms"},
-	"grams":   {"massg", ""},
-	"pascals": {"pressurepa", ""},
-	// As sensors name them.
-	"milliseconds": {"ms", ""},
-	"fahrenheit":   {"fahrenheit", ""},
-	"kelvin":       {"kelvin", ""},
-	"volt":         {"volt", ""},
-	"ampere":       {"amp", ""},
-	"watt":         {"watt", ""},
-	"kilowatts":    {"kwatt", ""},
-	"kw":           {"kwatt", ""},
-	"wh":           {"watth", ""},
-	"kwh":          {"kwatth", ""},
-	"hpa":          {"pressurehpa", ""},
-	"lux":          {"lux", ""},
-	"ppm":          {"ppm", ""},
-	"rpm":          {"rotrpm", ""},
-	"liters":       {"litre", ""},
-}
+// describe returns what is known of a metric, the zero value if nothing is.
+type describe func(metric string) recorder.Metadata
 
-// unitOf returns the unit of an expression's values if the name of the metric has
-// one and the expression does not change it, or changes it in a known way.
-func unitOf(expr parser.Expr) string {
-	switch e := expr.(type) {
-	case *parser.VectorSelector:
-		return units[suffix(e.Name)].amount
-	case *parser.ParenExpr:
-		return unitOf(e.Expr)
-	case *parser.UnaryExpr:
-		return unitOf(e.Expr)
-	case *parser.AggregateExpr:
-		switch e.Op {
-		case parser.SUM, parser.AVG, parser.MIN, parser.MAX, parser.TOPK, parser.BOTTOMK, parser.QUANTILE, parser.STDDEV, parser.LIMITK:
-			return unitOf(e.Expr)
-		}
-	case *parser.Call:
-		for _, arg := range e.Args {
-			m, ok := arg.(*parser.MatrixSelector)
-			if !ok {
-				continue
-			}
-			u := units[suffix(m.VectorSelector.(*parser.VectorSelector).Name)]
-			switch e.Func.Name {
-			case "rate", "irate", "deriv":
-				return u.rate
-			case "increase", "delta", "idelta", "avg_over_time", "min_over_time", "max_over_time", "sum_over_time",
-				"last_over_time", "quantile_over_time", "stddev_over_time", "predict_linear":
-				return u.amount
-			}
+// family returns the name of the metric that a series of a histogram, a summary or a
+// counter belongs to, and what is left of its own.
+func family(name string) (of, part string) {
+	for _, part := range []string{"_total", "_bucket", "_sum", "_count"} {
+		if of, ok := strings.CutSuffix(name, part); ok && of != "" {
+			return of, part
 		}
 	}
-	return ""
+	return name, ""
 }
 
-func suffix(name string) string {
-	name = strings.TrimSuffix(name, "_total")
-	return name[strings.LastIndexByte(name, '_')+1:]
+// descriptionOf returns the description of a series' metric or family.
+func (d describe) descriptionOf(name string) recorder.Metadata {
+	m := d(name)
+	of, part := family(name)
+	if part == "" || m != (recorder.Metadata{}) {
+		return m
+	}
+	switch m = d(of); {
+	case part == "_total" && m.Type == model.MetricTypeCounter,
+		part != "_total" && (m.Type == model.MetricTypeHistogram || m.Type == model.MetricTypeSummary):
+		return m
+	}
+	return recorder.Metadata{} // of another metric
+}
+
+var (
+	// momentNames matches the names of metrics whose values are times.
+	momentNames = regexp.MustCompile(`(?:^|_)(?:timestamp|(?:start|boot|node|expiry|expiration)_time)_(?:milli)?seconds$|_created$`)
+	// momentHelp matches their descriptions.
+	momentHelp = regexp.MustCompile(`(?i)\bunix ?time|\bepoch\b|\btimestamp of\b|\b1970\b`)
+)
+
+// metric returns what the values of a metric's series are. The unit that somebody
+// gave to the metric counts before the one in its name, and that one only if the
+// description does not contradict it.
+func (d describe) metric(name string) quantity {
+	m := d.descriptionOf(name)
+	of, part := family(name)
+	if momentNames.MatchString(name) || momentHelp.MatchString(m.Help) {
+		return quantity{of: moments}
+	}
+	q := quantity{unit: unit.Written(m.Unit)}
+	if q.unit == (unit.Unit{}) {
+		byName, inName := unit.Named(of)
+		byHelp, inHelp := unit.Described(m.Help)
+		switch {
+		case !inHelp || inName && byHelp == byName:
+			q.unit = byName
+		case !inName:
+			q.unit = byHelp
+		}
+	}
+	if part == "_bucket" || part == "_count" {
+		q.of = events
+	}
+	return q
 }

@@ -63,7 +63,7 @@ describe('MetricsAPIEditor', () => {
   });
 
   it('offers the metrics that the service names, and runs the one that is chosen', async () => {
-    const getResource = jest.fn(() => Promise.resolve(['orders', 'temperature_hall']));
+    const getResource = jest.fn(() => Promise.resolve([{ name: 'orders' }, { name: 'temperature_hall' }]));
     const { onChange, onRunQuery } = open({}, getResource);
     await choose('Metric', '', 2, getResource);
     expect(getResource).toHaveBeenCalledWith('names');

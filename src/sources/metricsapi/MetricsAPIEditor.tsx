@@ -122,12 +122,21 @@ export function MetricsAPIEditor({ datasource, query, onChange, onRunQuery, app,
   );
 }
 
+interface Listed {
+  name: string;
+  description?: string;
+}
+
 /** The metrics that the service lists and whose name contains the typed text. */
 async function metrics(datasource: DataSource, typed: string) {
   // If the service lists no names or does not answer, the name can still be typed. If something is wrong, the query
   // says so.
-  const names = await datasource.getResource<string[]>('names').catch((): string[] => []);
-  return found(typed.trim(), names);
+  const listed = await datasource.getResource<Listed[]>('names').catch((): Listed[] => []);
+  const descriptions = new Map(listed.map(({ name, description }) => [name, description]));
+  return found(typed.trim(), [...descriptions.keys()]).map((option) => ({
+    ...option,
+    description: option.description ?? descriptions.get(option.value),
+  }));
 }
 
 function stepOf(text: string): number | string | undefined {

@@ -95,6 +95,8 @@ export interface Rules extends Rule {
   /** Absent for inputs that were made before rules had versions. */
   version?: number;
   maxSeries?: number;
+  /** Units of metrics, by name. */
+  units?: Record<string, string>;
   /** Rules for some topics each. The first one whose pattern fits applies. */
   topics?: Rule[];
 }

@@ -120,6 +120,15 @@ export function RulesFields({ input, uid, onChange, disabled, pattern }: Props) 
       )}
       {topics.length > 0 && <Text element="h6">All others</Text>}
       <RuleFields rule={rules} disabled={disabled} pattern={pattern} onChange={save} />
+      <PairsField
+        label="Units"
+        description="Of metrics, by name, one a line. A name such as room_celsius needs none."
+        placeholder="temperature=°C"
+        pairs={{ separator: '=', name: /\S/, example: 'temperature=°C' }}
+        value={rules.units}
+        disabled={disabled}
+        onChange={(value) => save({ units: value })}
+      />
       <NumberField
         label="Maximum series"
         description="Messages that would make more are skipped and counted."
