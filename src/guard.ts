@@ -11,7 +11,7 @@ import { isEqual } from 'lodash';
 import { defer, fromEvent, interval, merge, Observable, share, Subscription } from 'rxjs';
 import { exact, identity, Rows, Wanted } from './exact';
 import { Nonces } from './nonces';
-import { Ask, Resync } from './types';
+import { Ask, Resync, Terms } from './types';
 
 /**
  * How long a hole may stay. The overlap is repeated 0.25 s and 1 s after a join; a hole that is still there after this
@@ -362,8 +362,9 @@ class Machine {
   private plain(answer: DataQueryResponse, frame: DataFrame, polled: boolean) {
     const { refId: key, grows, wanted } = this.panel;
     this.tries = 0;
-    const { notices = [], custom } = frame.meta ?? {};
-    const polls = (custom as Terms | undefined)?.poll || notices.some(({ severity }) => severity !== 'info');
+    const terms = frame.meta?.custom as Partial<Terms> | undefined;
+    const { notices = [] } = frame.meta ?? {};
+    const polls = terms?.poll || notices.some(({ severity }) => severity !== 'info');
     if (!polled && !grows && !polls) {
       this.state = { name: 'done' };
       this.actions.show({ ...answer, key });

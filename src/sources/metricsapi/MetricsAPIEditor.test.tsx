@@ -8,7 +8,10 @@ import { MetricsAPIEditor } from './MetricsAPIEditor';
 type Props = React.ComponentProps<typeof MetricsAPIEditor>;
 
 /** The editor as Grafana holds it: what it saves comes back as its query. */
-function open(query: Partial<MetricsAPIQuery> = {}, getResource = jest.fn(() => Promise.resolve<string[]>([]))) {
+function open(
+  query: Partial<MetricsAPIQuery> = {},
+  getResource: jest.Mock<Promise<unknown>> = jest.fn(() => Promise.resolve([])),
+) {
   const onChange = jest.fn<undefined, [MetricsAPIQuery]>();
   const onRunQuery = jest.fn();
   const datasource = { getResource };
