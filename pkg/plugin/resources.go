@@ -34,7 +34,7 @@ import (
 //	GET labels/<name>/values values of a label
 //	GET names                names of metrics, from a metrics API
 //	GET status               how the recorder's store is
-//	POST push/<format>       stores samples: influx or prometheus
+//	POST push/<path>         stores samples: see push.Handler
 //	POST inputs/preview      what messages become under rules
 //	GET inputs/<name>/topics the topics of an input, with their last messages
 //	POST backup              copies what was recorded into a new folder
@@ -55,7 +55,7 @@ func (in *instance) CallResource(ctx context.Context, req *backend.CallResourceR
 	mux.HandleFunc("GET /labels/{name}/values", in.browse(labelValues))
 	mux.HandleFunc("GET /names", in.names)
 	mux.HandleFunc("GET /status", in.resource(anyone, (*instance).status))
-	mux.HandleFunc("POST /push/{format}", in.push)
+	mux.HandleFunc("/push/{path...}", in.push)
 	mux.HandleFunc("POST /inputs/preview", preview)
 	mux.HandleFunc("GET /inputs/{name}/topics", in.resource(editors, (*instance).topics))
 	mux.HandleFunc("POST /backup", in.resource(admins, (*instance).backup))
@@ -319,7 +319,7 @@ func (in *instance) push(w http.ResponseWriter, r *http.Request) {
 		respond(w, nil, errNoPush)
 		return
 	}
-	push.Handler(store.Sink(name), r.PathValue("format")).ServeHTTP(w, r)
+	push.Handler(store.Sink(name), r.PathValue("path")).ServeHTTP(w, r)
 }
 
 var (

@@ -100,7 +100,7 @@ func TestReported(t *testing.T) {
 		"p32-bool-string":       {204, "", "b_a 1, b_b 1, b_c 1, b_d 1, b_e 1, b_f 0, b_g 0"},
 		"p33-value-field":       {400, "two fields, one name", "disk_io_time 1, load 3"},
 		"e03-old-first":         {400, "precision", ""},
-		"e04-influx-paths":      {}, // not yet
+		"e04-influx-paths":      {204, "", "a_v 1"},
 	}
 	paths, err := filepath.Glob("testdata/cases/*.json")
 	if err != nil || len(paths) != len(want) {
@@ -118,10 +118,10 @@ func TestReported(t *testing.T) {
 		if r.Name == "e03-old-first" { // described in words
 			r.Format, r.Body = "influx", "a v=1 %S%"
 		}
+		if r.Name == "e04-influx-paths" { // described in words, too: see TestInfluxClients
+			r.Format, r.Query, r.Body = "influx/api/v2/write/", "?org=o&bucket=b", "a v=1"
+		}
 		t.Run(r.Name, func(t *testing.T) {
-			if want[r.Name].status == 0 {
-				t.Skip("not yet: " + r.Expect)
-			}
 			_, store := open(t, Config{})
 			var header []string
 			for name, value := range r.Headers {

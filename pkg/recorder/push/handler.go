@@ -23,36 +23,60 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/series"
 )
 
-// Handler answers requests of a format, Influx or Prometheus, and stores them
-// through sink. If sink is nil or its input does not run, it answers 503.
-func Handler(sink *recorder.Sink, format string) http.Handler {
+// paths are what Handler answers. Clients of InfluxDB add their own paths to the URL
+// that they are given.
+var paths = map[string]struct {
+	format string // Influx or Prometheus
+	answer func(*run, http.ResponseWriter, *http.Request)
+}{
+	"influx":                  {Influx, (*run).influx},
+	"influx/write":            {Influx, (*run).influx},       // 1
+	"influx/api/v2/write":     {Influx, (*run).influx},       // 2
+	"influx/api/v3/write_lp":  {Influx, (*run).influxByTime}, // 3
+	"influx/ping":             {Influx, (*run).ping},
+	"influx/health":           {Influx, (*run).healthy},
+	"influx/query":            {Influx, (*run).query},
+	"prometheus":              {Prometheus, (*run).prometheus},
+	"prometheus/api/v1/write": {Prometheus, (*run).prometheus},
+}
+
+// Handler answers requests for a path, which begins with the format, Influx or
+// Prometheus. It stores what is written through sink. If sink is nil or its input does
+// not run, it answers 503.
+func Handler(sink *recorder.Sink, path string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		found, _ := running.Load(sink)
 		r, _ := found.(*run)
+		path, known := paths[strings.Trim(path, "/")]
 		switch {
-		case req.Method != http.MethodPost:
-			w.Header().Set("Allow", http.MethodPost)
-			fail(w, http.StatusMethodNotAllowed, "what is pushed must be sent with POST")
+		case !known:
+			fail(w, http.StatusNotFound, "nothing is pushed to this path: write line protocol to push/influx, and remote write to push/prometheus")
 		case r == nil:
 			w.Header().Set("Retry-After", "1")
 			fail(w, http.StatusServiceUnavailable, "the data source takes nothing now: its recorder is not running, or has no input of the type push")
-		case !r.takes(format):
-			fail(w, http.StatusNotFound, "the input does not take "+format+": it is not among its formats")
+		case !r.takes(path.format):
+			fail(w, http.StatusNotFound, "the input does not take "+path.format+": it is not among its formats")
 		default:
-			// One request at a time, so that requests take bounded memory.
-			select {
-			case r.turn <- struct{}{}:
-				defer func() { <-r.turn }()
-			case <-req.Context().Done():
-				return
-			}
-			if format == Influx {
-				r.influx(w, req)
-			} else {
-				r.prometheus(w, req)
-			}
+			path.answer(r, w, req)
 		}
 	})
+}
+
+// writes reports whether a request may store something now, one at a time so that
+// requests take bounded memory. If it returns false, it has answered the request. done
+// lets the next one go on.
+func (r *run) writes(w http.ResponseWriter, req *http.Request) (done func(), ok bool) {
+	if req.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		fail(w, http.StatusMethodNotAllowed, "what is pushed must be sent with POST")
+		return nil, false
+	}
+	select {
+	case r.turn <- struct{}{}:
+		return func() { <-r.turn }, true
+	case <-req.Context().Done():
+		return nil, false
+	}
 }
 
 // answer is the body of errors: clients of InfluxDB 1 read error, those of 2 code

@@ -2,9 +2,11 @@ package push
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -19,17 +21,59 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/series"
 )
 
-// influx answers a request with line protocol.
+// influx answers a request with line protocol, whose time stamps are nanoseconds unless
+// it says otherwise.
 func (r *run) influx(w http.ResponseWriter, req *http.Request) {
-	precision, ok := lineprotocol.Precisions[req.URL.Query().Get("precision")]
+	r.lines(w, req, req.URL.Query().Get("precision"))
+}
+
+// influxByTime is influx, but the size of a time stamp says its unit, as InfluxDB 3 has
+// it.
+func (r *run) influxByTime(w http.ResponseWriter, req *http.Request) {
+	r.lines(w, req, cmp.Or(req.URL.Query().Get("precision"), "auto"))
+}
+
+// ping and healthy answer clients of InfluxDB that ask whether there is a server.
+func (r *run) ping(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("X-Influxdb-Version", "continuum")
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (r *run) healthy(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = io.WriteString(w, `{"name":"influxdb","message":"ready for writes","status":"pass"}`)
+}
+
+// query answers CREATE DATABASE, which clients of InfluxDB 1 send before they write.
+func (r *run) query(w http.ResponseWriter, req *http.Request) {
+	if err := req.ParseForm(); err != nil || !strings.HasPrefix(strings.ToUpper(strings.TrimSpace(req.Form.Get("q"))), "CREATE DATABASE") {
+		fail(w, http.StatusBadRequest, "there is no InfluxQL here: ask the data source in PromQL")
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = io.WriteString(w, `{"results":[{"statement_id":0}]}`)
+}
+
+// byteOrderMark is what some editors put before a text.
+var byteOrderMark = []byte("\uFEFF")
+
+// lines stores line protocol, whose time stamps have the precision named.
+func (r *run) lines(w http.ResponseWriter, req *http.Request, named string) {
+	done, ok := r.writes(w, req)
 	if !ok {
-		fail(w, http.StatusBadRequest, fmt.Sprintf("the precision %q is none of ns, us, ms, s, auto", req.URL.Query().Get("precision")))
+		return
+	}
+	defer done()
+	precision, ok := lineprotocol.Precisions[named]
+	if !ok {
+		fail(w, http.StatusBadRequest, fmt.Sprintf("the precision %q is none of ns, us, ms, s, auto", named))
 		return
 	}
 	body, ok := r.body(w, req, "gzip")
 	if !ok {
 		return
 	}
+	body = bytes.TrimPrefix(body, byteOrderMark)
 	if text := bytes.TrimSpace(body); len(text) > 0 && (text[0] == '{' || text[0] == '[') && json.Valid(text) {
 		fail(w, http.StatusBadRequest, `the request is JSON and must be line protocol: Telegraf writes it with data_format = "influx"`)
 		return

@@ -21,6 +21,11 @@ import (
 
 // prometheus answers a request of remote write.
 func (r *run) prometheus(w http.ResponseWriter, req *http.Request) {
+	done, ok := r.writes(w, req)
+	if !ok {
+		return
+	}
+	defer done()
 	kind := req.Header.Get("Content-Type")
 	media, params, err := mime.ParseMediaType(kind)
 	if kind != "" && (err != nil || media != "application/x-protobuf") {

@@ -2,6 +2,7 @@ package push
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
@@ -96,13 +97,17 @@ func samples(t testing.TB, s *recorder.Store) map[string]float64 {
 }
 
 // post sends a request and returns the answer.
-func post(sink *recorder.Sink, format, query, body string, header ...string) answered {
-	req := httptest.NewRequest(http.MethodPost, "/push/"+format+query, strings.NewReader(body))
+func post(sink *recorder.Sink, path, query, body string, header ...string) answered {
+	return send(sink, http.MethodPost, path, query, body, header...)
+}
+
+func send(sink *recorder.Sink, method, path, query, body string, header ...string) answered {
+	req := httptest.NewRequest(cmp.Or(method, http.MethodPost), "/push/"+path+query, strings.NewReader(body))
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
 	w := httptest.NewRecorder()
-	Handler(sink, format).ServeHTTP(w, req)
+	Handler(sink, path).ServeHTTP(w, req)
 	return answered{w.Code, http.StatusText(w.Code), w.Body.String(), w.Header()}
 }
 
