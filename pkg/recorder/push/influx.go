@@ -46,7 +46,7 @@ func (r *run) healthy(w http.ResponseWriter, _ *http.Request) {
 
 // query answers CREATE DATABASE, which clients of InfluxDB 1 send before they write.
 func (r *run) query(w http.ResponseWriter, req *http.Request) {
-	if err := req.ParseForm(); err != nil || !strings.HasPrefix(strings.ToUpper(strings.TrimSpace(req.Form.Get("q"))), "CREATE DATABASE") {
+	if !strings.HasPrefix(strings.ToUpper(strings.TrimSpace(req.FormValue("q"))), "CREATE DATABASE") {
 		fail(w, http.StatusBadRequest, "there is no InfluxQL here: ask the data source in PromQL")
 		return
 	}
