@@ -96,8 +96,8 @@ func bounded(from io.Reader) ([]byte, error) {
 func (c *content) readable(f format, payload []byte) {
 	// Some senders put a byte order mark before a text, a NUL after it, or a separator
 	// before or after it.
-	text := bytes.TrimSpace(bytes.TrimPrefix(payload, byteOrderMark))
-	if len(text) > 0 && (text[0] < ' ' || text[len(text)-1] < ' ') {
+	text := bytes.TrimPrefix(payload, byteOrderMark)
+	if len(text) > 0 && (!isGraphic(text[0]) || !isGraphic(text[len(text)-1])) {
 		text = bytes.TrimFunc(text, func(r rune) bool { return r == 0 || r == recordSeparator || unicode.IsSpace(r) })
 	}
 	if len(text) == 0 {
@@ -131,6 +131,9 @@ func (c *content) readable(f format, payload []byte) {
 // isControl reports whether no text has this byte. Logs have colours, which begin with
 // an escape.
 func isControl(b byte) bool { return b < ' ' && b != '\t' && b != '\n' && b != '\r' && b != '\x1b' }
+
+// isGraphic reports whether a byte is a visible character of ASCII.
+func isGraphic(b byte) bool { return b > ' ' && b < utf8.RuneSelf }
 
 // guess returns the format of a text, which must not be empty.
 func (c *content) guess(text []byte) format {

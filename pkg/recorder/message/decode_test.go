@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -254,8 +255,6 @@ func TestTimeKey(t *testing.T) {
 	}
 }
 
-// FuzzDecode: whatever comes under whatever rule, values are finite and have their
-// record, what is not recorded has a reason, and the payload stays as it is.
 // What decimal reads is what ParseFloat reads.
 func FuzzDecimal(f *testing.F) {
 	for _, text := range []string{
@@ -273,6 +272,41 @@ func FuzzDecimal(f *testing.F) {
 	})
 }
 
+// What flat reads is what the parser reads.
+func FuzzFlat(f *testing.F) {
+	for _, text := range []string{
+		`{}`, `{ }`, `{`, `{}x`, `{"a":1}`, ` {"a":1}`, `{"a":1} `, "{\r\n\t\"a\" :\n1 , \"b\": -2.5}", `{"a":1,}`, `{,}`, `{"a":1,,"b":2}`, `{"a":1"b":2}`, `{"a" 1}`, `{"a":}`, `{a:1}`,
+		`{"a":"21.5"}`, `{"a":" 1 "}`, `{"a":"on","b":true,"c":false,"d":null}`, `{"a":truex}`, `{"a":tru`, `{"a":nullnull}`, `{"a":"`, `{"a`, `{"a":"x\"y"}`, `{"a\u0062":1}`, `{"":1}`, `{"a.b":1}`,
+		`{"a":1e5}`, `{"a":1.5E-3}`, `{"a":+1}`, `{"a":01}`, `{"a":.5}`, `{"a":5.}`, `{"a":-}`, `{"a":1.2.3}`, `{"a":1-2}`, `{"a":NaN}`, `{"a":Infinity}`, `{"a":12345678901234567890}`,
+		`{"a":1,"a":2}`, `{"t":1800000000,"a":1}`, `{"t":"2027-01-15T08:00:00Z","a":1}`, `{"t":"then","a":1}`, `{"a":"admin_off"}`, `{"mode":"auto","on":"yes"}`, `{"ä":1,"b":"é"}`, "{\"a\":\"\x01\"}", `{"a":1}{`,
+	} {
+		f.Add([]byte(text))
+	}
+	rules := []Rule{{}, {TimeKey: "t"}, {States: []string{"*"}}, {States: []string{"mode"}, Words: map[string]float64{"auto": 7}, Ends: []string{"true", "bye"}}, {Regexp: `(?P<a>[0-9.]+)`}, {Format: "json"}}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if len(text) == 0 || text[0] != '{' || !utf8.Valid(text) || len(text) > 16<<10 {
+			return
+		}
+		for i, r := range rules {
+			for _, version := range []int{Version1, Version3} {
+				rule := r.ready("/", version)
+				var flat, parsed content
+				flat.reset(rule, "topic")
+				if !flat.flat(text) {
+					continue
+				}
+				parsed.reset(rule, "topic")
+				parsed.parsed(text, true)
+				if flat.said() != parsed.said() || flat.departed != parsed.departed || len(flat.path) != len(parsed.path) {
+					t.Errorf("rule %d, version %d: flat reads\n%s\nand the parser\n%s", i, version, flat.said(), parsed.said())
+				}
+			}
+		}
+	})
+}
+
+// FuzzDecode: whatever comes under whatever rule, values are finite and have their
+// record, what is not recorded has a reason, and the payload stays as it is.
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{
 		"", "1", "on", "1e400", "NaN", "\xff", `{"a":{"b":[1,"x",null,true]},"t":1800000000}`, `{"t":"2027-01-15T08:00:00Z","v":1}`,

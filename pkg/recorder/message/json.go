@@ -18,7 +18,21 @@ import (
 // A text with a fault costs no other. Commas before a closing bracket are passed over,
 // and Infinity is like NaN: senders that make JSON by hand, or in Python, write them.
 func (c *content) json(text []byte) {
-	_, reason := c.units(text, 0)
+	nested := text[0] != '{' || bytes.IndexByte(text[1:], '{') >= 0 || bytes.IndexByte(text, '[') >= 0
+	if !nested && len(c.rule.labelKeys) == 0 {
+		if c.flat(text) {
+			return
+		}
+		c.reset(c.rule, c.from)
+	}
+	c.parsed(text, nested)
+}
+
+// parsed reads JSON texts with a parser. nested says that they may have objects within
+// objects or arrays.
+func (c *content) parsed(text []byte, nested bool) {
+	shaped := c.rule.format != formatAuto || nested && c.mayBeKnown(text)
+	_, reason := c.units(text, 0, shaped)
 	if reason != notJSON {
 		if reason != "" {
 			c.skip(reason, nil, text)
@@ -33,7 +47,7 @@ func (c *content) json(text []byte) {
 	}
 	unit := int32(0)
 	for _, line := range lines {
-		if unit, reason = c.units(line, unit); reason != "" {
+		if unit, reason = c.units(line, unit, shaped); reason != "" {
 			c.skip(reason, nil, line)
 		}
 	}
@@ -41,7 +55,7 @@ func (c *content) json(text []byte) {
 
 // units reads JSON texts as the units from first on. It returns the next one, and the
 // reason why the rest of the texts cannot be read.
-func (c *content) units(text []byte, first int32) (next int32, reason string) {
+func (c *content) units(text []byte, first int32, shaped bool) (next int32, reason string) {
 	scanner := &c.scanner
 	if len(text) > 16<<10 {
 		// A scanner keeps the memory that its largest text took, so a large one gets
@@ -55,7 +69,6 @@ func (c *content) units(text []byte, first int32) (next int32, reason string) {
 		}
 	}
 	scanner.InitBytes(text)
-	shaped := c.rule.format != formatAuto || bytes.Contains(text, []byte(`"values"`)) || bytes.Contains(text, []byte(`"fields"`)) || isGateway(c.from)
 	unit := first
 	for ; scanner.Next(); unit++ {
 		if unit > 0 && !c.begin(-1, unit) {
@@ -117,6 +130,11 @@ func repaired(text []byte) []byte {
 const recordSeparator = 0x1E
 
 var infinity = []byte("infinity")
+
+// mayBeKnown reports whether a JSON text may have one of the shapes of known.
+func (c *content) mayBeKnown(text []byte) bool {
+	return bytes.Contains(text, []byte(`"values"`)) || bytes.Contains(text, []byte(`"fields"`)) || isGateway(c.from)
+}
 
 // nodes returns the least number of values, objects and arrays that a JSON text has.
 // ok is false if there is a word that JSON does not know: the parser's error would
@@ -220,7 +238,6 @@ func (c *content) walk(v *fastjson.Value, depth int) {
 		c.skip(tooLong, c.field(), nil)
 		return
 	}
-	isTime := c.rule.timeKey != "" && c.atKey(c.rule.timeKey)
 	switch v.Type() {
 	case fastjson.TypeObject:
 		members := false
@@ -238,29 +255,41 @@ func (c *content) walk(v *fastjson.Value, depth int) {
 	case fastjson.TypeArray:
 		c.array(v.GetArray(), depth)
 	case fastjson.TypeNumber:
-		// Parse the number as it is written: fastjson does not round floats
-		// correctly.
+		// As it is written: fastjson does not round floats correctly.
 		c.raw = v.MarshalTo(c.raw[:0])
-		if isTime {
-			c.stamp(c.raw)
-		} else {
-			c.text(c.field(), c.raw, false)
-		}
-	case fastjson.TypeString:
-		s := v.GetStringBytes()
-		if isTime {
+		c.leaf(fastjson.TypeNumber, c.raw)
+	default:
+		c.leaf(v.Type(), v.GetStringBytes())
+	}
+}
+
+// leaf adds the value at path, which is no object and no array. s is a number as it is
+// written, or a text.
+func (c *content) leaf(t fastjson.Type, s []byte) {
+	field := c.field()
+	if len(field) > maxName {
+		c.skip(tooLong, field, nil)
+		return
+	}
+	isTime := c.rule.timeKey != "" && c.atKey(c.rule.timeKey)
+	switch t {
+	case fastjson.TypeNumber, fastjson.TypeString:
+		switch {
+		case isTime:
 			c.stamp(s)
-		} else {
-			c.text(c.field(), bytes.TrimSpace(s), true)
+		case t == fastjson.TypeNumber:
+			c.text(field, s, false)
+		default:
+			c.text(field, bytes.TrimSpace(s), true)
 		}
 	case fastjson.TypeTrue:
 		c.departed = c.departed || c.rule.ends["true"]
-		c.add(c.field(), 1)
+		c.add(field, 1)
 	case fastjson.TypeFalse:
 		c.departed = c.departed || c.rule.ends["false"]
-		c.add(c.field(), 0)
+		c.add(field, 0)
 	case fastjson.TypeNull:
-		c.skip(isNull, c.field(), nil)
+		c.skip(isNull, field, nil)
 	}
 }
 

@@ -53,10 +53,12 @@ func (d *Decoder) add(from string, payload []byte, received time.Time, own bool)
 			return
 		}
 	}
-	if t.seen == nil || t.seen.gone || t.seen.isDue(received) {
+	if t.seen != nil && !t.seen.gone && !t.seen.isDue(received) {
+		t.seen.messages++
+	} else {
 		t.seen = d.seen.of(from, received)
+		t.seen.note(payload, received)
 	}
-	t.seen.note(payload, received)
 	c := &d.content
 	c.decode(t.rule, from, payload)
 	for _, s := range c.skips {

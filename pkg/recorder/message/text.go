@@ -30,7 +30,7 @@ func (c *content) text(field, text []byte, quoted bool) {
 		as = inQuotes
 	}
 	switch v, reason := number(text, as); {
-	case reason == "" && isWord(text) && c.isNamed(field):
+	case reason == "" && c.isNamed(field) && isWord(text):
 		c.say(field, text)
 	case reason == "":
 		c.add(field, v)
@@ -83,7 +83,7 @@ func (c *content) matched(field, text []byte) bool {
 			v, reason = number(bytes.Replace(bytes.TrimSpace(group), []byte(","), []byte("."), 1), bare)
 		}
 		switch {
-		case reason == notANumber, reason == "" && isWord(group) && c.isNamed(full):
+		case reason == notANumber, reason == "" && c.isNamed(full) && isWord(group):
 			c.say(full, group)
 		case reason == "":
 			c.add(full, v)
