@@ -47,7 +47,7 @@ const (
 	// again and leaves a hole, and viewers query their history again.
 	catchUp = 10_000
 
-	// idle is after how long without a packet the overlap is sent again, so that
+	// idle is after how long without new rows the overlap is sent again, so that
 	// viewers can tell a slow source from a dead stream.
 	idle = 5 * time.Second
 
@@ -98,6 +98,9 @@ type Tail struct {
 	fits    int // rows that may fit into overlapBytes
 	// published is closed and replaced at each publication.
 	published chan struct{}
+	// idles fires when nothing was published for idle. It is nil unless the tail runs.
+	// One timer for all streams costs less than a timer each.
+	idles *time.Timer
 }
 
 // packet has the rows in (after, through], and perhaps older ones that have changed.
@@ -124,6 +127,15 @@ type mark struct {
 // failure of the source, panics included, and sends nothing while the source cannot
 // be read.
 func (t *Tail) run(ctx context.Context) {
+	t.mu.Lock()
+	t.idles = time.AfterFunc(idle, t.wakeIdle)
+	t.mu.Unlock()
+	defer func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.idles.Stop()
+		t.idles = nil
+	}()
 	var read mark // the newest row that was published
 	wait := backoffMin
 	for {
@@ -204,6 +216,16 @@ func (t *Tail) end(err error) {
 	defer t.mu.Unlock()
 	t.err = err
 	t.wake()
+}
+
+// wakeIdle wakes the streams, now and whenever nothing is published for idle.
+func (t *Tail) wakeIdle() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.idles != nil {
+		t.wake()
+		t.idles.Reset(idle)
+	}
 }
 
 func (t *Tail) wake() {
@@ -312,6 +334,9 @@ func (t *Tail) publish(rows grid.Rows) error {
 	defer t.mu.Unlock()
 	t.newest, t.overlap, t.encoded = p, overlap, packet{}
 	t.wake()
+	if t.idles != nil {
+		t.idles.Reset(idle)
+	}
 	return nil
 }
 
@@ -390,8 +415,8 @@ type History struct {
 // joined gets a value whenever a viewer joins; the call itself counts as the first
 // join.
 //
-// After five seconds without a packet Serve sends the overlap again while the source
-// can be read, so that silence means trouble.
+// When the tail has published nothing for five seconds, Serve sends the overlap again
+// while the source can be read, so that silence of 7.5 seconds means trouble.
 //
 // Serve also sends the overlap a quarter of a second and one second after each join.
 // Grafana calls RunStream before the viewer is in its hub, and publishes only to
@@ -402,26 +427,28 @@ func (t *Tail) Serve(ctx context.Context, h History, joined <-chan struct{}, sen
 	repeats.join(began)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	rings := began // when the timer fires, zero if it has fired
 
 	// The overlap has the rows up to the newest one.
 	newest := t.state().newest
 	sent := mark{newest.through, newest.exists()}
 	last := began // when a packet was sent last
+	asked, outdated := h.Mark, error(nil)
 	for ctx.Err() == nil {
 		s := t.state()
 		now := time.Now()
-		var outdated error
-		if s.mark != h.Mark {
-			outdated = t.bound.Since(h.Mark, s.newest.through-h.Window)
-		}
-		switch {
-		case s.err != nil:
+		if s.err != nil {
 			return s.err
-		case outdated != nil && now.Sub(began) >= leastLife:
+		}
+		old := now.Sub(began) >= leastLife
+		if s.mark != asked || outdated != nil && old {
+			asked, outdated = s.mark, t.bound.Since(h.Mark, s.newest.through-h.Window)
+		}
+		if outdated != nil && old {
 			return outdated
 		}
-		idles := sent.set && s.newest.through <= sent.at && !s.away && now.Sub(last) >= idle
+		// The tail wakes all its streams when it idles. Those that have sent a packet
+		// lately, for a viewer who joined, wait for the next time.
+		idles := sent.set && s.newest.through <= sent.at && !s.away && now.Sub(last) >= idle/2
 		due := s.newest.exists() && (idles || repeats.due(now))
 		if due || s.newest.exists() && (!sent.set || s.newest.through > sent.at) {
 			p, err := s.newest, error(nil)
@@ -447,20 +474,12 @@ func (t *Tail) Serve(ctx context.Context, h History, joined <-chan struct{}, sen
 		}
 		var wake <-chan time.Time
 		at, ok := repeats.next()
-		if end := last.Add(idle); !s.away && (!ok || end.Before(at)) {
-			at, ok = end, true
-		}
 		ok = ok && s.newest.exists()
 		if end := began.Add(leastLife); outdated != nil && (!ok || end.Before(at)) {
 			at, ok = end, true
 		}
 		if ok {
-			// A timer that is early is set again once it has fired. That is cheaper than
-			// to set it with each packet.
-			if rings.IsZero() || at.Before(rings) {
-				timer.Reset(time.Until(at))
-				rings = at
-			}
+			timer.Reset(time.Until(at))
 			wake = timer.C
 		}
 		select {
@@ -469,7 +488,6 @@ func (t *Tail) Serve(ctx context.Context, h History, joined <-chan struct{}, sen
 			repeats.join(time.Now())
 		case <-s.next:
 		case <-wake:
-			rings = time.Time{}
 		}
 	}
 	return ctx.Err()
