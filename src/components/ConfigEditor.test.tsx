@@ -435,6 +435,7 @@ describe('an input', () => {
     await unfold();
     await enter('URL', 'wss://server/stream');
     await enter('Message on connect', '{"subscribe": 1}');
+    await enter('Token', 'secret');
     await enter('Ping interval', '10s');
     await enter('Maximum size of a message', '512 KiB');
     await enter('Headers', 'Authorization');
@@ -452,6 +453,7 @@ describe('an input', () => {
     ]);
     expect(settings().secureJsonData).toEqual({
       'input.ticks.headers': '{"Authorization":"Bearer x:y","X-Key":"1"}',
+      'input.ticks.token': 'secret',
     });
     // After closing and opening the card, the typed headers are still there.
     await unfold();

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -51,8 +52,68 @@ func TestReported(t *testing.T) {
 				t.Error(trouble)
 			}
 		},
-		"w03-two-step-login": func(t *testing.T) { t.Skip("not yet: a second text is sent after an answer") },
-		"w04-send-lines":     func(t *testing.T) { t.Skip("not yet: several texts are sent") },
+		"w03-two-step-login": func(t *testing.T) {
+			// A login, its answer, then the subscription, as Home Assistant and graphql-transport-ws
+			// have it.
+			steps := make(chan string, 10)
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				c, err := websocket.Accept(w, r, nil)
+				if err != nil {
+					return
+				}
+				defer func() { _ = c.CloseNow() }()
+				for {
+					_, text, err := c.Read(r.Context())
+					if err != nil {
+						return
+					}
+					steps <- string(text)
+					if strings.Contains(string(text), "auth") {
+						steps <- "accepted"
+						_ = c.Write(r.Context(), websocket.MessageText, []byte(`{"type":"auth_ok"}`))
+						continue
+					}
+					_ = c.Write(r.Context(), websocket.MessageText, []byte(`{"v":1}`))
+				}
+			}))
+			defer s.Close()
+			r := Record(t, t.TempDir(), newInput(t, Config{URL: "ws" + strings.TrimPrefix(s.URL, "http"),
+				Send: `{"type": "auth", "access_token": "{{token}}"}` + "\n" + `{"id": 1, "type": "subscribe_events"}`},
+				func(key string) string { return map[string]string{"token": "x"}[key] }))
+			defer r.Close(t)
+			r.Wait(t, 1)
+			var got []string
+			for range 3 {
+				got = append(got, <-steps)
+			}
+			if want := []string{`{"type": "auth", "access_token": "x"}`, "accepted", `{"id": 1, "type": "subscribe_events"}`}; !slices.Equal(got, want) {
+				t.Errorf("the server gets %q", got)
+			}
+		},
+		"w04-send-lines": func(t *testing.T) {
+			// A server that does not answer.
+			got := make(chan string, 10)
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				c, err := websocket.Accept(w, r, nil)
+				if err != nil {
+					return
+				}
+				defer func() { _ = c.CloseNow() }()
+				for {
+					_, text, err := c.Read(r.Context())
+					if err != nil {
+						return
+					}
+					got <- string(text)
+				}
+			}))
+			defer s.Close()
+			r := Record(t, t.TempDir(), newInput(t, Config{URL: "ws" + strings.TrimPrefix(s.URL, "http"), Send: "{\"subscribe\":\"a\"}\n{\"subscribe\":\"b\"}\n"}, none))
+			defer r.Close(t)
+			if a, b := <-got, <-got; a != `{"subscribe":"a"}` || b != `{"subscribe":"b"}` {
+				t.Errorf("the server gets %q and %q", a, b)
+			}
+		},
 		"w08-text": func(t *testing.T) {
 			s := newServer(t)
 			r := Record(t, t.TempDir(), newInput(t, Config{URL: "ws://" + s.address}, none))
@@ -67,4 +128,24 @@ func TestReported(t *testing.T) {
 			})
 		},
 	}, func(t *testing.T, test func(t *testing.T)) { test(t) })
+}
+
+func TestSent(t *testing.T) {
+	for _, test := range []struct {
+		text string
+		want []string
+	}{
+		{"", nil},
+		{"hello\nworld", []string{"hello\nworld"}},
+		{"{\n \"a\": 1\n}\n", []string{"{\n \"a\": 1\n}\n"}},
+		{`{"a":1} {"b":2}`, []string{`{"a":1}`, `{"b":2}`}},
+		{`["a"]["b"]`, []string{`["a"]`, `["b"]`}},
+		{`42["sub",{"a":1}]`, []string{`42["sub",{"a":1}]`}},
+		{"CONNECT\naccept-version:1.2\n\n\x00", []string{"CONNECT\naccept-version:1.2\n\n\x00"}},
+		{`{"a":1} {"b":`, []string{`{"a":1} {"b":`}},
+	} {
+		if got := messages(test.text); !slices.Equal(got, test.want) {
+			t.Errorf("%q is sent as %q", test.text, got)
+		}
+	}
 }

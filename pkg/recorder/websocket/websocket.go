@@ -1,6 +1,7 @@
 // Package websocket is the recorder's input from a WebSocket server.
 //
-// It connects, sends a message if the settings have one, and records what comes,
+// It connects, sends the messages that the settings have, such as a login and a
+// subscription, and records what comes,
 // text and binary alike. A server keeps nothing for a client that is away, so
 // messages are lost while there is no connection. The input never blocks the store
 // or its own keep-alive: messages that come faster than they can be stored are
@@ -34,7 +35,10 @@ type Config struct {
 	Name string `json:"name"`
 	// URL has the scheme ws or wss.
 	URL string `json:"url"`
-	// Send is sent as a text message after connecting, unless it is empty.
+	// Send is sent as a text message after connecting, unless it is empty. If it has
+	// several objects or arrays of JSON, each is a message, sent when the server has
+	// answered the one before, or has said nothing for a second. {{token}} stands for
+	// the secret token.
 	Send string `json:"send,omitempty"`
 	// PingInterval is how often the connection is tested, in milliseconds, 0 for 30
 	// seconds.
@@ -62,7 +66,7 @@ type Input struct {
 	header  http.Header
 	// protocols are the subprotocols to offer, see RFC 6455, 1.9.
 	protocols []string
-	send      string
+	send      []string // one message after another
 	ping      time.Duration
 	maxBytes  int64
 	tls       *tls.Config
@@ -70,8 +74,8 @@ type Input struct {
 }
 
 // Secrets returns the names of the secrets that the input may have. headers is a JSON
-// object of names and values.
-func (Config) Secrets() []string { return endpoint.Secrets("headers") }
+// object of names and values, token is part of what is sent.
+func (Config) Secrets() []string { return endpoint.Secrets("headers", "token") }
 
 // Sensitive reports whether the settings themselves may hold a secret: Send may be a
 // login.
@@ -84,7 +88,10 @@ func New(c Config, secret func(key string) string) (recorder.Input, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := &Input{name: c.Name, url: u.String(), send: c.Send, maxBytes: c.MaxBytes, rules: c.Rules, header: make(http.Header)}
+	in := &Input{name: c.Name, url: u.String(), maxBytes: c.MaxBytes, rules: c.Rules, header: make(http.Header)}
+	for _, text := range messages(c.Send) {
+		in.send = append(in.send, strings.ReplaceAll(text, "{{token}}", secret("token")))
+	}
 	if in.maxBytes == 0 {
 		in.maxBytes = limitOfMaxBytes
 	}
@@ -122,6 +129,26 @@ func New(c Config, secret func(key string) string) (recorder.Input, error) {
 	in.version = endpoint.Version(c, secret, c.Secrets())
 	in.peer = endpoint.Peer{Kind: "a WebSocket server", Host: u.Host, Patience: patience, ClientCert: secret("clientCert") != ""}
 	return in, nil
+}
+
+// messages returns the messages in a text: the objects and arrays of JSON that it has,
+// if it has nothing else and more than one of them, else the text itself.
+func messages(text string) []string {
+	if text == "" {
+		return nil
+	}
+	var all []string
+	for from := json.NewDecoder(strings.NewReader(text)); ; {
+		var one json.RawMessage
+		err := from.Decode(&one)
+		if errors.Is(err, io.EOF) && len(all) > 1 {
+			return all
+		}
+		if err != nil || one[0] != '{' && one[0] != '[' {
+			return []string{text}
+		}
+		all = append(all, string(one))
+	}
 }
 
 // Name implements recorder.Input.
@@ -179,6 +206,9 @@ func (in *Input) certificates(c Config, u *url.URL, secret func(string) string) 
 const (
 	// patience is how long the server may take to answer.
 	patience = 10 * time.Second
+	// unanswered is how long a message that is sent on connect waits for an answer to
+	// the one before: not every server answers.
+	unanswered = time.Second
 	// waiting is how many messages may wait to be decoded, and waitingBytes how many
 	// bytes they may have. More are dropped.
 	waiting      = 10_000
@@ -256,19 +286,19 @@ func (r *run) connection(ctx context.Context) (connected bool, err error) {
 	}
 	defer func() { _ = c.CloseNow() }() // the connection is lost, or the input stops
 	c.SetReadLimit(-1)                  // read skips messages that are too large
-	if r.send != "" {
-		if err := c.Write(dialing, websocket.MessageText, []byte(r.send)); err != nil {
-			return true, err
-		}
-	}
 	r.sink.Trouble("")
 
 	reading, stop := context.WithCancelCause(ctx)
-	pinged := make(chan struct{})
-	defer func() { <-pinged }()
+	heard := make(chan struct{}, 1) // gets a value when something came
+	ended := make(chan struct{})
+	defer func() { <-ended }()
 	defer stop(nil)
 	r.group.Go(func() {
-		defer close(pinged)
+		defer close(ended)
+		if err := r.introduce(reading, c, heard); err != nil {
+			stop(err)
+			return
+		}
 		r.keepAlive(reading, c, stop)
 	})
 	for {
@@ -278,7 +308,37 @@ func (r *run) connection(ctx context.Context) (connected bool, err error) {
 			}
 			return true, err
 		}
+		select {
+		case heard <- struct{}{}:
+		default:
+		}
 	}
+}
+
+// introduce sends the messages that the settings have, one after another: a server may
+// have to accept a login before it knows what a subscription is.
+func (r *run) introduce(ctx context.Context, c *websocket.Conn, heard <-chan struct{}) error {
+	for i, text := range r.send {
+		if i > 0 {
+			select {
+			case <-heard:
+			case <-time.After(unanswered):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		select {
+		case <-heard: // it came before, so it is no answer to this one
+		default:
+		}
+		writing, cancel := context.WithTimeout(ctx, patience)
+		err := c.Write(writing, websocket.MessageText, []byte(text))
+		cancel()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 var errSilent = errors.New("the server does not answer any more")

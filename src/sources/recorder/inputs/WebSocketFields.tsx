@@ -74,12 +74,19 @@ export function WebSocketFields({ settings, onChange, input, onInputChange }: In
       />
       <TextField
         label="Message on connect"
-        description="Sent once connected, for servers that wait for a subscription. Others can read it: keep secrets in the headers."
+        description="Sent once connected, for servers that wait for a login or a subscription. Each object of JSON is a message, sent when the one before is answered. Others can read it: write {{token}} for the token."
         placeholder='{"subscribe": "ticks"}'
         rows={3}
         value={input.send}
         disabled={disabled}
         onChange={(send) => onInputChange({ send })}
+      />
+      <SecretField
+        settings={settings}
+        onChange={onChange}
+        secret={secretKey(input.name, 'token')}
+        label="Token"
+        description="Takes the place of {{token}} in the message on connect."
       />
       <BoundedFields fields={BOUNDED} values={input} disabled={disabled} onChange={onInputChange} />
       <RulesFields
