@@ -50,8 +50,23 @@ const (
 	// Tests talk to real servers, and races in these show on a busy machine. So a
 	// test that fails is run once more, and the report names it. More than three
 	// failures are no accident: then nothing is run again.
-	goTest = "go run gotest.tools/gotestsum@v1.13.0 --format pkgname --rerun-fails=1 --rerun-fails-max-failures=3 --packages=./... -- -race -timeout=20m"
+	goTest = "go run gotest.tools/gotestsum@v1.13.0 --format pkgname --rerun-fails=1 --rerun-fails-max-failures=3 --packages=./... -- -timeout=20m "
 )
+
+// race are the flags of the race detector. It slows code five to ten times, and without
+// them the tests spend most of their time in the libraries below: PromQL, labels, chunks
+// and compression. These calculate and share nothing between goroutines, so the race
+// detector leaves them out. It watches all else, also the rest of the TSDB, where
+// goroutines meet.
+var race = func() string {
+	flags := "-race"
+	const prometheus = "github.com/prometheus/prometheus/"
+	for _, packages := range []string{prometheus + "promql/...", prometheus + "model/...", prometheus + "util/...", prometheus + "tsdb/chunkenc",
+		prometheus + "tsdb/encoding", prometheus + "tsdb/index", prometheus + "tsdb/record", "github.com/klauspost/compress/..."} {
+		flags += " -gcflags=" + packages + "=-race=false"
+	}
+	return flags
+}()
 
 // platform is the system and processor of an executable, which its name ends
 // with.
@@ -91,26 +106,26 @@ func Test(ctx context.Context) error {
 		return err
 	}
 	fmt.Print(absent)
-	// Linters and compilers of the front end use one core, and the race detector
-	// waits a lot. Side by side they take little longer than the slower one alone.
+	// The tests wait a lot, for servers and for time to pass. All else is done
+	// meanwhile: it keeps one core busy for about as long.
 	err = sideBySide(ctx,
 		func(ctx context.Context) error {
-			// Everything is compiled before the first test begins. So no test waits for
-			// a build, and no compiler slows a test that waits for an event. go list
-			// -export compiles; with an empty -f it prints nothing.
-			return inTurn(ctx, "go run ./pkg/internal/programs/build", `go list -race -test -deps -export -f {{""}} ./...`,
-				"go run "+golangci+" run ./...", goTest)
+			// Everything is compiled before the first test begins, so that none waits for
+			// a build. go list -export compiles; with an empty -f it prints nothing.
+			return inTurn(ctx, "go run ./pkg/internal/programs/build", "go list "+race+` -test -deps -export -f {{""}} ./...`, goTest+race)
 		},
 		func(ctx context.Context) error {
 			if err := NodeModules(ctx); err != nil {
 				return err
 			}
-			return inTurn(ctx, "npm run typecheck", "npm run lint", "npm run test:ci")
+			// The front end comes first: then the linter of Go finds in the cache what the
+			// other side has compiled.
+			if err := inTurn(ctx, "npm run typecheck", "npm run lint", "npm run test:ci", "go run "+golangci+" run ./..."); err != nil {
+				return err
+			}
+			return pack(ctx, tested)
 		})
 	if err != nil {
-		return err
-	}
-	if err := pack(ctx, tested); err != nil {
 		return err
 	}
 	// Alone, and last, so that it is seen what of it was left out. The same faults each

@@ -98,7 +98,11 @@ func TestJSON(t *testing.T) {
 		{"commas in a text", "[" + many(`"`+many(",", 60_000)+`",`, 90) + "0]", Limit{}},
 		{"long, but of many", "[" + many(`"xxxx", 1234 ,`, 64<<10) + "1]", Limit{}},
 	} {
-		for _, r := range []io.Reader{strings.NewReader(tc.text), iotest.OneByteReader(strings.NewReader(tc.text))} {
+		readers := []io.Reader{strings.NewReader(tc.text)}
+		if len(tc.text) < 1<<20 { // byte by byte the counts of longer ones take long
+			readers = append(readers, iotest.OneByteReader(strings.NewReader(tc.text)))
+		}
+		for _, r := range readers {
 			b, err := io.ReadAll(JSON(r))
 			refused(t, tc.name, err, tc.limit)
 			if err == nil && string(b) != tc.text {

@@ -194,7 +194,7 @@ func TestFullDisk(t *testing.T) {
 			config := testConfig()
 			config.DiskLow, config.DiskCritical = test.low, test.critical
 			last := int64(0)
-			for range 3 {
+			for range 2 {
 				in := newManual("manual")
 				config.Inputs = []Input{in}
 				var log bytes.Buffer

@@ -59,10 +59,7 @@ func TestIngestUntilKilled(t *testing.T) {
 // A process is killed with SIGKILL while it ingests, again and again. Every
 // number that it said was committed is found in every series.
 func TestKilledDuringIngest(t *testing.T) {
-	kills := 50
-	if testing.Short() {
-		kills = 5
-	}
+	const kills = 12 // most of the time is that of the processes to start
 	dir := t.TempDir()
 	last := -1
 	for kill := range kills {

@@ -110,14 +110,14 @@ func TestIdle(t *testing.T) {
 		defer func() { _ = r.Close() }()
 		in := newManual("manual")
 		c := testConfig(in)
-		c.Idle, c.Remember = 3*time.Hour, json.RawMessage(`{}`)
+		c.Idle, c.Remember = 20*time.Minute, json.RawMessage(`{}`)
 		s, err := openStore(r, Key{1, "uid"}, c)
 		if err != nil {
 			t.Fatal(err)
 		}
 		opened := time.Now()
 		<-in.sinks
-		time.Sleep(3*time.Hour - time.Minute)
+		time.Sleep(c.Idle - time.Minute)
 		if in.ended.Load() {
 			t.Fatal("the input ended early")
 		}
@@ -125,7 +125,7 @@ func TestIdle(t *testing.T) {
 			t.Errorf("the status is %+v", st)
 		}
 		read(t, s, "m") // a use
-		time.Sleep(3*time.Hour - time.Minute)
+		time.Sleep(c.Idle - time.Minute)
 		if in.ended.Load() {
 			t.Fatal("the input ended although the store was used")
 		}

@@ -101,7 +101,7 @@ func TestMaintenancePanics(t *testing.T) {
 		}
 		in := &moody{manual: newManual("moody")}
 		c := testConfig(in)
-		c.Idle = 3 * time.Hour
+		c.Idle = 20 * time.Minute
 		s, err := openStore(r, Key{1, "uid"}, c)
 		if err != nil {
 			t.Fatal(err)

@@ -36,15 +36,21 @@ const start = int64(1_800_000_000_000)
 
 func newRecorder(t testing.TB, dir string) (*Recorder, *manualClock) {
 	t.Helper()
-	c := &manualClock{}
-	c.ms.Store(start)
-	r := New(dir, slog.New(slog.DiscardHandler))
-	r.clock = clock.New(c.now, c.boot)
+	r, c := unclosedRecorder(dir)
 	t.Cleanup(func() {
 		if err := r.Close(); err != nil {
 			t.Error(err)
 		}
 	})
+	return r, c
+}
+
+// unclosedRecorder returns a recorder that the test has to close.
+func unclosedRecorder(dir string) (*Recorder, *manualClock) {
+	c := &manualClock{}
+	c.ms.Store(start)
+	r := New(dir, slog.New(slog.DiscardHandler))
+	r.clock = clock.New(c.now, c.boot)
 	return r, c
 }
 

@@ -32,6 +32,9 @@ func (h *atRecord) Handle(context.Context, slog.Record) error {
 func (h *atRecord) WithAttrs([]slog.Attr) slog.Handler { return h }
 func (h *atRecord) WithGroup(string) slog.Handler      { return h }
 
+// appended is in how many series appendAll appends.
+const appended = 5
+
 func appendAll(t *testing.T, d *database, name string, n int, at func(i int) int64) {
 	t.Helper()
 	db, err := d.acquire()
@@ -41,7 +44,7 @@ func appendAll(t *testing.T, d *database, name string, n int, at func(i int) int
 	defer db.readers.Done()
 	for i := range n {
 		app := db.Appender(t.Context())
-		for j := range 20 {
+		for j := range appended {
 			if _, err := app.Append(0, labels.FromStrings("__name__", name, "j", fmt.Sprint(j)), at(i), float64(i)); err != nil {
 				t.Fatal(err)
 			}
@@ -93,7 +96,7 @@ func testDiskFillsWhileOpening(t *testing.T, killed bool) {
 	appendAll(t, d, "ordered", n, func(i int) int64 { return begin + int64(i) })
 	appendAll(t, d, "ordered", n, func(i int) int64 { return begin - 1 - int64(i) })
 	want := countAll(t, d)
-	if want != 2*n*20 {
+	if want != 2*n*appended {
 		t.Fatalf("the store has %d samples", want)
 	}
 	if killed {
@@ -136,8 +139,8 @@ func testDiskFillsWhileOpening(t *testing.T, killed bool) {
 		appendAll(t, d, "ordered", 10, func(i int) int64 { return begin - n - 1 - int64(i) })
 		appendAll(t, d, "ordered", 10, func(i int) int64 { return begin + n + int64(i) })
 		for range 2 {
-			if got := countAll(t, d); got != want+400 {
-				t.Errorf("filled after %d lines of the log, the store has %d samples of %d later", after, got, want+400)
+			if got := countAll(t, d); got != want+20*appended {
+				t.Errorf("filled after %d lines of the log, the store has %d samples of %d later", after, got, want+20*appended)
 			}
 			if err := d.close(ErrClosed); err != nil {
 				t.Error(err)

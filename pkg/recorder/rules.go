@@ -121,7 +121,7 @@ type rules struct {
 
 	// working is held while the TSDB is opened, closed or written to.
 	working   sync.Mutex
-	broken    bool      // a write has failed
+	broken    bool      // it has to be opened anew
 	corrected time.Time // when rules were last evaluated again
 
 	mu        sync.Mutex
@@ -210,7 +210,9 @@ func (r *rules) start(c Config) {
 	r.working.Lock()
 	defer r.working.Unlock()
 	full, _, err := r.ready.disk()
-	if full != levelCritical {
+	if full == levelCritical {
+		r.broken = true // a pass opens it once there is room
+	} else {
 		err = r.open()
 	}
 	r.note(err)
@@ -238,6 +240,11 @@ func (r *rules) configure(c Config) {
 			r.logger.Error("What recording rules record keeps its former limits", "error", err)
 		}
 	}
+	r.rouse()
+}
+
+// rouse has the next pass begin at once.
+func (r *rules) rouse() {
 	select {
 	case r.wake <- struct{}{}:
 	default:
@@ -462,6 +469,7 @@ func (r *rules) retire(why error) bool {
 	if r.stop != nil {
 		r.stop()
 	}
+	r.rouse()
 	return true
 }
 

@@ -59,11 +59,12 @@ func (r *rules) pass(ctx context.Context) (time.Duration, error) {
 	r.working.Lock()
 	defer r.working.Unlock()
 	all, adopted := r.adopt()
-	if len(all) == 0 {
-		if !adopted {
-			return time.Second, nil
-		}
-		return time.Minute, nil
+	idle := time.Minute
+	if !adopted {
+		idle = time.Second
+	}
+	if d := r.results(); len(all) == 0 && !r.broken && (d == nil || d.isOpen()) {
+		return idle, nil
 	}
 	if err := r.ready.check(); err != nil {
 		return time.Second, nil // the status of the store shows it
@@ -73,6 +74,9 @@ func (r *rules) pass(ctx context.Context) (time.Duration, error) {
 		return retryOpen, nil
 	}
 	r.note(nil)
+	if len(all) == 0 { // what former rules have recorded can be read again
+		return idle, nil
+	}
 	wait := time.Second
 	failed, err := r.each(ctx, all, nil, func(u *rule) (enough bool, err error) {
 		if err := r.resume(ctx, u); err != nil {

@@ -42,8 +42,13 @@ func openRuled(t *testing.T, dir string, evaluate Evaluate, times ...int64) (*Re
 	t.Helper()
 	before := closeWait
 	closeWait = 100 * time.Millisecond
-	t.Cleanup(func() { closeWait = before }) // after the recorder was closed
-	r, _ := newRecorder(t, dir)
+	r, _ := unclosedRecorder(dir)
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Log(err) // a busy machine takes longer than closeWait
+		}
+		closeWait = before
+	})
 	s, sink := openManual(t, r, Key{1, "uid"})
 	for _, at := range times {
 		commit(t, sink, start, Sample{Series: series("m"), T: at, V: 1})
@@ -162,6 +167,57 @@ func TestRulesCloseOnAFullDisk(t *testing.T) {
 			t.Error("the status holds a lock while it waits for the TSDB")
 		}
 		if err := errors.Join(s.rules.recorded.reopen(errReopening), r.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// On a full disk what rules have recorded is closed, and it can be read again once there
+// is room, also when there are no rules any more, and when the process was started
+// meanwhile.
+func TestFormerRulesOnAFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var free atomic.Int64
+		free.Store(1 << 40)
+		dir := t.TempDir()
+		c := testConfig()
+		c.DiskLow, c.DiskCritical = 100, 10
+		c.Rules, c.RulesRetention, c.Evaluate = []Rule{ruleOf("rule", "m")}, 24*time.Hour, ones
+		open := func() (*Recorder, *Store) {
+			r := New(dir, slog.New(slog.DiscardHandler))
+			r.free = func(string) (int64, error) { return free.Load(), nil }
+			s, err := openStore(r, Key{1, "uid"}, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r, s
+		}
+		r, s := open()
+		time.Sleep(time.Minute)
+		c.Rules = nil
+		if err := r.Configure(Key{1, "uid"}, c); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		for _, again := range []func(){
+			func() {},
+			func() {
+				if err := r.Close(); err != nil {
+					t.Fatal(err)
+				}
+				r, s = open()
+			},
+		} {
+			free.Store(0)
+			time.Sleep(4 * lookEvery)
+			again()
+			free.Store(1 << 40)
+			time.Sleep(retryOpen + 4*lookEvery)
+			if got := read(t, s, "rule"); len(got) != 1 {
+				t.Errorf("with room on the disk again the store has %v", got)
+			}
+		}
+		if err := r.Close(); err != nil {
 			t.Error(err)
 		}
 	})

@@ -16,6 +16,8 @@ import (
 	"github.com/prometheus/prometheus/model/rulefmt"
 	upstream "github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
@@ -250,7 +252,7 @@ func inOrder(all []recorder.Rule) ([]recorder.Rule, error) {
 
 // Evaluate is a recorder.Evaluate.
 func (r Rules) Evaluate(ctx context.Context, from recorder.Samples, expr string, first, last, step int64) ([]recorder.Evaluated, error) {
-	answer, err := Embedded{Interval: r.Interval}.rangeOf(ctx, from, expr, r.Lookback, span{first, last, step})
+	answer, err := Embedded{Interval: r.Interval}.rangeOf(ctx, marked{from}, expr, r.Lookback, span{first, last, step})
 	if err != nil {
 		if ctx.Err() != nil || passing(err) {
 			return nil, err
@@ -269,5 +271,61 @@ func (r Rules) Evaluate(ctx context.Context, from recorder.Samples, expr string,
 func passing(err error) bool {
 	return errors.Is(err, recorder.ErrNotReady) || errors.Is(err, recorder.ErrClosed) || errors.Is(err, context.DeadlineExceeded) ||
 		errors.As(err, new(upstream.ErrStorage)) || errors.As(err, new(upstream.ErrQueryTimeout)) || errors.As(err, new(upstream.ErrQueryCanceled)) ||
-		errors.As(err, new(unevaluated))
+		errors.As(err, new(unevaluated)) || errors.As(err, new(unread))
 }
+
+// marked are samples of which each error says that they could not be read, so that it is
+// not taken for one of the expression.
+type marked struct{ recorder.Samples }
+
+type unread struct{ error }
+
+func (u unread) Unwrap() error { return u.error }
+
+func markedError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return unread{err}
+}
+
+func (m marked) Querier(mint, maxt int64) (storage.Querier, error) {
+	q, err := m.Samples.Querier(mint, maxt)
+	return markedQuerier{q}, markedError(err)
+}
+
+func (m marked) MostSeries() (uint64, error) {
+	n, err := m.Samples.MostSeries()
+	return n, markedError(err)
+}
+
+func (m marked) CountSeries(ctx context.Context, mint, maxt int64, matchers ...*labels.Matcher) (uint64, error) {
+	n, err := m.Samples.CountSeries(ctx, mint, maxt, matchers...)
+	return n, markedError(err)
+}
+
+type markedQuerier struct{ storage.Querier }
+
+func (q markedQuerier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
+	return markedSet{q.Querier.Select(ctx, sorted, hints, matchers...)}
+}
+
+type markedSet struct{ storage.SeriesSet }
+
+func (s markedSet) At() storage.Series { return markedSeries{s.SeriesSet.At()} }
+func (s markedSet) Err() error         { return markedError(s.SeriesSet.Err()) }
+
+type markedSeries struct{ storage.Series }
+
+func (s markedSeries) Iterator(it chunkenc.Iterator) chunkenc.Iterator {
+	m, ok := it.(*markedIterator)
+	if !ok {
+		m = &markedIterator{}
+	}
+	m.Iterator = s.Series.Iterator(m.Iterator)
+	return m
+}
+
+type markedIterator struct{ chunkenc.Iterator }
+
+func (i *markedIterator) Err() error { return markedError(i.Iterator.Err()) }

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	upstream "github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
 
 	"github.com/continuum-live/continuum-datasource/pkg/recorder"
 	"github.com/continuum-live/continuum-datasource/pkg/source/sourcetest"
@@ -121,26 +123,27 @@ func rulesText(rules ...string) string {
 type ruled struct {
 	*fixture
 	*recorder.Recorder
-	root  string
-	rules []recorder.Rule
-	text  string
-	// evaluate is instead of testRules.Evaluate if it is not nil.
+	root     string
+	settings Rules
+	rules    []recorder.Rule
+	text     string
+	// evaluate is instead of settings.Evaluate if it is not nil.
 	evaluate recorder.Evaluate
 }
 
 func (f *ruled) config(t testing.TB, text string, in recorder.Input) recorder.Config {
 	t.Helper()
 	var err error
-	if f.rules, err = testRules.Parse(text); err != nil {
+	if f.rules, err = f.settings.Parse(text); err != nil {
 		t.Fatal(err)
 	}
 	f.text = text
-	evaluate := testRules.Evaluate
+	evaluate := f.settings.Evaluate
 	if f.evaluate != nil {
 		evaluate = f.evaluate
 	}
-	return recorder.Config{Retention: testRules.Retention, OutOfOrder: testRules.Retention, MaxWait: 2 * time.Second, Inputs: []recorder.Input{in},
-		Rules: f.rules, RulesRetention: testRules.RulesRetention, Evaluate: evaluate}
+	return recorder.Config{Retention: f.settings.Retention, OutOfOrder: f.settings.Retention, MaxWait: 2 * time.Second, Inputs: []recorder.Input{in},
+		Rules: f.rules, RulesRetention: f.settings.RulesRetention, Evaluate: evaluate}
 }
 
 var ruledKey = recorder.Key{Org: 1, UID: "uid"}
@@ -159,7 +162,7 @@ func (f *ruled) open(t testing.TB, text string) {
 	if f.fixture == nil {
 		f.fixture = &fixture{series: make(map[string]*recorder.Series)}
 	}
-	f.Source = Source{Engine: Embedded{func(context.Context) (*recorder.Store, error) { return s, nil }, time.Second}, Interval: time.Second, Lookback: testRules.Lookback}
+	f.Source = Source{Engine: Embedded{func(context.Context) (*recorder.Store, error) { return s, nil }, time.Second}, Interval: time.Second, Lookback: f.settings.Lookback}
 	f.Sink, f.store = <-in, s
 }
 
@@ -273,9 +276,15 @@ func (f *ruled) minutes(t testing.TB, n int, of ...int64) {
 
 func ruledBubble(t *testing.T, text string, do func(t *testing.T, f *ruled)) {
 	t.Helper()
+	(&ruled{settings: testRules}).bubble(t, text, do)
+}
+
+// bubble runs do in virtual time, with these rules on an empty store.
+func (f *ruled) bubble(t *testing.T, text string, do func(t *testing.T, f *ruled)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(30 * 24 * time.Hour)
-		f := &ruled{root: t.TempDir()}
+		f.root = t.TempDir()
 		f.open(t, text)
 		defer func() {
 			if err := f.Close(); err != nil {
@@ -291,11 +300,7 @@ var minutes = rulesText("level:avg1m: avg_over_time(level_bytes[1m])", "level:su
 // What rules record is what their expressions give, to the last bit: whatever comes
 // late, also while the process is down, and whenever it is killed.
 func TestRulesAreExact(t *testing.T) {
-	seeds := uint64(3)
-	if testing.Short() {
-		seeds = 1
-	}
-	for seed := range seeds {
+	for seed := range uint64(2) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			ruledBubble(t, minutes, func(t *testing.T, f *ruled) {
 				random := rand.New(rand.NewPCG(seed, 12))
@@ -395,17 +400,20 @@ func keys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
 // What rules record stays longer than the samples that it is made of, and is not made
 // again of what is left of these.
 func TestRulesOutliveSamples(t *testing.T) {
-	ruledBubble(t, minutes, func(t *testing.T, f *ruled) {
+	// The recorder looks each second, so virtual hours take real seconds.
+	settings := testRules
+	settings.Retention, settings.RulesRetention = 4*time.Hour, 8*time.Hour
+	(&ruled{settings: settings}).bubble(t, minutes, func(t *testing.T, f *ruled) {
 		begin := time.Now().UnixMilli()
 		f.minutes(t, 30, 0, 1, 2)
 		sent := time.Now().UnixMilli()
 		time.Sleep(time.Minute)
 		want := f.values(t, "level:avg1m", begin+60_000, sent, 60_000)
-		for range 40 {
-			time.Sleep(20 * time.Minute)
+		for range 30 {
+			time.Sleep(10 * time.Minute)
 			f.send(t, sent, time.Now().UnixMilli(), 0)
 			sent = time.Now().UnixMilli()
-			if sent-begin > 12*3_600_000-300_000 && sent-begin < 12*3_600_000+900_000 {
+			if past := sent - begin - settings.Retention.Milliseconds(); past > -300_000 && past < 900_000 {
 				f.send(t, begin+14*60_000+500, begin+14*60_000+3500, 7) // late, and partly gone
 			}
 		}
@@ -423,7 +431,7 @@ func TestRulesOutliveSamples(t *testing.T) {
 		whole := f.values(t, "sum(count_over_time(level:avg1m[20h]))", sent, sent, 60_000)
 		t.Logf("%d values, and now %v", len(want), whole)
 
-		time.Sleep(testRules.RulesRetention)
+		time.Sleep(settings.RulesRetention)
 		if got := f.values(t, "level:avg1m", begin+60_000, begin+30*60_000, 60_000); len(got) > 0 {
 			t.Errorf("after the retention of rules %d values are left", len(got))
 		}
@@ -531,32 +539,33 @@ func TestRuleChangesInterval(t *testing.T) {
 			}
 		},
 		"late": func(t *testing.T, f *ruled, begin, _ int64) {
-			f.send(t, begin+3_560_000, begin+3_640_000, 7)
-			f.send(t, begin+7*3_600_000/2, begin+7*3_600_000/2+80_000, 7)
+			f.send(t, begin+1_160_000, begin+1_240_000, 7)
+			f.send(t, begin+70*60_000, begin+70*60_000+80_000, 7)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ruledBubble(t, text("1m"), func(t *testing.T, f *ruled) {
-				time.Sleep(7*time.Minute + time.Hour - time.Duration(time.Now().UnixNano())%time.Hour)
+				const coarse = 20 * time.Minute
+				time.Sleep(7*time.Minute + coarse - time.Duration(time.Now().UnixNano())%coarse)
 				begin := time.Now().UnixMilli()
 				for range 40 {
 					now := time.Now().UnixMilli()
-					time.Sleep(6 * time.Minute)
+					time.Sleep(2 * time.Minute)
 					f.send(t, now, time.Now().UnixMilli(), 0)
 				}
 				time.Sleep(time.Minute)
 				recorded := func() []string {
 					now := time.Now().UnixMilli()
-					return keys(f.values(t, "present_over_time(level:max[1s])", begin-begin%3_600_000, now-now%60_000, 60_000))
+					return keys(f.values(t, "present_over_time(level:max[1s])", begin-begin%coarse.Milliseconds(), now-now%60_000, 60_000))
 				}
 				before := recorded()
-				f.configure(t, text("1h"))
+				f.configure(t, text("20m"))
 				time.Sleep(time.Second)
 				change(t, f, begin, time.Now().UnixMilli())
-				time.Sleep(2 * time.Hour)
+				time.Sleep(2 * coarse)
 				f.check(t, "on the new grid", begin)
 				for _, key := range recorded() {
-					if !slices.Contains(before, key) && !strings.HasSuffix(key, ":00:00") {
+					if !slices.Contains(before, key) && !strings.HasSuffix(key, ":00:00") && !strings.HasSuffix(key, ":20:00") && !strings.HasSuffix(key, ":40:00") {
 						t.Errorf("recorded was %s", key)
 					}
 				}
@@ -573,17 +582,17 @@ func TestRuleChangesInterval(t *testing.T) {
 
 // What is always late has its times corrected less and less often, and none is dropped.
 func TestRuleCorrectedOften(t *testing.T) {
-	ruledBubble(t, "groups: [{name: g, interval: 10m, rules: [{record: n, expr: 'count_over_time(level_bytes[6h])'}]}]", func(t *testing.T, f *ruled) {
+	ruledBubble(t, "groups: [{name: g, interval: 5m, rules: [{record: n, expr: 'count_over_time(level_bytes[3h])'}]}]", func(t *testing.T, f *ruled) {
 		begin := time.Now().UnixMilli()
-		for range 450 * 6 {
+		for range 225 * 6 {
 			time.Sleep(10 * time.Second)
 			now := time.Now().UnixMilli()
-			if err := f.Commit(t.Context(), []recorder.Sample{f.sample(now-200*60_000, 1, "level_bytes"), f.sample(now, 1, "level_bytes", "machine", "m1")}, now); err != nil {
+			if err := f.Commit(t.Context(), []recorder.Sample{f.sample(now-100*60_000, 1, "level_bytes"), f.sample(now, 1, "level_bytes", "machine", "m1")}, now); err != nil {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(10 * time.Minute)
-		f.check(t, "at the end", begin+4*3_600_000) // before that, what it reads is partly gone
+		time.Sleep(5 * time.Minute)
+		f.check(t, "at the end", begin+2*3_600_000) // before that, what it reads is partly gone
 		if st := f.store.Status().Rules[0]; st.Dropped != 0 || st.Corrected < 1000 {
 			t.Errorf("%+v", st)
 		}
@@ -595,30 +604,25 @@ func TestRuleCorrectedOften(t *testing.T) {
 func TestRuleTrouble(t *testing.T) {
 	for name, trouble := range map[string]error{
 		"disk":     errors.New("input/output error"),
+		"index":    syscall.EIO,
+		"chunk":    syscall.EIO,
 		"reopened": fmt.Errorf("%w: it is reopened", recorder.ErrNotReady),
 		"timeout":  upstream.ErrQueryTimeout("expression evaluation"),
 		"canceled": upstream.ErrQueryCanceled("expression evaluation"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			broken := atomic.Bool{}
-			f := &ruled{root: t.TempDir()}
+			f := &ruled{settings: testRules}
 			f.evaluate = func(ctx context.Context, from recorder.Samples, expr string, first, last, step int64) ([]recorder.Evaluated, error) {
 				if broken.Load() && strings.HasPrefix(expr, "max") {
 					if name == "disk" {
 						return nil, trouble
 					}
-					from = unreadable{from, trouble}
+					from = unreadable{from, name, trouble}
 				}
 				return testRules.Evaluate(ctx, from, expr, first, last, step)
 			}
-			synctest.Test(t, func(t *testing.T) {
-				time.Sleep(30 * 24 * time.Hour)
-				f.open(t, rulesText("a: max_over_time(level_bytes[1m])", "b: sum(a)", "c: min_over_time(level_bytes[1m])"))
-				defer func() {
-					if err := f.Close(); err != nil {
-						t.Error(err)
-					}
-				}()
+			f.bubble(t, rulesText("a: max_over_time(level_bytes[1m])", "b: sum(a)", "c: min_over_time(level_bytes[1m])"), func(t *testing.T, f *ruled) {
 				begin := time.Now().UnixMilli()
 				more := func() {
 					f.minutes(t, 10, 0, 1)
@@ -656,13 +660,50 @@ func TestRuleTrouble(t *testing.T) {
 	}
 }
 
-// unreadable are samples that cannot be read.
+// unreadable are samples that cannot be read: their index, their chunks, or all else.
 type unreadable struct {
 	recorder.Samples
+	what string
+	why  error
+}
+
+func (u unreadable) Querier(mint, maxt int64) (storage.Querier, error) {
+	if u.what != "index" && u.what != "chunk" {
+		return nil, u.why
+	}
+	q, err := u.Samples.Querier(mint, maxt)
+	return unreadableQuerier{q, u}, err
+}
+
+type unreadableQuerier struct {
+	storage.Querier
+	unreadable
+}
+
+func (q unreadableQuerier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
+	if q.what == "index" {
+		return storage.ErrSeriesSet(q.why)
+	}
+	return unreadableSet{q.Querier.Select(ctx, sorted, hints, matchers...), q.why}
+}
+
+type unreadableSet struct {
+	storage.SeriesSet
 	why error
 }
 
-func (u unreadable) Querier(int64, int64) (storage.Querier, error) { return nil, u.why }
+func (s unreadableSet) At() storage.Series {
+	return &storage.SeriesEntry{Lset: s.SeriesSet.At().Labels(), SampleIteratorFn: func(chunkenc.Iterator) chunkenc.Iterator {
+		return unreadableChunk{chunkenc.NewNopIterator(), s.why}
+	}}
+}
+
+type unreadableChunk struct {
+	chunkenc.Iterator
+	why error
+}
+
+func (c unreadableChunk) Err() error { return c.why }
 
 // What is late for a rule that waits is not forgotten.
 func TestWaitingRuleIsCorrected(t *testing.T) {

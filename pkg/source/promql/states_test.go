@@ -126,6 +126,7 @@ func TestStatesAreExact(t *testing.T) {
 
 // The states of real servers are the same, row by row.
 func TestRemoteStatesAreExact(t *testing.T) {
+	t.Parallel()
 	for _, server := range remoteServers {
 		t.Run(server.name, func(t *testing.T) {
 			url := server.start(t)
@@ -305,6 +306,7 @@ func TestStatesRefused(t *testing.T) {
 
 // A Prometheus scrapes what kube-state-metrics says, which is in a file.
 func TestStatesOfKubernetes(t *testing.T) {
+	t.Parallel() // it waits for scrapes
 	page, err := os.ReadFile("testdata/kube_pods.prom")
 	if err != nil {
 		t.Fatal(err)

@@ -217,10 +217,10 @@ func TestSameAsPrometheus(t *testing.T) {
 	t.Parallel()
 	f, r := newFixture(t)
 	through := time.Now().Add(-time.Minute).Truncate(time.Minute).UnixMilli()
-	f.fillAll(t, through-5*time.Hour.Milliseconds(), through)
-	start := fmt.Sprint((through - 2*time.Hour.Milliseconds()) / 1000)
+	f.fillAll(t, through-3*time.Hour.Milliseconds(), through) // all that happens does in the first 130 minutes
+	start := fmt.Sprint((through - time.Hour.Milliseconds()) / 1000)
 
-	const n = 100 // rows
+	const n = 60 // rows
 	type answer struct {
 		expr        string
 		exact       bool
@@ -231,7 +231,7 @@ func TestSameAsPrometheus(t *testing.T) {
 	for i, expr := range slices.Concat(same, nearly) {
 		for _, step := range []int64{40_000, 143_000} {
 			q := f.bind(t, strings.ReplaceAll(expr, "START", start), step)
-			last := (through - 10*60_000) / step * step
+			last := (through - 20*60_000) / step * step
 			after := last - n*step
 			rows, err := q.Rows(t.Context(), after, last)
 			if err != nil {

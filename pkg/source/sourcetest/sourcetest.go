@@ -44,7 +44,12 @@ type Subject struct {
 	// Except names the guarantees that the source does not give, with the reason.
 	// They are not tested.
 	Except map[string]string
+
+	records map[int64]records // by step
 }
+
+// records are a range that was requested at once, and in parts as history and tail do.
+type records struct{ whole, parts Record }
 
 // Run tests the guarantees, each in a subtest of its name.
 func Run(t *testing.T, s Subject) {
@@ -88,6 +93,7 @@ func (s Subject) complete() Subject {
 	for s.Seed == 0 {
 		s.Seed = rand.Uint64()
 	}
+	s.records = make(map[int64]records)
 	return s
 }
 
@@ -191,25 +197,28 @@ func bound(ctx context.Context, a asked) error {
 	return nil
 }
 
-// shown runs a check on the frames of the range, requested at once and in parts, as
-// history and tail do.
+// shown runs a check on the frames of the range. All such checks look at the same
+// frames, which are requested once for each step.
 func shown(check func(Record) error) func(context.Context, Subject) error {
 	return each(func(ctx context.Context, a asked) error {
-		whole, err := a.whole(ctx, a.bound)
-		if err != nil {
-			return err
+		r, ok := a.records[a.step]
+		if !ok {
+			var err error
+			if r.whole, err = a.whole(ctx, a.bound); err != nil {
+				return err
+			}
+			cuts := a.cuts()
+			if r.parts, err = a.parts(ctx, cuts, inOrder(len(cuts)-1)); err != nil {
+				return err
+			}
+			a.records[a.step] = r
 		}
-		cuts := a.cuts()
-		parts, err := a.parts(ctx, cuts, inOrder(len(cuts)-1))
-		if err != nil {
-			return err
-		}
-		return errors.Join(check(whole), check(parts))
+		return errors.Join(check(r.whole), check(r.parts))
 	})
 }
 
-// splits is how many splits of a range are tested.
-const splits = 8
+// splits is how many splits of a range are tested, on the grid and beside it.
+const splits = 4
 
 // splitInvariant splits a range of the grid, and one beside it: the rows of a time
 // zone's days are not multiples of the step.
