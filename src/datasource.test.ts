@@ -7,6 +7,7 @@ import {
   DataSourceRef,
   dateTime,
   LoadingState,
+  MetricFindValue,
   ScopedVars,
   StreamingDataFrame,
   TimeRange,
@@ -75,11 +76,11 @@ function request(change: Partial<Request> = {}): Request {
 }
 
 /** The scoped variables of a panel whose dashboard has these filters, each for a data source. */
-function filteredBy(filters: Record<string, unknown>) {
+function filteredBy(filters: Record<string, unknown>, variableDependency?: object) {
   const variables = Object.entries(filters).map(([uid, set]) => ({
-    state: { type: 'adhoc', applyMode: 'auto', datasource: { uid }, filters: set },
+    state: { type: 'adhoc', name: `of ${uid}`, applyMode: 'auto', datasource: { uid }, filters: set },
   }));
-  const runner = { parent: { state: { $variables: { state: { variables } } } } };
+  const runner = { variableDependency, parent: { state: { $variables: { state: { variables } } } } };
   return { __sceneObject: { text: '', value: { valueOf: () => runner } } };
 }
 
@@ -367,6 +368,21 @@ describe('a query that another data source answers', () => {
     expect(sent().map(({ filters }) => filters)).toEqual([[ofPanel], [ofOther]]);
   });
 
+  it('is run again when the filters of that one change', async () => {
+    let names = new Set(['ds']);
+    const setVariableNames = jest.fn((changed: string[]) => (names = new Set(changed)));
+    const scopedVars = filteredBy({ uid: [ofPanel], $ds: [ofOther] }, { getNames: () => names, setVariableNames });
+    await answered('other', { scopedVars, filters: [ofPanel!] });
+    await answered('other', { scopedVars, filters: [ofPanel!] });
+    expect(setVariableNames.mock.calls).toEqual([[['ds', 'of $ds']]]);
+  });
+
+  it('may have the name of another query: none cancels the request of another', async () => {
+    const targets = ['other', undefined, '$ds'].map((uid) => ({ refId: 'A', ...(uid && { from: { uid } }) }));
+    await answered('other', { targets });
+    expect(new Set(sent().map(({ requestId }) => requestId)).size).toBe(3);
+  });
+
   it('has no filters of the panel’s data source', async () => {
     await answered('other', { scopedVars: filteredBy({ uid: [ofPanel] }), filters: [ofPanel!] });
     expect(sent().map(({ filters }) => filters)).toEqual([[ofPanel], []]);
@@ -580,6 +596,24 @@ describe('a data source that is asked in PromQL', () => {
     expect(ask.mock.lastCall?.slice(0, 2)).toEqual(['labels', { limit: 10_000, match: '{host="a", job=~"x|y"}' }]);
     await source.getTagValues?.({ key: 'host', filters });
     expect(ask.mock.lastCall?.slice(0, 2)).toEqual(['labels/host/values', { limit: 9_999, match: '{job=~"x|y"}' }]);
+  });
+
+  it('says of keys and values for filters that there are more', async () => {
+    setTemplateSrv({ replace: (text: string) => text } as unknown as TemplateSrv);
+    const source = machine();
+    const ask = jest.spyOn(source, 'getResource');
+    const groups = async () => {
+      const lists = [
+        await source.getTagKeys?.({ filters: [] }),
+        await source.getTagValues?.({ key: 'a', filters: [] }),
+      ];
+      return lists.map((list) => new Set((list as MetricFindValue[]).map(({ group }) => group)));
+    };
+    ask.mockResolvedValue(Array.from({ length: 9_998 }, String));
+    expect(await groups()).toEqual([new Set([undefined]), new Set([undefined])]);
+    ask.mockResolvedValue(Array.from({ length: 10_000 }, String).slice(0, 9_999));
+    const more = new Set(['The first 9,999. Others can be typed in full.']);
+    expect(await groups()).toEqual([more, more]);
   });
 
   it('passes on the details of a test', async () => {

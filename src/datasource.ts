@@ -25,7 +25,7 @@ import { combined, isLive, openStream, repeated, untilRefused, wantsStream } fro
 import { newestOf } from './newest';
 import { nonces } from './nonces';
 import { LiveRange } from './range';
-import { filtersOf, isOutOfSight, timeZoneOf } from './scenes';
+import { dependOnFilters, filtersOf, isOutOfSight, timeZoneOf } from './scenes';
 import { AnySource, foreignTo, sourceOf } from './sources';
 import type { Ask, Options, Query } from './types';
 import { ianaName } from './zones';
@@ -60,7 +60,10 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
       return answerAnnotation(cleaned, this.settings.jsonData.maxRows || 50_000, (stepped) => this.loaded(stepped));
     }
     if (targets.some(({ from: other }) => other?.uid)) {
-      return combined(targets.map((target) => this.answer(cleaned, target))).pipe(map(apart(targets)));
+      const ids = requestIds(cleaned);
+      return combined(targets.map((target, place) => this.answer({ ...cleaned, requestId: ids[place]! }, target))).pipe(
+        map(apart(targets)),
+      );
     }
     return this.loaded(cleaned);
   }
@@ -77,7 +80,6 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
     const alone = (datasource: DataSource) => ({
       ...request,
       ...(datasource.uid !== this.uid && { filters: filtersOf(request, datasource) }),
-      requestId: request.requestId && `${request.requestId}-${target.refId}`,
       // Grafana sends a query to the data source that it names, which by now is that of the panel.
       targets: [{ ...omit(target, 'from'), datasource: datasource.getRef() } as Query],
     });
@@ -85,8 +87,11 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
       return this.query(alone(this));
     }
     return from(this.other(uid, request.scopedVars)).pipe(
-      map((other) => [other, alone(other)] as const),
-      switchMap(([other, asked]) => (other.filterQuery(asked.targets[0]!) ? other.query(asked) : of({ data: [] }))),
+      switchMap((other) => {
+        dependOnFilters(request, other);
+        const asked = alone(other);
+        return other.filterQuery(asked.targets[0]!) ? other.query(asked) : of({ data: [] });
+      }),
       catchError((error: Error) => {
         const { refId } = target;
         return of({ state: LoadingState.Error, data: [], error: { refId, message: error.message } });
@@ -118,15 +123,12 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
       return defer(() => super.query(request)).pipe(map(apart(request.targets))); // interpolation may throw
     }
     const range = new LiveRange(request, this.patience);
-    const refIds = request.targets.map(({ refId }) => refId);
+    const ids = requestIds(request);
     const answers = request.targets.map((target, place) => {
       const query = (ask?: Ask) =>
         super.query({
           ...request,
-          // Grafana cancels a request when another one starts under the same id.
-          requestId:
-            request.requestId &&
-            `${request.requestId}-${target.refId}${refIds.indexOf(target.refId) === place ? '' : `-${place}`}`,
+          requestId: ids[place]!,
           range: ask ? range.streamed() : range.now(),
           targets: [{ ...target, ...(ask && { live: true, ...ask }) }],
         });
@@ -227,6 +229,18 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
     const rows = [omit(target, UNLIKE_ROWS), target.format === 'states'];
     return JSON.stringify([this.uid, intervalMs, range.raw, ...rows, repeated]);
   }
+}
+
+/**
+ * An id for a request of each target, because Grafana cancels a request when another one starts under the same id. Not
+ * every caller gives an id.
+ */
+function requestIds({ requestId, targets }: DataQueryRequest<Query>): Array<string | undefined> {
+  const refIds = targets.map(({ refId }) => refId);
+  return refIds.map((refId, place) => {
+    const isFirst = refIds.indexOf(refId) === place;
+    return requestId && `${requestId}-${refId}${isFirst ? '' : `-${place}`}`;
+  });
 }
 
 /** What queries with the same rows may differ in. */

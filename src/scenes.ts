@@ -1,4 +1,4 @@
-import type { AdHocVariableFilter, DataQueryRequest, DataSourceApi } from '@grafana/data';
+import type { AdHocVariableFilter, DataQueryRequest, DataSourceApi, ScopedVars } from '@grafana/data';
 import { getTemplateSrv } from '@grafana/runtime';
 
 /** The parts of a scene object of Grafana's dashboards that are used here. */
@@ -8,6 +8,8 @@ interface SceneNode {
     $timeRange?: { state: TimeRangeState; getTimeZone?(): string };
     $variables?: { state: { variables: Array<{ state: AdHocState }> } };
   };
+  /** The names of the variables upon whose changes a query runner runs its queries again. */
+  variableDependency?: { getNames(): Set<string>; setVariableNames?(names: string[]): void };
   forEachChild?(visit: (child: SceneNode) => void): void;
   /**
    * Only query runners have these: whether the panel is within sight, and whether another panel shows its rows, too.
@@ -23,6 +25,7 @@ type SceneFilter = AdHocVariableFilter & { nonApplicable?: boolean };
 /** The state of a variable, which has filters if its type is `adhoc`. */
 interface AdHocState {
   type?: string;
+  name?: string;
   applyMode?: string;
   datasource?: { uid?: string } | null;
   /** Those that the dashboard always has. */
@@ -106,18 +109,40 @@ export function filtersOf(
   { scopedVars, filters: own = [] }: Pick<DataQueryRequest, 'scopedVars' | 'filters'>,
   { uid, name }: Pick<DataSourceApi, 'uid' | 'name'>,
 ): AdHocVariableFilter[] {
-  const sets: AdHocState[] = [];
-  for (let node = runnerOf({ scopedVars }); node; node = node.parent) {
-    sets.push(...(node.state?.$variables?.state.variables ?? []).map(({ state }) => state));
-  }
-  const applied = sets.filter(({ type, applyMode }) => type === 'adhoc' && applyMode !== 'manual');
+  const applied = filterSets({ scopedVars });
   if (own.length && !applied.length) {
     throw new Error(
       `The dashboard's filters for “${name}” cannot be read here: take the filters away, or make “${name}” the panel's data source.`,
     );
   }
-  const its = applied.find(({ datasource }) => getTemplateSrv().replace(datasource?.uid ?? '', scopedVars) === uid);
+  const its = applied.find(isFor(uid, scopedVars));
   return [...(its?.originFilters ?? []), ...(its?.filters ?? [])].filter(
     ({ key, operator, value, nonApplicable }) => key && operator && value && !nonApplicable,
   );
 }
+
+/**
+ * Lets the panel's queries run again when the dashboard's filters for a data source change. By itself Grafana does so
+ * for those of the panel's data source.
+ */
+export function dependOnFilters(request: Request, { uid }: Pick<DataSourceApi, 'uid'>) {
+  const dependency = runnerOf(request)?.variableDependency;
+  const { name } = filterSets(request).find(isFor(uid, request.scopedVars)) ?? {};
+  if (name !== undefined && dependency && !dependency.getNames().has(name)) {
+    dependency.setVariableNames?.([...dependency.getNames(), name]);
+  }
+}
+
+/** The dashboard's sets of filters, each of which is for one data source. */
+function filterSets(request: Request): AdHocState[] {
+  const sets: AdHocState[] = [];
+  for (let node = runnerOf(request); node; node = node.parent) {
+    sets.push(...(node.state?.$variables?.state.variables ?? []).map(({ state }) => state));
+  }
+  return sets.filter(({ type, applyMode }) => type === 'adhoc' && applyMode !== 'manual');
+}
+
+const isFor =
+  (uid: string, scopedVars: ScopedVars) =>
+  ({ datasource }: AdHocState) =>
+    getTemplateSrv().replace(datasource?.uid ?? '', scopedVars) === uid;

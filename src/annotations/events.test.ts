@@ -69,7 +69,17 @@ describe('rows above 0', () => {
 
 describe('title, text and tags', () => {
   const labels = { job: 'api', site: 'a,b', note: '<i>1 & 2</i>' };
-  const variables = (text: string) => text.replace('$env', 'prod').replace('$all', 'x,y');
+  const values: Record<string, unknown> = {
+    env: 'prod',
+    all: ['x', 'y,z'],
+    by: 'job',
+    odd: String.raw`"a\\b" $env {{job}} &amp; <b>'c'</b>`,
+  };
+  /** As Grafana does, which also writes values with a format of their own. */
+  const variables = (text: string, write: (value: unknown) => string) =>
+    text.replace(/\$\{?(\w+)(:raw\})?/g, (_, name: string, raw?: string) =>
+      raw ? String(values[name]) : write(values[name]),
+    );
   it.each<[string, EventOptions, Partial<AnnotationEvent>]>([
     ['nothing is set', {}, { title: 'api up', text: '', tags: [] }],
     ['labels', { title: '{{job}} down', text: 'at {{ site }}' }, { title: 'api down', text: 'at a,b' }],
@@ -80,9 +90,20 @@ describe('title, text and tags', () => {
     ['tags are no HTML', { tags: '{{note}}' }, { tags: ['<i>1 & 2</i>'] }],
     [
       'variables',
-      { title: '$env {{job}}', text: 'of $env', tags: '$env, $all' },
-      { title: 'prod api', text: 'of prod', tags: ['prod', 'x', 'y'] },
+      { title: '$env {{job}}', text: 'of $all', tags: '$env, at-$all' },
+      { title: 'prod api', text: 'of x,y,z', tags: ['prod', 'at-x', 'y,z'] },
     ],
+    [
+      'values of variables come out as they are',
+      { title: '$odd', text: '<i>$odd</i> {{job}}', tags: '$odd, {{job}}' },
+      {
+        title: String.raw`&quot;a\\b&quot; $env {{job}} &amp;amp; &lt;b&gt;&#39;c&#39;&lt;/b&gt;`,
+        text: String.raw`<i>&quot;a\\b&quot; $env {{job}} &amp;amp; &lt;b&gt;&#39;c&#39;&lt;/b&gt;</i> api`,
+        tags: [String.raw`"a\\b" $env {{job}} &amp; <b>'c'</b>`, 'api'],
+      },
+    ],
+    ['a variable can name a label', { title: '{{$by}}', tags: '{{$by}}' }, { title: 'api', tags: ['api'] }],
+    ['a format of its own is taken as it is written', { title: '${by:raw}' }, { title: 'job' }],
   ])('%s', (_, options, wanted) => {
     const frame = frameOf([['up', labels, [1]]], { displayNameFromDS: 'api up' });
     expect(eventsOf([frame], options, variables)).toEqual([expect.objectContaining(wanted)]);

@@ -24,13 +24,14 @@ export interface Failure {
   at: number;
 }
 
-type Replace = (text: string) => string;
+/** Puts the values of variables into a text, each of them as `write` writes it. */
+type Replace = (text: string, write: (value: unknown) => string) => string;
 
 /**
  * The events of an answer in the order of time, those that end last if there are too many. The times of regions are those of
  * their first and last row, so a region that has not ended lasts until the newest row.
  */
-export function eventsOf(frames: DataFrame[], options: EventOptions = {}, replace: Replace = (t) => t) {
+export function eventsOf(frames: DataFrame[], options: EventOptions = {}, replace: Replace = (text) => text) {
   const of = textsOf(options, replace);
   const events = frames.flatMap((frame) => {
     const [time, ...series] = frame.fields;
@@ -93,27 +94,54 @@ const textsByNumber = (mappings: ValueMapping[]) =>
     ),
   );
 
-const LABEL = /\{\{\s*([^{}\s]+)\s*\}\}/g;
+/** A label whose value is put in, or a mark for the value of a variable. */
+const PLACEHOLDER = /\{\{\s*([^{}\s]+)\s*\}\}|\0(\d+)\0/g;
+const MARK = /\0(\d+)\0/g;
 
-/** The texts of the events of a series. Grafana shows titles and texts as HTML, which values of labels are not. */
+/**
+ * The texts of the events of a series. Grafana shows titles and texts as HTML, which values of labels and of variables
+ * are not. Values are put in last, so that nothing in them is taken for a label, or separates tags.
+ */
 function textsOf({ title = '', text = '', tags = '' }: EventOptions, replace: Replace) {
-  const [titleFormat, textFormat] = [replace(title), replace(text)];
-  const tagFormats = tags.split(',').flatMap((tag) => replace(tag).split(','));
+  const values: string[] = [];
+  const mark = (value: unknown) =>
+    (Array.isArray(value) ? value : [value]).map((one) => `\0${values.push(String(one)) - 1}\0`).join(',');
+  const [titleFormat, textFormat, tagFormats] = [title, text, tags].map((format) => replace(format, mark)) as [
+    string,
+    string,
+    string,
+  ];
+  const valueAt = (index: string) => values[Number(index)]!;
+  const filled = (format: string, labelled: (label: string) => string, write: (value: string) => string) =>
+    format.replace(PLACEHOLDER, (_, label: string | undefined, index: string) =>
+      write(
+        label === undefined ? valueAt(index) : labelled(label.replace(MARK, (_, within: string) => valueAt(within))),
+      ),
+    );
+
   return ({ name, labels = {}, config }: Field) => {
     const series = config.displayNameFromDS || name;
     const legend = (format: string) => {
       let named = false; // as in legends, the first label that is missing is replaced by the name of the series
-      return format.replace(LABEL, (_, label: string) => {
+      const labelled = (label: string) => {
         const value = labels[label] ?? (named ? '' : series);
         named ||= !(label in labels);
-        return textUtil.escapeHtml(value);
-      });
+        return value;
+      };
+      return filled(format, labelled, (value) => textUtil.escapeHtml(value));
     };
     return {
       title: titleFormat ? legend(titleFormat) : textUtil.escapeHtml(series),
       text: legend(textFormat),
       tags: tagFormats
-        .map((format) => format.replace(LABEL, (_, label: string) => labels[label] ?? '').trim())
+        .split(',')
+        .map((format) =>
+          filled(
+            format,
+            (label) => labels[label] ?? '',
+            (value) => value,
+          ).trim(),
+        )
         .filter(Boolean),
     };
   };

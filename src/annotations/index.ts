@@ -29,7 +29,7 @@ export const annotationsOf = (datasource: DataSource): AnnotationSupport<Query> 
         }
       : undefined,
   processEvents: ({ target }, frames) =>
-    of(eventsOf(frames, target?.event, (text) => getTemplateSrv().replace(text, undefined, 'csv'))),
+    of(eventsOf(frames, target?.event, (text, write) => getTemplateSrv().replace(text, undefined, write))),
 });
 
 /** Whether Grafana asks for the rows of an annotation. */

@@ -1,6 +1,6 @@
 import { Combobox, ComboboxOption, MultiCombobox } from '@grafana/ui';
 import React, { useCallback, useEffect, useId, useLayoutEffect, useRef } from 'react';
-import { variableNames } from '../promql/names';
+import { cutAt, variableNames } from '../promql/names';
 
 /** Finds the options of a list. Called when the list is opened and as the user types. */
 type Find = (search: string) => Promise<ComboboxOption[]>;
@@ -135,6 +135,3 @@ const has = (text: string, search: string) => text.toLowerCase().includes(search
 /** The options of a list. A list that may have been cut says so, and how to find the others. */
 export const limited = (options: ComboboxOption[], limit: number): ComboboxOption[] =>
   options.length < limit ? options : options.map((option) => ({ ...option, group: cutAt(limit) }));
-
-/** What a list says that has the first of more names. */
-export const cutAt = (limit: number) => `The first ${limit.toLocaleString('en')}. Type to find others.`;

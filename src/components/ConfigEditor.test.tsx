@@ -148,6 +148,32 @@ describe('the recorder', () => {
     expect(saved()).toEqual({ recorder: { retention: 1_296_000_000 } });
   });
 
+  it('moves nothing on the page while a mouse button is down, so that the button that is pressed gets its click', async () => {
+    const user = userEvent.setup();
+    await open();
+    await user.type(field(/^Retention/), '15');
+    const button = screen.getByRole('button', { name: 'Delete all samples' });
+    await user.pointer({ keys: '[MouseLeft>]', target: button });
+    expect(field(/^Retention/)).not.toHaveFocus();
+    expect(screen.queryByRole('alert')).not.toBeInTheDocument();
+    await user.pointer({ keys: '[/MouseLeft]', target: button });
+    expect(screen.getByRole('alert')).toHaveTextContent('Retention: enter a duration');
+  });
+
+  it('has the defaults of fields that depend on one that is invalid', async () => {
+    await open();
+    await enter('Retention', '15 minutes');
+    await enter('Store nothing below', 'much');
+    for (const [label, fallback] of [
+      ['Out-of-order window', '7d'],
+      ['Stop when not used', '30d'],
+      ['Close the store below', '256 MiB'],
+      ["Rules' retention", '730d'],
+    ] as const) {
+      expect(field(startsWith(label))).toHaveAttribute('placeholder', fallback);
+    }
+  });
+
   it('says so when what was saved has become invalid through another field', async () => {
     await open({ recorder: { outOfOrder: 7_200_000 } });
     await enter('Retention', '1h');
@@ -262,11 +288,11 @@ describe('the status', () => {
     expect(screen.getByText('the folder /x lies in memory.')).toBeInTheDocument();
     expect(row('host').getByText('Connecting')).toBeInTheDocument();
     expect(row('plant').getByText('No connection')).toBeInTheDocument();
-    expect(screen.getByText(/plant: connection refused, since .* \(tries again in 4 s\)/)).toBeInTheDocument();
+    expect(screen.getByText(/plant: connection refused \(since .*, tries again in 4 s\)/)).toBeInTheDocument();
     expect(row('quiet').getByText('Connected, no messages yet')).toBeInTheDocument();
     expect(screen.getByText('quiet: nothing has come from a/#, b/+ yet')).toBeInTheDocument();
     expect(row('texts').getByText('Receives, records nothing')).toBeInTheDocument();
-    expect(screen.getByText(/texts: no message has become a sample, since/)).toBeInTheDocument();
+    expect(screen.getByText(/texts: no message has become a sample \(since/)).toBeInTheDocument();
   });
 
   it('stays while it cannot be read, with an error message', async () => {
@@ -626,6 +652,9 @@ describe.each(['Prometheus-compatible server', 'Metrics API'])('of a %s', (sourc
     expect(saved()).not.toHaveProperty('httpHeaderName1'); // without a name it would make requests fail
     await enter('Header \\*', 'X-Scope-OrgID');
     await userEvent.type(field('Value'), 'me');
+    await enter('Timeout', 'a while');
+    expect(saved()).toMatchObject({ timeout: 'a while' }); // for the back end to refuse
+    expect(field(/^Timeout/)).toHaveValue('a while');
     await enter('Timeout', '1m');
     expect(saved()).toMatchObject({ httpHeaderName1: 'X-Scope-OrgID', timeout: 60 });
     expect(settings().secureJsonData).toEqual({ httpHeaderValue1: 'me' });

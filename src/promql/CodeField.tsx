@@ -22,6 +22,7 @@ const MOST_LINES = 12;
 export function CodeField({ expr, names, placeholder, onCommit }: CodeFieldProps) {
   const styles = useStyles2(getStyles);
   const [height, setHeight] = useState(LINE + PADDING);
+  const [isMounted, setMounted] = useState(false);
   const { draft, setDraft } = useDraft(expr, onCommit);
 
   // Monaco keeps the first functions that it is given. They read the latest values from here.
@@ -35,6 +36,7 @@ export function CodeField({ expr, names, placeholder, onCommit }: CodeFieldProps
     if (!model) {
       return;
     }
+    setMounted(true);
     completeWith(model, (text, pos) => suggest(text, pos, latest.current.names, variableNames()));
     markErrors(monaco, model);
     model.onDidChangeContent(() => markErrors(monaco, model));
@@ -72,7 +74,7 @@ export function CodeField({ expr, names, placeholder, onCommit }: CodeFieldProps
         onChange={setDraft}
         onBlur={onCommit}
       />
-      {draft === '' && <div className={styles.placeholder}>{placeholder}</div>}
+      {isMounted && draft === '' && <div className={styles.placeholder}>{placeholder}</div>}
     </div>
   );
 }

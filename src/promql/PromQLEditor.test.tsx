@@ -1,7 +1,7 @@
-import { DataFrame, LoadingState, PanelData } from '@grafana/data';
+import { CoreApp, DataFrame, LoadingState, PanelData } from '@grafana/data';
 import { setTemplateSrv, TemplateSrv } from '@grafana/runtime';
 import { CodeEditor as HostEditor } from '@grafana/ui';
-import { render, screen, waitFor, within } from '@testing-library/react';
+import { cleanup, render, screen, waitFor, within } from '@testing-library/react';
 import userEvent from '@testing-library/user-event';
 import React, { useState } from 'react';
 import type { PromQLQuery } from './query';
@@ -34,7 +34,7 @@ const ANSWERS: Record<string, unknown> = {
 const STARTER = 'sum by (mode) (rate(node_cpu_seconds_total{mode!="idle"}[5m]))';
 
 /** The editor as Grafana holds it: what it saves comes back as its query. */
-async function open(query: Partial<PromQLQuery> = { expr: '' }, data?: Partial<PanelData>) {
+async function open(query: Partial<PromQLQuery> = { expr: '' }, data?: Partial<PanelData>, app?: CoreApp) {
   const onChange = jest.fn<undefined, [PromQLQuery]>();
   const onRunQuery = jest.fn();
   const getResource = jest.fn((...[path]: [path: string, params?: unknown]) => Promise.resolve(ANSWERS[path]));
@@ -47,7 +47,8 @@ async function open(query: Partial<PromQLQuery> = { expr: '' }, data?: Partial<P
       onChange(changed);
       setSaved(changed);
     };
-    return <PromQLEditor {...({ datasource, query: saved, data, onChange: save, onRunQuery } as unknown as Props)} />;
+    const props = { datasource, query: saved, data, app, onChange: save, onRunQuery };
+    return <PromQLEditor {...(props as unknown as Props)} />;
   }
   // The editor asks for labels when it is shown.
   await settled(() => void render(<Holder />));
@@ -121,6 +122,14 @@ describe('the builder', () => {
     const { saved } = await open({ expr: STARTER });
     await choose('Metric', /^node_load1/);
     expect(saved()?.expr).toBe('node_load1');
+  });
+
+  it('shows what a panel runs without an expression, an alert rule nothing', async () => {
+    await open({});
+    expect(field('Metric')).toHaveValue('node_cpu_seconds_total');
+    cleanup();
+    await open({}, undefined, CoreApp.UnifiedAlerting);
+    expect(field('Metric')).toHaveValue('');
   });
 
   it('searches for metrics', async () => {

@@ -24,9 +24,10 @@ const MODES: Array<{ value: EditorMode; label: string }> = [
  * that it cannot show is edited as code.
  */
 export function PromQLEditor({ datasource, query, app, range, data, onChange, onRunQuery }: EditorProps<PromQLQuery>) {
-  const { expr = '', legend = '', withStreaming = true } = query;
   const styles = useStyles2(getStyles);
   const starter = (datasource.getDefaultQuery() as Partial<PromQLQuery>).expr;
+  // Grafana runs a panel's query with the defaults of what it lacks.
+  const { expr = (isDrawn(app) && starter) || '', legend = '', withStreaming = true } = query;
   const names = useMemo(() => new Names(datasource, range), [datasource, range]);
   const canBuild = useMemo(() => toVisual(expr) !== undefined, [expr]);
   const wanted = query.editorMode ?? (canBuild ? 'builder' : 'code');

@@ -1,8 +1,10 @@
 import { Button, InlineField } from '@grafana/ui';
 import React, { useEffect, useMemo, useState } from 'react';
-import { Choice, found } from '../components/Choice';
+import { Choice } from '../components/Choice';
+import { labelsOf } from './Builder';
 import type { Names } from './names';
 import type { PromQLQuery } from './query';
+import { selector } from './text';
 import { toVisual } from './visual';
 
 interface Props {
@@ -16,8 +18,7 @@ interface Props {
 export function StatesFields({ id, query, names, onChange }: Props) {
   const { expr = '', format, stateLabel } = query;
   const metric = useMemo(() => toVisual(expr)?.metric, [expr]);
-  const labels = useLabels(names, metric);
-  const isSet = metric !== undefined && labels.includes(metric);
+  const isSet = useIsSet(names, metric);
   if (format === 'states') {
     return (
       <InlineField
@@ -29,7 +30,7 @@ export function StatesFields({ id, query, names, onChange }: Props) {
           id={id}
           width={24}
           placeholder={isSet ? metric : 'As the metric'}
-          options={(search) => Promise.resolve(found(search, labels))}
+          options={labelsOf(names, metric && selector(metric, []))}
           value={stateLabel}
           onChange={(label) => onChange({ stateLabel: label })}
           onClear={() => onChange({ stateLabel: undefined })}
@@ -49,14 +50,14 @@ export function StatesFields({ id, query, names, onChange }: Props) {
   ) : null;
 }
 
-/** The labels of a metric, none until they are there. */
-function useLabels(names: Names, metric?: string): string[] {
-  const [known, setKnown] = useState<{ metric: string; labels: string[] }>();
+/** Whether a metric is a set of states: it has a label that is called as it is. False until that is known. */
+function useIsSet(names: Names, metric?: string): boolean {
+  const [set, setSet] = useState<string>();
   useEffect(() => {
     let ended = false;
     if (metric) {
-      names.labels(metric).then(
-        (labels) => !ended && setKnown({ metric, labels }),
+      names.labels(selector(metric, []), metric).then(
+        (labels) => !ended && setSet(labels.includes(metric) ? metric : undefined),
         () => undefined, // nothing is offered
       );
     }
@@ -64,5 +65,5 @@ function useLabels(names: Names, metric?: string): string[] {
       ended = true;
     };
   }, [names, metric]);
-  return known && known.metric === metric ? known.labels : [];
+  return metric !== undefined && set === metric;
 }

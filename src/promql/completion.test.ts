@@ -34,12 +34,25 @@ describe('what may come at', () => {
     ['up{a="b"‸}', 'none'],
     ['up{a ‸', 'matchOperator'],
     ['up{a=‸', 'value', { label: 'a', op: '=', match: 'up', closing: '}' }],
-    ['up{a="‸', 'value', { label: 'a', match: 'up', opened: '"', closing: '}', from: 6, to: 6 }],
-    ['up{a="‸"}', 'value', { label: 'a', opened: '"', closing: '', from: 6, to: 7 }],
-    ['up{a="x‸y"}', 'value', { from: 6, to: 9, closing: '' }],
-    ['up{a="x‸}', 'value', { from: 6, to: 7, closing: '' }],
-    ['up{a="‸"', 'value', { from: 6, to: 7, closing: '}' }],
-    ['sum(up{a="‸")', 'value', { closing: '}' }],
+    ['up{a="‸', 'value', { label: 'a', match: 'up', opened: '"', closing: '"}', from: 6, to: 6 }],
+    ['up{a="‸"}', 'value', { label: 'a', opened: '"', closing: '"', from: 6, to: 7 }],
+    ['up{a="x‸y"}', 'value', { from: 6, to: 9, closing: '"' }],
+    ['up{a="x‸}', 'value', { from: 6, to: 7, closing: '"' }],
+    ['up{a="‸"', 'value', { from: 6, to: 7, closing: '"}' }],
+    ['sum(up{a="‸")', 'value', { closing: '"}' }],
+    ['up{a="b|c‸"}', 'value', { op: '=', from: 6, to: 10, closing: '"' }],
+    ['up{a=~"b|c‸"}', 'value', { op: '=~', from: 9, to: 11, closing: '"' }],
+    ['up{a=~"b|c‸"', 'value', { from: 9, to: 11, closing: '"}' }],
+    ['up{a=~"b|c‸', 'value', { from: 9, to: 10, closing: '"}' }],
+    ['up{a=~"b|‸|d"}', 'value', { from: 9, to: 9, closing: '' }],
+    ['up{a=~"b‸c|d"}', 'value', { from: 7, to: 9, closing: '' }],
+    ['up{a=~"b‸c|d"', 'value', { from: 7, to: 9, closing: '' }],
+    ['up{a!~`x(?:b|‸c)y`}', 'value', { op: '!~', from: 13, to: 14, closing: '' }],
+    ['up{a=~"(b|c)‸"}', 'value', { from: 12, to: 13, closing: '"' }],
+    ['up{a=~"b[|(]‸c"}', 'value', { from: 7, to: 14, closing: '"' }],
+    ['up{a=~"b\\\\|‸c"}', 'value', { from: 7, to: 13, closing: '"' }],
+    ['up{a=~"b\\\\\\\\|‸c"}', 'value', { from: 13, to: 15, closing: '"' }],
+    ['up{a=~`b\\|‸c`}', 'value', { from: 7, to: 12, closing: '`' }],
     ['up{a=x‸}', 'value', { from: 5, to: 6, closing: '' }],
     ['up{a=‸, b="c"}', 'value', { match: 'up{b="c"}', closing: '' }],
     ['up{a="b", c ‸}', 'matchOperator'],
@@ -54,7 +67,7 @@ describe('what may come at', () => {
     ['sum by (‸) (a{b="c"}) / d', 'label', { match: 'a{b="c"}' }],
     ['up and on (x) group_left (‸) down', 'label', { match: '{__name__=~"up|down"}' }],
     ['up{a!~"‸", b="c"}', 'value', { op: '!~', match: 'up{b="c"}' }],
-    ["up{a='‸'}", 'value', { opened: "'", closing: '' }],
+    ["up{a='‸'}", 'value', { opened: "'", closing: "'" }],
     ['温‸', 'expression', { from: 0, to: 1 }],
     ['{"温度", ‸}', 'label', { match: '{"温度"}' }],
     ['{"温度", "Gerät"="‸"}', 'value', { label: 'Gerät', match: '{"温度"}' }],
@@ -142,8 +155,39 @@ describe('suggestions', () => {
     ['up{host=~"‸"}', ['a\\"b"', 'c\\\\.d"', '$host"']],
     ["up{host='‸'}", ['a"b\'', "c.d'", "$host'"]],
     ['up{host=`‸`}', ['a"b`', 'c.d`', '$host`']],
+    ['up{host=~"x|‸"}', ['a\\"b"', 'c\\\\.d"', '$host"']],
+    ['up{host=~"x|‸|y"}', ['a\\"b', 'c\\\\.d', '$host']],
+    ['up{host=~"x|‸', ['a\\"b"}', 'c\\\\.d"}', '$host"}']],
   ])('are values for %s, written as they have to be there', async (marked, wanted) => {
     expect([...(await suggested(marked)).values()].map(({ insert }) => insert)).toEqual(wanted);
+  });
+
+  it.each([
+    ['up{host=x‸}', 'x'],
+    ['up{host="a b‸"}', 'a b'],
+    ['up{host="a\\"‸"}', 'a"'],
+    ['up{host="x|c.‸"}', 'x|c.'],
+    ['up{host=~"x|c.‸"}', 'c.'],
+    ['up{host=~"x|c\\\\.‸"}', 'c.'],
+    ['up{host=~"x|c‸.d|y"}', 'c'],
+    ['up{host=~"(x|c‸"}', 'c'],
+    ['up{host=~`x|c\\.‸`}', 'c.'],
+    ['up{host=~"x|‸"}', undefined],
+  ])('are asked for by what is being typed: %s', async (marked, search) => {
+    await suggested(marked);
+    expect(asked).toEqual([['labels/host/values', { limit: 1000, match: 'up', ...(search && { search }) }]]);
+  });
+
+  it.each([
+    ['metrics', 'u‸p', 'up'],
+    ['labels', 'up{h‸o}', 'ho'],
+    ['labels/host/values', 'up{host=~"a|h‸o|b"}', 'ho'],
+  ])('of %s say that there are more, and choosing that changes nothing', async (path, marked, insert) => {
+    const known = answers[path];
+    answers[path] = Array.from({ length: 1000 }, (_, i) => (path === 'metrics' ? { name: `n${i}` } : `n${i}`));
+    const all = await suggested(marked);
+    answers[path] = known;
+    expect(all.get('The first 1,000. Type to find others.')).toMatchObject({ kind: 'more', insert });
   });
 
   it('are ranges', async () => {

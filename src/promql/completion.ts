@@ -1,9 +1,8 @@
 import type { SyntaxNode } from '@lezer/common';
 import { escapeRegExp } from 'lodash';
-import { cutAt } from '../components/Choice';
 import { FUNCTIONS } from './functions';
-import { LIMIT, Names } from './names';
-import { labelName, quote, selector, unquote } from './text';
+import { cutAt, LIMIT, Names } from './names';
+import { alternativeAt, labelName, quote, selector, unquote } from './text';
 import { nodesOf, parse, readSelector, textOf, type WrittenMatcher } from './tree';
 import { CALCULATIONS, MATCH_OPERATORS } from './visual';
 
@@ -17,8 +16,11 @@ export type Context = { from: number; to: number } & (
   | { kind: 'variable'; quoted: boolean }
   /** A label of a selector or of a grouping. `match` selects the series concerned, if they are known. */
   | { kind: 'label'; match?: string }
-  /** `opened` is the quote that is typed already, and `closing` is what is missing after the value. */
-  | { kind: 'value'; label: string; op: string; match?: string; opened?: string; closing: '' | '}' }
+  /**
+   * A value of a label, or within a regular expression one of several alternatives. `opened` is the quote that is typed
+   * already, and `closing` is what is missing after the value.
+   */
+  | { kind: 'value'; label: string; op: string; match?: string; opened?: string; closing: string }
 );
 
 /** The name that ends, or begins, at a position. */
@@ -61,9 +63,19 @@ function inString(literal: SyntaxNode, expr: string, pos: number): Context | und
   }
   const isClosed = unquote(textOf(literal, expr)) !== undefined;
   // A string without its closing quote has all that follows in it, so only its text up to the cursor is replaced.
-  const to = isClosed ? literal.to : pos;
+  const end = isClosed ? literal.to - 1 : pos;
+  const after = isClosed ? literal.to : pos;
   const opened = expr.charAt(literal.from);
-  return { ...valueIn(literal.parent!, expr, expr.slice(to)), opened, from: literal.from + 1, to };
+  const value = valueIn(literal.parent!, expr, expr.slice(after));
+  const begin = literal.from + 1;
+  const part = value.op.endsWith('~')
+    ? alternativeAt(expr.slice(begin, end), pos - begin, opened)
+    : { from: 0, to: end - begin };
+  const [from, to] = [begin + part.from, begin + part.to];
+  // Within an expression that goes on, a value needs nothing after it.
+  return to < end
+    ? { ...value, opened, from, to, closing: '' }
+    : { ...value, opened, from, to: after, closing: opened + value.closing };
 }
 
 /**
@@ -104,7 +116,7 @@ function valueIn(matcher: SyntaxNode, expr: string, rest: string) {
   const braces = matcher.parent!;
   const { label = '', op = '' } = written(matcher, expr) ?? {};
   const isClosed = braces.lastChild?.to !== braces.to || /^["'`]?\s*[,}]/.test(rest);
-  const closing = isClosed ? ('' as const) : ('}' as const);
+  const closing = isClosed ? '' : '}';
   return { kind: 'value' as const, label, op, match: matchOf(matcher, expr), closing };
 }
 
@@ -188,6 +200,7 @@ export async function suggest(expr: string, pos: number, names: Names, variables
   const context = contextAt(expr, pos);
   const { from, to } = context;
   const typed = expr.slice(from, pos);
+  const replaced = expr.slice(from, to);
   const ofDashboard = variables.map((label): Suggestion => ({ kind: 'variable', label, detail: 'variable' }));
   const listed = (kind: Suggestion['kind'], labels: readonly string[], insert?: (label: string) => string) =>
     labels.map((label): Suggestion => ({ kind, label, insert: insert?.(label) }));
@@ -207,17 +220,19 @@ export async function suggest(expr: string, pos: number, names: Names, variables
     }
     case 'label': {
       const labels = await names.labels(context.match, typed);
-      return { from, to, ...limited([...listed('label', labels, labelName)], typed, ofDashboard) };
+      return { from, to, ...limited(listed('label', labels, labelName), replaced, ofDashboard) };
     }
     case 'value': {
       const { label, op, match, opened, closing } = context;
-      const values = await names.values(label, match, typed);
+      const isRegExp = op.endsWith('~');
+      const text = opened ? (unquote(opened + typed + opened) ?? typed) : typed;
+      const values = await names.values(label, match, isRegExp ? text.replace(/\\(.)/g, '$1') : text);
       const inserted = (value: string) => {
-        const literal = quote(op.endsWith('~') && !value.startsWith('$') ? escapeRegExp(value) : value, opened);
-        return literal.slice(opened ? 1 : 0) + closing;
+        const literal = quote(isRegExp && !value.startsWith('$') ? escapeRegExp(value) : value, opened);
+        return (opened ? literal.slice(1, -1) : literal) + closing;
       };
       const written = (suggestions: Suggestion[]) => suggestions.map((s) => ({ ...s, insert: inserted(s.label) }));
-      return { from, to, ...limited(written(listed('value', values)), typed, written(ofDashboard)) };
+      return { from, to, ...limited(written(listed('value', values)), replaced, written(ofDashboard)) };
     }
     case 'expression': {
       const metrics = await names.metrics(undefined, typed);
@@ -230,14 +245,17 @@ export async function suggest(expr: string, pos: number, names: Names, variables
           help,
         };
       });
-      return { from, to, ...limited(suggestions, typed, [...CALLS, ...ofDashboard]) };
+      return { from, to, ...limited(suggestions, replaced, [...CALLS, ...ofDashboard]) };
     }
   }
 }
 
-/** The suggestions of a list that may have been cut, and others. A list that was cut says so. */
-function limited(list: Suggestion[], typed: string, others: Suggestion[]): Omit<Completion, 'from' | 'to'> {
-  const more: Suggestion = { kind: 'more', label: cutAt(LIMIT), insert: typed };
+/**
+ * The suggestions of a list that may have been cut, and others. A list that was cut says so, and that leaves the text as
+ * it is.
+ */
+function limited(list: Suggestion[], replaced: string, others: Suggestion[]): Omit<Completion, 'from' | 'to'> {
+  const more: Suggestion = { kind: 'more', label: cutAt(LIMIT), insert: replaced };
   return list.length < LIMIT
     ? { suggestions: [...list, ...others] }
     : { suggestions: [...list, ...others, more], incomplete: true };

@@ -4,7 +4,7 @@ import { lazily } from '../components/lazily';
 import type { Source } from '../sources/source';
 import { filtered, loadFilters } from './filters';
 import { LATER, replaced } from './interpolation';
-import { MOST, Names } from './names';
+import { cutAt, MOST, Names } from './names';
 import type { PromQLQuery } from './query';
 import { matcherOf, selector } from './text';
 import { Variables } from './variables';
@@ -37,7 +37,12 @@ export const promQL = {
   Help: lazily(async () => (await import('./Help')).Help),
 } satisfies Partial<Source<PromQLQuery, object>>;
 
-const asTags = (texts: string[]) => texts.map((text): MetricFindValue => ({ text }));
+/** What filters can be chosen from. Grafana does not pass on what is typed, so a list that was cut only says so. */
+function asTags(texts: string[]): MetricFindValue[] {
+  const group = texts.length < MOST ? undefined : cutAt(MOST, 'Others can be typed in full.');
+  return texts.map((text) => ({ text, ...(group && { group }) }));
+}
+
 const selectorOf = (filters: AdHocVariableFilter[] = []) => selector('', filters.map(matcherOf)) || undefined;
 
 /** Converts queries of Grafana's Prometheus data source, and of similar data sources, to ours. */

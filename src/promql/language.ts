@@ -96,6 +96,18 @@ export function markErrors(monaco: Monaco, model: Model) {
   monaco.editor.setModelMarkers(model, LANGUAGE, markers);
 }
 
+/** What Monaco compares with the typed text. */
+function filterTextOf(kind: Suggestion['kind'], label: string, insert: string, typed: string): string {
+  switch (kind) {
+    case 'more':
+      return typed; // a remark fits whatever is typed
+    case 'value':
+      return insert; // which is typed with its escapes
+    default:
+      return typed.startsWith('${') ? `\${${label.slice(1)}` : label;
+  }
+}
+
 function itemOf(
   monaco: Monaco,
   { kind, label, insert = label, detail, help }: Suggestion,
@@ -123,8 +135,7 @@ function itemOf(
     documentation: help,
     range,
     sortText: String(order).padStart(5, '0'),
-    // Monaco compares this with the typed text, which may have a brace. A remark fits whatever is typed.
-    filterText: kind === 'more' ? typed : typed.startsWith('${') ? `\${${label.slice(1)}` : label,
+    filterText: filterTextOf(kind, label, insert, typed),
     insertText: isSnippet ? insert.replace(/\$/g, '\\$').replace('|', '$0') : insert,
     insertTextRules: isSnippet ? monaco.languages.CompletionItemInsertTextRule.InsertAsSnippet : undefined,
     command: isSnippet ? { id: 'editor.action.triggerSuggest', title: '' } : undefined,

@@ -17,6 +17,10 @@ export const LIMIT = 1000;
 /** The longest list that the back end gives, which is 10,000 with `__name__`. */
 export const MOST = 9_999;
 
+/** What a list says that has the first of more names, and how to get at the others. */
+export const cutAt = (limit: number, others = 'Type to find others.') =>
+  `The first ${limit.toLocaleString('en')}. ${others}`;
+
 /**
  * The names that a data source with PromQL knows within a time range, by default the last hour. With a search, only
  * names that have all of its words in them, in any order and case.

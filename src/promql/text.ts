@@ -66,6 +66,31 @@ export function unquote(literal: string): string | undefined {
   );
 }
 
+/**
+ * Something of a regular expression as it is written in quotes: an escaped character, the beginning of a group, or any
+ * other character. In all quotes but backticks, a backslash is written as two.
+ */
+const REGEXP_TOKEN = /\\\\(?:\\.|[^\\])?|\\.|\((?:\?\w*:)?|./gs;
+const PLAIN_REGEXP_TOKEN = /\\.?|\((?:\?\w*:)?|./gs;
+
+/** The alternative at a position in a regular expression, which is the text between quotes: up to | or a parenthesis. */
+export function alternativeAt(text: string, pos: number, mark: string): { from: number; to: number } {
+  let [from, to] = [0, text.length];
+  let isClass = false;
+  for (const { 0: token, index } of text.matchAll(mark === '`' ? PLAIN_REGEXP_TOKEN : REGEXP_TOKEN)) {
+    if (token === '[' || token === ']') {
+      isClass = token === '[';
+    } else if (!isClass && /^[|()]/.test(token)) {
+      if (index >= pos) {
+        to = index;
+        break;
+      }
+      from = index + token.length;
+    }
+  }
+  return { from: Math.min(from, pos), to };
+}
+
 const LABEL = /^[a-zA-Z_]\w*$/;
 const METRIC = /^[a-zA-Z_:][\w:]*$/;
 

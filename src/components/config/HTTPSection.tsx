@@ -24,13 +24,13 @@ export function HTTPSection({ settings, onChange }: PartProps) {
         <DurationField
           label="Timeout"
           description="How long one request may take, in whole seconds."
-          value={timeout === undefined ? undefined : timeout * SECOND}
+          value={typeof timeout === 'number' ? timeout * SECOND : timeout}
           least={SECOND}
           most={10 * MINUTE}
           fallback={30 * SECOND}
           disabled={settings.readOnly}
           onChange={(ms) =>
-            onChange(withOptions(settings, { timeout: ms === undefined ? undefined : Math.round(ms / SECOND) }))
+            onChange(withOptions(settings, { timeout: typeof ms === 'number' ? Math.round(ms / SECOND) : ms }))
           }
         />
         {(config.secureSocksDSProxyEnabled || enableSecureSocksProxy) && (

@@ -1,6 +1,7 @@
 import { Field, SecretInput, SecretTextArea } from '@grafana/ui';
 import React, { ReactNode, useId, useState } from 'react';
 import { useDraft } from '../useDraft';
+import { useStill } from '../useStill';
 import { Parsed } from './fields';
 import { isConfigured, typedSecret, withoutSecret, withSecret } from './secrets';
 import { PartProps } from './settings';
@@ -34,6 +35,7 @@ export function SecretField(props: Props) {
     }
   });
   const encoded = encode(draft);
+  const error = useStill(left && 'error' in encoded ? `${label}: ${encoded.error}` : undefined);
   const common = {
     id,
     placeholder,
@@ -56,13 +58,7 @@ export function SecretField(props: Props) {
     },
   };
   return (
-    <Field
-      label={label}
-      description={description}
-      htmlFor={id}
-      invalid={left && 'error' in encoded}
-      error={'error' in encoded ? `${label}: ${encoded.error}` : undefined}
-    >
+    <Field label={label} description={description} htmlFor={id} invalid={error !== undefined} error={error}>
       {/* Grafana 12.0 knows no grow; so many columns fill the width there, too. */}
       {rows > 1 ? <SecretTextArea {...common} rows={rows} cols={200} /> : <SecretInput {...common} width={width} />}
     </Field>

@@ -1,6 +1,7 @@
 import { Field, Grid, Input, RadioButtonGroup, TextArea } from '@grafana/ui';
 import React, { ReactNode, useId, useState } from 'react';
 import { useDraft } from '../useDraft';
+import { useStill } from '../useStill';
 import { formatDuration, formatSize, parseDuration, parseSize } from './units';
 
 /** The value of a text, or what to enter instead. */
@@ -59,6 +60,7 @@ export function CheckedField<T>({
   const error = 'error' in parsed ? `${label}: ${parsed.error}` : missing;
   // The saved value may have become invalid, because another field was changed or the settings were changed elsewhere.
   const stale = value !== undefined && draft === textOf(value);
+  const shown = useStill(left || stale ? error : undefined);
   const props = {
     id,
     placeholder,
@@ -81,8 +83,8 @@ export function CheckedField<T>({
       description={description}
       htmlFor={id}
       required={required}
-      invalid={error !== undefined && (left || stale)}
-      error={error}
+      invalid={shown !== undefined}
+      error={shown}
     >
       {rows > 1 ? <TextArea {...props} rows={rows} /> : <Input {...props} width={width} />}
     </Field>

@@ -1,4 +1,5 @@
 import { Box, FieldSet, Text } from '@grafana/ui';
+import { isNumber, pickBy } from 'lodash';
 import React from 'react';
 import { DeleteSamples } from './DeleteSamples';
 import { BoundedFields, type BoundedSetting } from '../../components/config/fields';
@@ -22,7 +23,7 @@ export function RecorderSection({ settings, onChange, saved }: SettingsProps) {
       <RecordingRules
         settings={settings}
         onChange={onChange}
-        retention={settings.jsonData.recorder?.retention ?? RETENTION}
+        retention={numbersOf(settings.jsonData.recorder).retention || RETENTION}
         states={polled.status?.rules ?? []}
       />
       <StorageSection settings={settings} onChange={onChange} saved={saved} />
@@ -42,10 +43,17 @@ type StorageField =
   | 'diskCritical'
   | 'idleStop';
 
+/** The settings that are numbers. A field that holds anything else was saved as it was typed, and bounds no other one. */
+const numbersOf = (options: RecorderOptions = {}) =>
+  pickBy(options, isNumber) as Partial<Record<StorageField | 'hostInterval', number>>;
+
 /** The settings of the store. Some have bounds and defaults that depend on others. */
-function storageFields(options: RecorderOptions = {}): Array<BoundedSetting<StorageField>> {
-  const { retention = RETENTION, interval, hostInterval, diskLow = GIB } = options;
-  const outOfOrder = options.outOfOrder ?? Math.min(retention, 7 * DAY);
+function storageFields(options?: RecorderOptions): Array<BoundedSetting<StorageField>> {
+  const numbers = numbersOf(options);
+  const retention = numbers.retention || RETENTION; // 0 stands for the default, too
+  const diskLow = numbers.diskLow || GIB;
+  const interval = numbers.hostInterval || SECOND;
+  const window = Math.min(retention, 7 * DAY);
   return [
     {
       name: 'retention',
@@ -72,14 +80,14 @@ function storageFields(options: RecorderOptions = {}): Array<BoundedSetting<Stor
       description: 'The usual time between two samples of a series. Rows are never closer.',
       least: 10,
       most: HOUR,
-      fallback: hostInterval ?? SECOND,
+      fallback: interval,
     },
     {
       name: 'lookback',
       kind: 'duration',
       label: 'Lookback',
       description: 'How long a series keeps its last value. Raise it for sensors that speak rarely.',
-      least: interval ?? hostInterval ?? SECOND,
+      least: numbers.interval || interval,
       most: 30 * DAY,
       fallback: 5 * MINUTE,
     },
@@ -90,7 +98,7 @@ function storageFields(options: RecorderOptions = {}): Array<BoundedSetting<Stor
       description: 'How late a sample may come and still be stored. 0s: none out of order.',
       least: 0,
       most: retention,
-      fallback: Math.min(retention, 7 * DAY),
+      fallback: window,
     },
     {
       name: 'maxWait',
@@ -107,7 +115,7 @@ function storageFields(options: RecorderOptions = {}): Array<BoundedSetting<Stor
       label: 'Samples may be ahead',
       description: "Of this machine's clock. Those further ahead are refused.",
       least: 1,
-      most: Math.max(outOfOrder, HOUR),
+      most: Math.max(numbers.outOfOrder ?? window, HOUR),
       fallback: 10 * MINUTE,
     },
     {

@@ -94,11 +94,14 @@ const TROUBLE = <Badge color="orange" icon="exclamation-triangle" text="Trouble"
 function Remark({ input: { name, state, since, trouble, nextTry = 0, silent = [], lastError }, at }: RemarkProps) {
   const why = trouble ?? (state === 'unstored' ? (lastError ?? 'no message has become a sample') : undefined);
   if (why) {
+    const details = [
+      ...(state === 'down' || state === 'unstored' ? [`since ${dateTimeFormat(since)}`] : []),
+      ...(nextTry > at ? [`tries again in ${Math.ceil((nextTry - at) / 1000)} s`] : []),
+    ];
     return (
       <Text element="p" color="error">
         {name}: {why}
-        {(state === 'down' || state === 'unstored') && `, since ${dateTimeFormat(since)}`}
-        {nextTry > at && ` (tries again in ${Math.ceil((nextTry - at) / 1000)} s)`}
+        {details.length > 0 && ` (${details.join(', ')})`}
       </Text>
     );
   }
@@ -123,7 +126,7 @@ function Facts({ status: { series, bytes, diskFree, oldest, settled, stops }, at
       {diskFree !== undefined && diskFree > 0 && (
         <Fact name="Free">{formattedValueToString(getValueFormat('bytes')(diskFree, 1))}</Fact>
       )}
-      <Fact name="Oldest sample">{oldest > 0 ? timeWithAge(oldest) : 'none yet'}</Fact>
+      <Fact name="Oldest sample">{oldest > 0 ? timeWithAge(Math.min(oldest, at)) : 'none yet'}</Fact>
       <Fact
         name="Settled"
         help="Rows are final up to then. Newer ones wait until every input has delivered: at most for the time under “Wait for late inputs”."

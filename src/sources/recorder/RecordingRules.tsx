@@ -98,7 +98,7 @@ const COLUMNS: Array<Column<RuleStatus>> = [
   { id: 'series', header: 'Series' },
   { id: 'from', header: 'From', cell: ({ row }) => time(row.original.from) },
   { id: 'through', header: 'Through', cell: ({ row }) => time(row.original.through) },
-  { id: 'seconds', header: 'Took', cell: ({ row }) => `${(row.original.seconds * 1000).toFixed(1)} ms` },
+  { id: 'seconds', header: 'Took', cell: ({ row }) => `${(row.original.seconds * 1000).toFixed(1)}\u00a0ms` },
   { id: 'corrected', header: 'Corrected' },
   { id: 'failures', header: 'Failures' },
 ];
