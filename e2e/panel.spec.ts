@@ -1,3 +1,4 @@
+import { expect } from '@playwright/test';
 import { PLUGIN, test } from './grafana';
 import { expectAxis, expectExact, expectLive, Panel, rowsOf } from './panel';
 import { SOURCES } from './sources';
@@ -61,4 +62,54 @@ test('now-1m/m: a range that grows is what a fresh query returns, for a minute',
     await expectExact(panel);
     await expectAxis(panel);
   }
+});
+
+test('a query of another data source follows the filters for that one', async ({
+  page,
+  grafana,
+  gotoDashboardPage,
+}) => {
+  const signal = {
+    type: PLUGIN,
+    uid: await grafana.createDataSource({ name: 'signal', jsonData: { source: 'signal' } }),
+  };
+  const { settings } = SOURCES.find(({ name }) => name === 'recorder')!;
+  const recorder = { type: PLUGIN, uid: await grafana.createDataSource({ name: 'recorder', ...settings() }) };
+  const targets = [
+    { refId: 'A', datasource: signal, shape: 'walk' },
+    { refId: 'B', datasource: signal, from: { uid: recorder.uid }, expr: 'sum by (mode) (node_cpu_seconds_total)' },
+  ];
+  const filters = [signal, recorder].map((datasource, i) => ({
+    name: `filters${i}`,
+    type: 'adhoc',
+    datasource,
+    filters: [],
+  }));
+  await gotoDashboardPage({
+    uid: await grafana.createDashboard('filters', [{ id: 1, title: 'Live', datasource: signal, targets }], {
+      templating: { list: filters },
+    }),
+  });
+  const panel = new Panel(page, 1);
+  const modes = async () => (await rowsOf(panel)).find(({ refId }) => refId === 'B')?.series.map(({ name }) => name);
+  await expect.poll(async () => (await modes())?.length).toBeGreaterThan(3);
+  for (const mode of ['idle', 'user']) {
+    // As the field above the dashboard does it.
+    await page.evaluate((value) => {
+      interface Variable {
+        state: { name: string };
+        setState: (state: object) => void;
+      }
+      interface Scene {
+        state: { $variables: { state: { variables: Variable[] } } };
+      }
+      const { variables } = (window as unknown as { __grafanaSceneContext: Scene }).__grafanaSceneContext.state
+        .$variables.state;
+      variables
+        .find(({ state }) => state.name === 'filters1')!
+        .setState({ filters: [{ key: 'mode', operator: '=', value }] });
+    }, mode);
+    await expect.poll(modes).toEqual([expect.stringContaining(`"mode":"${mode}"`)]);
+  }
+  await expectLive(panel);
 });
