@@ -1,6 +1,7 @@
 package metricsapi
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 
+	"github.com/continuum-live/continuum-datasource/pkg/internal/remote"
 	"github.com/continuum-live/continuum-datasource/pkg/limits"
 )
 
@@ -189,15 +191,38 @@ func timeOf(t jsontext.Token) (int64, error) {
 			}
 			ms = int64(f) // 1.7e12
 		}
+		switch {
+		case ms >= 1e17:
+			return 0, fmt.Errorf("is %d, which looks like nanoseconds: numbers must be milliseconds", ms)
+		case ms >= 1e14:
+			return 0, fmt.Errorf("is %d, which looks like microseconds: numbers must be milliseconds", ms)
+		}
 		return nanos(time.UnixMilli(ms))
 	case jsontext.KindString:
-		at, err := time.Parse(time.RFC3339Nano, t.String())
+		at, err := rfc3339(t.String())
 		if err != nil {
 			return 0, fmt.Errorf("is %q, which is not a time as in RFC 3339, such as 2006-01-02T15:04:05.000Z", t)
 		}
 		return nanos(at)
 	}
 	return 0, fmt.Errorf("is %s and not a time", kind(t))
+}
+
+// rfc3339 parses a time. Package time does not know the small letters and the leap
+// seconds that RFC 3339 allows.
+func rfc3339(s string) (time.Time, error) {
+	at, err := time.Parse(time.RFC3339Nano, s)
+	if err == nil {
+		return at, nil
+	}
+	s = strings.ToUpper(s)
+	const leap = "23:59:60"
+	if i := strings.Index(s, leap); i > 0 {
+		if at, err := time.Parse(time.RFC3339Nano, s[:i]+"23:59:59"+s[i+len(leap):]); err == nil {
+			return at.Add(time.Second), nil
+		}
+	}
+	return time.Parse(time.RFC3339Nano, s)
 }
 
 // nanos returns Unix nanoseconds, and refuses years that do not fit into an int64.
@@ -245,10 +270,19 @@ func kind(t jsontext.Token) string {
 type decoder struct {
 	*jsontext.Decoder
 	skipped int64 // values that nobody reads
+	page    bool  // it is a web page
 }
 
+// newDecoder returns a decoder of r, which may begin with a byte order mark.
 func newDecoder(r io.Reader) *decoder {
-	return &decoder{Decoder: jsontext.NewDecoder(r, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))}
+	from := bufio.NewReader(r)
+	const mark = "\uFEFF"
+	if begin, _ := from.Peek(len(mark)); string(begin) == mark {
+		_, _ = from.Discard(len(mark)) // they are there
+	}
+	begin, _ := from.Peek(1)
+	return &decoder{page: string(begin) == "<",
+		Decoder: jsontext.NewDecoder(from, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))}
 }
 
 // token returns the next token. It is valid until the next call.
@@ -256,6 +290,9 @@ func (d *decoder) token() (jsontext.Token, error) {
 	t, err := d.ReadToken()
 	if err == nil {
 		return t, nil
+	}
+	if d.page {
+		return t, remote.ErrPage
 	}
 	var syntax *jsontext.SyntacticError
 	switch {
@@ -268,7 +305,8 @@ func (d *decoder) token() (jsontext.Token, error) {
 }
 
 // object reads the whole input as one object. read has a function for each known
-// field, by its name in lower case; other fields are skipped.
+// field, by its name in lower case; other fields are skipped, but a text in the field
+// error says that the answer is none.
 func (d *decoder) object(read map[string]func() error, needed ...string) error {
 	t, err := d.token()
 	if err != nil {
@@ -292,6 +330,15 @@ func (d *decoder) fields(read map[string]func() error, needed ...string) error {
 			return err
 		}
 		name := strings.ToLower(t.String())
+		if name == "error" && d.PeekKind() == jsontext.KindString {
+			if t, err = d.token(); err != nil {
+				return err
+			}
+			if text := t.String(); text != "" {
+				return fmt.Errorf("is an error: %s", text)
+			}
+			continue
+		}
 		if read[name] == nil {
 			if err := d.skip(); err != nil {
 				return err
