@@ -3,11 +3,11 @@ import type { PanelData } from '@grafana/data';
 import { queryAll } from './grafana';
 import { answered, differences, Rows } from './rows';
 
-/** A panel of the dashboard that a page shows, or the graph of Explore. */
+/** A panel of the dashboard that a page shows, by its number or key, or with `explore` the graph of Explore. */
 export class Panel {
   constructor(
     readonly page: Page,
-    readonly id: number | 'explore',
+    readonly id: number | string,
   ) {}
 }
 
@@ -115,6 +115,34 @@ export async function shownBy(panel: Panel): Promise<Shown | undefined> {
   }, panel.id);
 }
 
+/** The panels of a dashboard that show data and are in sight. A repeated panel is there once per value. */
+export async function panelsInSight(page: Page): Promise<Panel[]> {
+  const ids = await page.locator('[data-viz-panel-key]').evaluateAll((elements) => {
+    interface SceneObject {
+      state: { key?: string; pluginId?: string };
+      forEachChild: (visit: (child: SceneObject) => void) => void;
+    }
+    const drawn = new Set<string | undefined>();
+    const visit = (object: SceneObject) => {
+      const { key, pluginId } = object.state;
+      if (pluginId && pluginId !== 'text') {
+        drawn.add(key);
+      }
+      object.forEachChild(visit);
+    };
+    const scene = (window as { __grafanaSceneContext?: SceneObject }).__grafanaSceneContext;
+    if (scene) {
+      visit(scene);
+    }
+    return elements
+      .filter((element) => element.getBoundingClientRect().top < window.innerHeight)
+      .map((element) => element.getAttribute('data-viz-panel-key') ?? '')
+      .filter((key) => drawn.has(key))
+      .map((key) => key.replace('panel-', ''));
+  });
+  return ids.map((id) => new Panel(page, id));
+}
+
 /** Waits until a panel has rows, and returns them: one entry for each of its queries. */
 export async function rowsOf(panel: Panel): Promise<Rows[]> {
   return (await filled(panel)).rows;
@@ -137,18 +165,8 @@ async function filled(panel: Panel): Promise<Shown> {
 /** Expects that all panels within sight have rows, if the page is a dashboard. */
 export async function expectDrawn(page: Page) {
   await page.waitForLoadState('networkidle');
-  const keys = await page
-    .locator('[data-viz-panel-key]')
-    .evaluateAll((elements) =>
-      elements
-        .filter((element) => element.getBoundingClientRect().top < window.innerHeight)
-        .map((element) => element.getAttribute('data-viz-panel-key') ?? ''),
-    );
-  for (const key of keys) {
-    const panel = new Panel(page, Number(key.replace('panel-', '')));
-    if (await shownBy(panel)) {
-      await rowsOf(panel);
-    }
+  for (const panel of await panelsInSight(page)) {
+    await rowsOf(panel);
   }
 }
 
