@@ -32,11 +32,12 @@ for (const { name, page: address, theme, width, height, click = [], top } of pic
     }
     if (top) {
       const heading = page.getByText(top).first();
+      await heading.waitFor();
+      await page.waitForLoadState('networkidle'); // what is loaded above the heading moves it
       await heading.evaluate((element) => {
         element.style.scrollMarginTop = '60px'; // below Grafana's bar
         element.scrollIntoView();
       });
-      await page.waitForLoadState('networkidle');
     } else {
       await expect(page.locator('.uplot canvas').first()).toBeVisible();
       await expectDrawn(page);
