@@ -10,6 +10,7 @@ package naming
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -50,7 +51,11 @@ func keeps(r rune) bool {
 }
 
 func fold(s string, keeps func(rune) bool) string {
+	if isName(s) {
+		return s
+	}
 	var b strings.Builder
+	b.Grow(len(s) + 1)
 	usable := false
 	for _, r := range s {
 		if !keeps(r) {
@@ -69,17 +74,32 @@ func fold(s string, keeps func(rune) bool) string {
 	return b.String()
 }
 
+// isName reports whether fold leaves a name in ASCII as it is.
+func isName(s string) bool {
+	usable := false
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' && i > 0:
+			usable = true
+		case c != '_':
+			return false
+		}
+	}
+	return usable
+}
+
 // The reasons why tags cannot become labels.
 var (
 	ErrNoName = errors.New("no letter and no digit in the name")
 	ErrTwice  = errors.New("two tags, one name")
 )
 
-// Labels returns the tags with label names. It returns ErrNoName if a name has no
+// Labels returns the tags with label names, in the same memory if all have such names
+// already. It returns ErrNoName if a name has no
 // letter and no digit, and ErrTwice if two tags would have the same name, as a-b and
 // a_b do: there is no reason to prefer the value of one.
 func Labels(tags []labels.Label) ([]labels.Label, error) {
-	named := make([]labels.Label, len(tags))
+	named := tags
 	for i, t := range tags {
 		name := Label(t.Name)
 		if name == "" {
@@ -90,7 +110,12 @@ func Labels(tags []labels.Label) ([]labels.Label, error) {
 				return nil, fmt.Errorf("%w: %.100q and %.100q", ErrTwice, tags[j].Name, t.Name)
 			}
 		}
-		named[i] = labels.Label{Name: name, Value: t.Value}
+		if name != t.Name {
+			if &named[0] == &tags[0] {
+				named = slices.Clone(tags)
+			}
+			named[i].Name = name
+		}
 	}
 	return named, nil
 }
