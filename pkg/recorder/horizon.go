@@ -150,15 +150,17 @@ type written struct {
 
 type span struct{ from, to int64 } // Unix ms
 
-func (w *written) noteLate(metric string, t int64) {
+func (w *written) noteLate(metric string, of span) {
 	if w.late == nil {
 		w.late = make(map[string]span)
 	}
 	s, ok := w.late[metric]
 	if !ok {
-		s = span{t, t}
+		s = of
 	}
-	w.late[metric] = span{min(s.from, t), max(s.to, t)}
+	if all := (span{min(s.from, of.from), max(s.to, of.to)}); !ok || all != s {
+		w.late[metric] = all
+	}
 }
 
 // release ends hold after samples were added: input has given all its samples up to

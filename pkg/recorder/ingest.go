@@ -252,9 +252,7 @@ func (g *ingester) append(app storage.Appender, b *batch) (committing bool, err 
 			}
 			if t <= b.settled {
 				out.late++
-				metric := p.Series.Labels.Get(model.MetricNameLabel)
-				out.written.noteLate(metric, t)
-				part.noteLate(metric, t)
+				part.noteLate(p.Series.Labels.Get(model.MetricNameLabel), span{t, t})
 			}
 		case errors.Is(err, storage.ErrTooOldSample), errors.Is(err, storage.ErrOutOfBounds), errors.Is(err, storage.ErrOutOfOrderSample):
 			out.refused.TooOld++
@@ -265,6 +263,9 @@ func (g *ingester) append(app storage.Appender, b *batch) (committing bool, err 
 		default:
 			return false, errors.Join(err, app.Rollback())
 		}
+	}
+	for metric, s := range part.late {
+		out.written.noteLate(metric, s)
 	}
 	done, err := g.rules.announce(part.late)
 	if err != nil {

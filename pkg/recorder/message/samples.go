@@ -53,9 +53,11 @@ func (d *Decoder) add(from string, payload []byte, received time.Time, own bool)
 			return
 		}
 	}
-	if t.seen != nil && !t.seen.gone && !t.seen.isDue(received) {
+	placed := t.seen != nil && !t.seen.gone
+	switch {
+	case placed && !t.seen.isDue(received):
 		t.seen.messages++
-	} else {
+	case placed, d.seen.hasRoom(received):
 		t.seen = d.seen.of(from, received)
 		t.seen.note(payload, received)
 	}

@@ -57,15 +57,22 @@ func newSeen() seen {
 	return seen{LRU: lru}
 }
 
-// of returns what is remembered of a topic, and marks it as used last. It returns nil if there is no place for it now.
+// hasRoom reports whether a topic without a place can have one now.
+func (s *seen) hasRoom(now time.Time) bool {
+	since := now.Sub(s.replaced)
+	return s.Len() < maxSeen || since < 0 || since >= seenEvery/maxSeen
+}
+
+// of returns what is remembered of a topic, and marks it as used last. It returns nil
+// if there is no place for it now.
 func (s *seen) of(topic string, now time.Time) *seenTopic {
 	if t, ok := s.Get(topic); ok {
 		return t
 	}
+	if !s.hasRoom(now) {
+		return nil
+	}
 	if s.Len() >= maxSeen {
-		if since := now.Sub(s.replaced); since >= 0 && since < seenEvery/maxSeen {
-			return nil
-		}
 		s.replaced = now
 	}
 	t := &seenTopic{}
