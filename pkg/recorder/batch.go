@@ -35,10 +35,8 @@ type batch struct {
 	known map[seriesKey]*known
 	// newest has the times that look has read of all series, for newest.learn.
 	newest map[storage.SeriesRef]int64
-	// times are the times at which the samples are stored, nil while none with
-	// Arrived was added. series are the indexes of samples by the labels of their
-	// series, nil until they are needed.
-	times  []int64
+	// series are the indexes of samples by the labels of their series, nil until they
+	// are needed.
 	series map[string][]int
 }
 
@@ -90,7 +88,7 @@ func (b *batch) plan(n *newest, app storage.Appender) *unknown {
 		p := &b.samples[i]
 		b.resolve(p.Series, app)
 		newest, sure := bound.of(n, p.Series)
-		again := p.tried != 0 && p.tried <= newest
+		again := p.tried && p.T <= newest
 		if p.T > newest || sure && p.Arrived && !again && newest-p.T < maxSpread {
 			continue
 		}
@@ -205,10 +203,9 @@ func (b *batch) before(n *newest, app storage.Appender, i int) (t int64, is bool
 	if len(b.known) > 0 {
 		k = b.known[keyOf(p.Series)]
 	}
-	if k != nil && p.tried != 0 {
-		if v, is := k.samples[p.tried]; is && math.Float64bits(v) == math.Float64bits(p.V) {
-			b.at(i, p.tried)
-			return p.tried, true, v
+	if k != nil && p.tried {
+		if v, is := k.samples[p.T]; is && math.Float64bits(v) == math.Float64bits(p.V) {
+			return p.T, true, v
 		}
 	}
 	newest, sure := n.timeOf(p.Series)
@@ -285,7 +282,7 @@ func (b *batch) within(i int) *known {
 		if j == i {
 			break
 		}
-		t := b.timeOf(j)
+		t := b.samples[j].T
 		if _, twice := k.samples[t]; !twice {
 			k.add(t, b.samples[j].V)
 		}
@@ -295,14 +292,6 @@ func (b *batch) within(i int) *known {
 	}
 	b.known[keyOf(s)] = k
 	return k
-}
-
-// timeOf returns the time at which sample j was stored, or will be.
-func (b *batch) timeOf(j int) int64 {
-	if b.times != nil {
-		return b.times[j]
-	}
-	return b.samples[j].T
 }
 
 // behind reports whether sample i is out of order at the time t, and whether it is
@@ -328,27 +317,7 @@ func (b *batch) add(n *newest, i int, t int64, ref storage.SeriesRef) {
 	}
 	n.note(p.Series, ref, latest)
 	if p.Arrived {
-		b.at(i, t)
-	}
-}
-
-// at notes for which time sample i, with Arrived, is written or was.
-func (b *batch) at(i int, t int64) {
-	if b.times == nil {
-		b.times = make([]int64, len(b.samples))
-		for j := range b.samples {
-			b.times[j] = b.samples[j].T
-		}
-	}
-	b.times[i], b.samples[i].tried = t, t
-}
-
-// stamp sets T of the samples with Arrived to the times at which they were stored.
-func (b *batch) stamp() {
-	for i := range b.times {
-		if p := &b.samples[i]; p.Arrived {
-			p.T, p.tried = b.times[i], 0
-		}
+		p.T, p.tried = t, true
 	}
 }
 

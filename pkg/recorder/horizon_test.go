@@ -24,7 +24,7 @@ func TestHold(t *testing.T) {
 	}
 	mark, moved := h.watch([]string{"m"})
 	var w written
-	w.noteLate("m", span{start-5000, start-5000})
+	w.noteLate("m", span{start - 5000, start - 5000})
 	h.release("a", start+9000, w)
 	<-moved
 	if _, settled := h.times(); settled != start+9000 {

@@ -86,8 +86,6 @@ func (g *ingester) commit(ctx context.Context, input string, samples []Sample, w
 		// The caller commits all samples again. Those of earlier parts are there then.
 		b.out.refused, b.out.repeated = Refused{}, 0
 		watermark = math.MinInt64
-	} else {
-		b.stamp()
 	}
 	if b.held {
 		g.horizon.release(input, watermark, b.out.written)

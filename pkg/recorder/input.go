@@ -65,9 +65,9 @@ type Sample struct {
 	// than fit there, the last one is stored.
 	Arrived bool
 
-	// tried is the time (Unix ms) for which a sample with Arrived was written by a commit
-	// that failed, 0 if there was none. It may be there all the same.
-	tried int64
+	// tried means that a sample with Arrived was written for T, perhaps by a commit that
+	// failed. It may be there all the same.
+	tried bool
 }
 
 // String writes the sample for people.
