@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
@@ -26,6 +27,10 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
+	// Prometheus' TSDB panics at some places when the disk is full.
+	if err := e.Unwrap(); errors.Is(err, syscall.ENOSPC) {
+		return err.Error()
+	}
 	return fmt.Sprintf("internal error, please report it with Grafana's log: %v", e.Value)
 }
 

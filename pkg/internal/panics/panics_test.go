@@ -4,10 +4,18 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
+
+func TestFullDisk(t *testing.T) {
+	err := Catch("test", func() error { panic(fmt.Errorf("preallocate: %w", syscall.ENOSPC)) })
+	if want := "preallocate: no space left on device"; err.Error() != want {
+		t.Errorf("the error is %q, not %q: nobody should report that", err, want)
+	}
+}
 
 func TestCatch(t *testing.T) {
 	cause := errors.New("cause")
