@@ -195,7 +195,11 @@ func (c *content) root(v *fastjson.Value, shaped bool) {
 // isTwice reports whether a string is JSON that somebody made JSON of once more.
 func isTwice(s []byte) bool {
 	s = bytes.TrimSpace(s)
-	return len(s) > 0 && (s[0] == '{' || s[0] == '[') && fastjson.ValidateBytes(s) == nil
+	if len(s) == 0 || s[0] != '{' && s[0] != '[' {
+		return false
+	}
+	n, ok := nodes(s)
+	return ok && n <= maxNodes && fastjson.ValidateBytes(s) == nil
 }
 
 // each reads the objects of an array as records. all may be a single object. on is how

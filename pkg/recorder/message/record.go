@@ -121,6 +121,7 @@ type record struct {
 	shift int64 // ms after the time of arrival, unless timed
 
 	filled bool // it has something that is recorded
+	lost   bool // it lacks a label, so that it could be taken for something else
 	ends   bool // what the message is about has ended
 
 	// Decoder.stamp sets these when it makes samples from the record.
@@ -179,7 +180,7 @@ func (c *content) begin(parent, unit int32) bool {
 	}
 	r := record{parent: parent, unit: unit}
 	if parent >= 0 {
-		r.labels = c.records[parent].labels
+		r.labels, r.lost = c.records[parent].labels, c.records[parent].lost
 	}
 	c.records, c.rec = append(c.records, r), int32(len(c.records))
 	return true
@@ -190,6 +191,7 @@ func (c *content) label(name, value []byte) {
 	r := &c.records[c.rec]
 	if len(value) > maxLabel || len(c.names)+r.labels.end-r.labels.begin > maxNames {
 		c.skip(tooLong, name, value)
+		r.lost = true
 		return
 	}
 	if r.labels.end != len(c.names) || r.labels.begin == r.labels.end || r.parent >= 0 && r.labels == c.records[r.parent].labels {
@@ -205,7 +207,11 @@ func (c *content) add(field []byte, v float64) {
 		c.skip(tooManyFields, field, nil)
 		return
 	}
-	c.records[c.rec].filled = true
+	r := &c.records[c.rec]
+	if r.lost {
+		return
+	}
+	r.filled = true
 	c.values = append(c.values, value{c.keep(field), c.rec, v})
 }
 
@@ -247,9 +253,13 @@ func (c *content) say(field, s []byte) {
 		return
 	}
 	s = bytes.TrimSpace(s)
+	r := &c.records[c.rec]
+	if r.lost {
+		return
+	}
 	reason := c.noState(field, s)
 	if reason == "" {
-		c.records[c.rec].filled = true
+		r.filled = true
 	}
 	c.texts = append(c.texts, text{c.keep(field), c.keep(s), c.rec, reason})
 }
