@@ -37,9 +37,15 @@ type sender struct {
 	id   uint16
 }
 
+// patience is how long a broker may take to answer on a busy machine.
+const patience = time.Minute
+
 func (s *sender) connect(address string) error {
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
+		return err
+	}
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
 	p := packets.NewControlPacket(packets.Connect).(*packets.ConnectPacket)
@@ -76,6 +82,9 @@ func (s *sender) send(t testing.TB, address, topic, payload string, retain bool)
 	t.Helper()
 	if s.conn == nil {
 		inputtest.Eventually(t, func() error { return s.connect(address) })
+	}
+	if err := s.conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
 	}
 	if err := s.packet(topic, payload, retain).Write(s.conn); err != nil {
 		t.Fatal(err)

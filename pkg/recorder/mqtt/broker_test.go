@@ -33,10 +33,14 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/message"
 )
 
-// each runs a test with each version of the protocol.
+// each runs a test with each version of the protocol, side by side, because it mostly
+// waits for a broker.
 func each(t *testing.T, test func(t *testing.T, version string)) {
 	for _, version := range versions {
-		t.Run(version, func(t *testing.T) { test(t, version) })
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			test(t, version)
+		})
 	}
 }
 
@@ -434,8 +438,8 @@ func TestTLSAndWebSocket(t *testing.T) {
 		{"no WebSocket", "ws://" + m.Address(), "", false, nil, "closes the connection at once"},
 		{"unknown host", "tcp://broker.invalid", "", false, nil, "the host broker.invalid is not known"},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			each(t, func(t *testing.T, version string) {
+		for _, version := range versions { // not side by side: they have one broker
+			t.Run(test.name+" "+version, func(t *testing.T) {
 				in := newInput(t, Config{URL: test.url, Version: version, Topics: []string{"#"}, ServerName: test.serverName, SkipVerify: test.skipVerify},
 					func(key string) string { return test.secrets[key] })
 				r := Record(t, t.TempDir(), in)
@@ -450,7 +454,7 @@ func TestTLSAndWebSocket(t *testing.T) {
 				m.Send(t, "a", "1", false)
 				expect(t, r, `{__name__="a", topic="a"} 1`)
 			})
-		})
+		}
 	}
 }
 

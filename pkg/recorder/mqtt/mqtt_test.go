@@ -159,7 +159,7 @@ func TestTopics(t *testing.T) {
 			t.Errorf("the candidate %s is none", filter)
 		}
 	}
-	if n := len(candidates(strings.Repeat("a/", 1000), nil)); n > maxCandidates {
+	if n := len(candidates(strings.Repeat("a/", 30_000), nil)); n > maxCandidates {
 		t.Errorf("%d candidates", n)
 	}
 }

@@ -83,6 +83,9 @@ func candidates(topic string, wanted []string) []string {
 	all := []string{""}
 	var found []string
 	for i, level := range levels {
+		if len(found) >= maxCandidates+len(wanted) {
+			break // a topic may have thousands of levels
+		}
 		var next []string
 		for _, begin := range all {
 			found = append(found, begin+"#")
