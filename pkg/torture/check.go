@@ -120,9 +120,10 @@ type record struct {
 	inFlight int
 }
 
-// tally counts the messages of a sender by outcome.
+// tally counts the messages of a sender by outcome, and the right values that a
+// recording rule has made of them.
 type tally struct {
-	sent, acknowledged, refused, unknown, found, lost, doubled int
+	sent, acknowledged, refused, unknown, found, lost, doubled, derived int
 }
 
 // check returns how a sender's messages break NoLoss, ExactlyOnce and Reserved.

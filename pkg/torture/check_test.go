@@ -2,11 +2,14 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/grafana/grafana-plugin-sdk-go/data"
 )
 
 // at is a time of the run that the tests are about.
@@ -157,5 +160,41 @@ func TestResent(t *testing.T) {
 	}
 	if s := (&service{resent: r}); len(s.again()) != 2 || passed.String() != text {
 		t.Errorf("%d were sent again, and passed on was %q", len(s.again()), passed.String())
+	}
+}
+
+// What a rule has not recorded, or recorded otherwise, is found.
+func TestDerive(t *testing.T) {
+	const seconds = 60
+	rows := func(change func(values []*float64)) *data.Frame {
+		var times []time.Time
+		var values []*float64
+		for i := range seconds / 5 {
+			times, values = append(times, at(float64(5*i))), append(values, new(float64(i)))
+		}
+		change(values)
+		return data.NewFrame("", data.NewField("time", nil, times), data.NewField("", nil, values))
+	}
+	for _, test := range []struct {
+		name   string
+		change func(recorded []*float64)
+		want   string
+	}{
+		{"all is well", func([]*float64) {}, ""},
+		{"a hole", func(recorded []*float64) { recorded[3] = nil }, "Derived: s: 1 of 12 values of a rule are not what its expression gives, the first at 08:00:15.000: recorded is nothing, and it gives 3"},
+		{"not corrected", func(recorded []*float64) { *recorded[3], *recorded[4] = 2, 2 }, "2 of 12 values"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			ask := func(_ context.Context, expr string, _, _ time.Time, _ time.Duration) (*data.Frame, error) {
+				if strings.HasPrefix(expr, ruleRecord) {
+					return rows(test.change), nil
+				}
+				return rows(func([]*float64) {}), nil
+			}
+			_, _, err := derive(t.Context(), ask, "s", at(-5), at(seconds), nil)
+			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+				t.Error(err)
+			}
+		})
 	}
 }

@@ -17,6 +17,8 @@
 //     warm-up. They are measured a minute after the last fault, or a third of a short
 //     run after it.
 //   - Reserved: nothing pushed is acknowledged while the disk is full.
+//   - Derived: at each of its times, a recording rule has recorded what its expression
+//     gives.
 //
 // A run has three parts: warm-up, faults, calm. It prints the seed; with the same seed
 // the same faults come at the same times. The plugin must have been built with the
@@ -254,10 +256,10 @@ func (t *torture) run(ctx context.Context) (err error) {
 		fmt.Printf("%s: %.2f MB in use, %.1f MB resident, %.0f goroutines\n", r.name, r.memory/1e6, r.resident/1e6, r.goroutines)
 	}
 	fmt.Printf("%s has sent %d messages again that are stamped on arrival\n", mqtt.name, len(mqtt.again()))
-	fmt.Printf("%-14s %8s %8s %8s %8s %8s %8s %8s\n", "sender", "sent", "acked", "refused", "unknown", "found", "lost", "doubled")
+	fmt.Printf("%-14s %8s %8s %8s %8s %8s %8s %8s %8s\n", "sender", "sent", "acked", "refused", "unknown", "found", "lost", "doubled", "derived")
 	for i, s := range senders {
 		c := tallies[i]
-		fmt.Printf("%-14s %8d %8d %8d %8d %8d %8d %8d\n", s.name, c.sent, c.acknowledged, c.refused, c.unknown, c.found, c.lost, c.doubled)
+		fmt.Printf("%-14s %8d %8d %8d %8d %8d %8d %8d %8d\n", s.name, c.sent, c.acknowledged, c.refused, c.unknown, c.found, c.lost, c.doubled, c.derived)
 		if p := pushers[s.name]; p != nil {
 			for _, text := range slices.Sorted(maps.Keys(p.troubles)) {
 				fmt.Printf("  sent again %d times after: %s\n", p.troubles[text], text)
@@ -318,7 +320,7 @@ func findings(ctx context.Context, p *process, l *ledger, js jetstream.JetStream
 	if err := readStream(ctx, js, l); err != nil {
 		return make([]tally, len(senders)), []error{fmt.Errorf("the stream cannot be read: %w", err)}
 	}
-	least := math.MaxInt
+	least, ended := math.MaxInt, time.Now()
 	for deadline := time.Now().Add(eventually); ; wait(ctx, 3*time.Second) {
 		tallies, violations = make([]tally, len(senders)), nil
 		missing, unread := 0, false
@@ -336,6 +338,13 @@ func findings(ctx context.Context, p *process, l *ledger, js jetstream.JetStream
 			tallies[i], broken = check(record{l.all(s.name), found, f.events(), s.direct, f.mqtt.again(), f.mqtt.inFlight})
 			missing += tallies[i].lost
 			violations = append(violations, broken...)
+			values, wrong, err := derive(ctx, p.query, s.name, began.Add(-lateFrom), ended, f.events())
+			tallies[i].derived = values - wrong
+			missing += wrong
+			if err != nil {
+				violations = append(violations, err)
+				unread = unread || wrong == 0
+			}
 		}
 		if missing < least && !unread {
 			least, deadline = missing, time.Now().Add(eventually)
@@ -368,7 +377,7 @@ func report(seed uint64, violations []error) error {
 		}
 	}
 	fmt.Println()
-	for _, name := range []string{"NoLoss", "ExactlyOnce", "Alive", "Bounded", "Reserved"} {
+	for _, name := range []string{"NoLoss", "ExactlyOnce", "Alive", "Bounded", "Reserved", "Derived"} {
 		result := "held"
 		if n := broken[name]; n > 0 {
 			result = fmt.Sprintf("BROKEN, %d times", n)

@@ -60,7 +60,7 @@ const writeEvery = 200 * time.Millisecond
 // settings returns the settings of the data source. With another number the inputs
 // start again.
 func settings(mqtt, nats string, number int64) []byte {
-	rules := func(sender string, more map[string]any) map[string]any {
+	of := func(sender string, more map[string]any) map[string]any {
 		all := map[string]any{"maxSeries": 5000 + number, "labels": map[string]string{"sender": sender}}
 		for k, v := range more {
 			all[k] = v
@@ -71,15 +71,15 @@ func settings(mqtt, nats string, number int64) []byte {
 		"source": "recorder",
 		"recorder": map[string]any{
 			"hostInterval": 1000 + number, "interval": 10, "lookback": 2000,
-			"diskLow": diskLow, "diskCritical": diskCritical,
+			"diskLow": diskLow, "diskCritical": diskCritical, "rules": rules(),
 			"inputs": []any{
 				map[string]any{"type": "mqtt", "name": "stamped", "url": "tcp://" + mqtt, "topics": []string{"stamped/#"},
-					"rules": rules(stamped, map[string]any{"pattern": "stamped/+series", "timeKey": "t"})},
+					"rules": of(stamped, map[string]any{"pattern": "stamped/+series", "timeKey": "t"})},
 				// A client of MQTT 5 says itself how many messages may be under way.
 				map[string]any{"type": "mqtt", "name": "arrival", "url": "tcp://" + mqtt, "version": "3.1.1", "topics": []string{arrivalTopic + "/#"},
-					"rules": rules(arrival, map[string]any{"pattern": arrivalTopic + "/+series/n"})},
+					"rules": of(arrival, map[string]any{"pattern": arrivalTopic + "/+series/n"})},
 				map[string]any{"type": "nats", "name": "stream", "url": "nats://" + nats, "stream": "TORTURE",
-					"rules": rules(stream, map[string]any{"pattern": "torture.*series.n"})},
+					"rules": of(stream, map[string]any{"pattern": "torture.*series.n"})},
 				map[string]any{"type": "push", "name": "push", "maxSeries": 1000 + number},
 			},
 		},

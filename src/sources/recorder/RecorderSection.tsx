@@ -95,7 +95,8 @@ function storageFields(options?: RecorderOptions): Array<BoundedSetting<StorageF
       name: 'outOfOrder',
       kind: 'duration',
       label: 'Out-of-order window',
-      description: 'How late a sample may come and still be stored. 0s: none out of order.',
+      description:
+        'How late a sample may come and still be stored. 0s: none out of order. Below 2h, samples may be refused for up to two hours after a clock that was ahead is set back.',
       least: 0,
       most: retention,
       fallback: window,
