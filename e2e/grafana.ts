@@ -22,12 +22,17 @@ export class Grafana {
   async createDataSource(settings: { name: string; url?: string; jsonData: Options }): Promise<string> {
     const name = `e2e ${settings.name} ${Date.now()}`;
     const { datasource } = await this.post('/api/datasources', { ...settings, name, type: PLUGIN, access: 'proxy' });
-    const path = `/api/datasources/uid/${datasource.uid}`;
-    this.made.push(path);
-    if (settings.jsonData.source === 'recorder') {
-      this.made.push(`${path}/resources/store`); // the store would outlive the data source
-    }
+    this.deleteLater(datasource.uid, settings.jsonData.source === 'recorder');
     return datasource.uid;
+  }
+
+  /** Deletes a data source after the test, and what it has recorded, which would outlive it. */
+  deleteLater(uid: string, recorder: boolean) {
+    const path = `/api/datasources/uid/${uid}`;
+    this.made.push(path);
+    if (recorder) {
+      this.made.push(`${path}/resources/store`);
+    }
   }
 
   /** Saves a dashboard of the last five minutes that shows the panels one below the other. */
