@@ -44,7 +44,9 @@ export class DataSource extends DataSourceWithBackend<Query, Options> {
     this.sampleInterval = this.source.sampleInterval?.(jsonData) ?? 1000;
     // A little longer than the back end waits for the source, so that the user sees the back end's error. Without a
     // limit, a query on a dead connection would block a panel for ever.
-    this.patience = Math.max((jsonData.timeout || 30) * 1000, this.source.timeout?.(jsonData) ?? 0) + 5_000;
+    const timeout = Math.max((jsonData.timeout || 30) * 1000, this.source.timeout?.(jsonData) ?? 0);
+    // What was saved as it was typed is refused by the back end, at once.
+    this.patience = (Number.isFinite(timeout) ? timeout : 30_000) + 5_000;
     this.annotations = annotationsOf(this);
     Object.assign(this, this.source.offers?.(this));
   }

@@ -568,6 +568,7 @@ func TestSettings(t *testing.T) {
 		`{"source":"other"}`:                   `source "other" is not known`,
 		`{"minStep":9}`:                        "minimum step 9 is out of range",
 		`{"minStep":"1s"}`:                     `min step: "1s" is not valid`,
+		`{"timeout":"a while"}`:                `timeout: "a while" is not valid`,
 		`{"recorder":{"outOfOrder":"15 min"}}`: `recorder, out of order: "15 min" is not valid`,
 		`{"minStep":86400001}`:                 "from 10 to 86400000",
 		`{"maxRows":1000001}`:                  "rows per query 1000001",

@@ -21,6 +21,9 @@ type settings struct {
 	MaxStreamsPerUser int64 `json:"maxStreamsPerUser"`
 	// MaxRows limits the rows of an answer.
 	MaxRows int64 `json:"maxRows"`
+	// Timeout is how long one HTTP request may take, in seconds. Grafana's SDK reads it
+	// too, and goes by a default if it is no number.
+	Timeout float64 `json:"timeout"`
 	// Recorder is for the source "recorder" only.
 	Recorder recorderSettings `json:"recorder"`
 	// Prometheus is for the source "prometheus" only.

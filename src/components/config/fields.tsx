@@ -1,3 +1,4 @@
+import { css } from '@emotion/css';
 import { Field, Grid, Input, RadioButtonGroup, TextArea } from '@grafana/ui';
 import React, { ReactNode, useId, useState } from 'react';
 import { useDraft } from '../useDraft';
@@ -235,6 +236,7 @@ export function ChoiceField<T>({ label, options, value, description, disabled, o
     <Field label={label} description={description ?? chosen?.description}>
       <RadioButtonGroup
         aria-label={label}
+        className={wrapped}
         options={options.map((option) => ({ value: option.value, label: option.label }))}
         value={value}
         disabled={disabled}
@@ -243,6 +245,9 @@ export function ChoiceField<T>({ label, options, value, description, disabled, o
     </Field>
   );
 }
+
+/** Options that do not fit on a line go on in the next one. */
+const wrapped = css({ flexWrap: 'wrap' });
 
 /** What the name of an HTTP header may be. */
 export const HEADER_NAME = /^[!#$%&'*+.^_`|~\w-]+$/;

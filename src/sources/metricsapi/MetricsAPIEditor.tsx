@@ -19,7 +19,7 @@ const TEXTS: Array<{
   {
     name: 'queryText',
     label: 'Query',
-    width: 40,
+    width: 36,
     tooltip: 'Passed on to the service as it is, which may narrow the metric down by it.',
   },
   {

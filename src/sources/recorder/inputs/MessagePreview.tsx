@@ -1,5 +1,6 @@
 import { getBackendSrv } from '@grafana/runtime';
 import { Alert, Button, Field, IconButton, Input as TextInput, Stack, Text, TextArea } from '@grafana/ui';
+import { upperFirst } from 'lodash';
 import React, { useEffect, useId, useState } from 'react';
 import { selector } from '../../../promql/text';
 import { MQTTInput, NATSInput, Rule, WebSocketInput } from '../options';
@@ -37,6 +38,8 @@ interface Props {
   input: MQTTInput | NATSInput | WebSocketInput;
   uid: string;
   disabled?: boolean;
+  /** Whether messages come from a topic or a subject. Absent if they have neither. */
+  from?: string;
   onApply: (suggestion: Suggestion) => void;
 }
 
@@ -46,7 +49,7 @@ const CALM = 300;
 const resource = (uid: string, path: string) => `/api/datasources/uid/${uid}/resources/inputs/${path}`;
 
 /** Shows what a message becomes under the rules that are being edited. */
-export function MessagePreview({ input, uid, disabled, onApply }: Props) {
+export function MessagePreview({ input, uid, disabled, from, onApply }: Props) {
   const topicId = useId();
   const payloadId = useId();
   const [topics, setTopics] = useState<Topic[]>([]);
@@ -102,13 +105,15 @@ export function MessagePreview({ input, uid, disabled, onApply }: Props) {
             onChoose={(topic) => setMessages(topic.last.map(({ data }) => ({ topic: topic.name, data })).reverse())}
           />
         )}
-        <Field label="Topic" htmlFor={topicId} style={{ marginBottom: 0 }}>
-          <TextInput
-            id={topicId}
-            value={first.topic}
-            onChange={({ currentTarget }) => setMessages([{ ...first, topic: currentTarget.value }])}
-          />
-        </Field>
+        {from && (
+          <Field label={upperFirst(from)} htmlFor={topicId} style={{ marginBottom: 0 }}>
+            <TextInput
+              id={topicId}
+              value={first.topic}
+              onChange={({ currentTarget }) => setMessages([{ ...first, topic: currentTarget.value }])}
+            />
+          </Field>
+        )}
         <Field
           label={messages.length > 1 ? `Last of ${messages.length} messages` : 'Message'}
           htmlFor={payloadId}

@@ -106,7 +106,7 @@ export function RulesFields({ input, uid, onChange, disabled, pattern }: Props) 
         </CollapsableSection>
       ))}
       {pattern && (
-        <Stack direction="row">
+        <Box marginBottom={2}>
           <Button
             size="sm"
             variant="secondary"
@@ -116,7 +116,7 @@ export function RulesFields({ input, uid, onChange, disabled, pattern }: Props) 
           >
             Rule for some {pattern.from}s
           </Button>
-        </Stack>
+        </Box>
       )}
       {topics.length > 0 && <Text element="h6">All others</Text>}
       <RuleFields rule={rules} disabled={disabled} pattern={pattern} onChange={save} />
@@ -144,6 +144,7 @@ export function RulesFields({ input, uid, onChange, disabled, pattern }: Props) 
         input={input}
         uid={uid}
         disabled={disabled}
+        from={pattern?.from}
         onApply={({ rule, change }) => (rule < 0 ? save(change) : saveTopic(rule, change))}
       />
     </CollapsableSection>
@@ -173,6 +174,15 @@ function RuleFields({ rule, onChange: save, disabled, pattern, one }: RuleProps)
           />
         </Field>
       )}
+      {!rule.leaveOut && (
+        <ChoiceField
+          label="Format"
+          options={FORMATS}
+          value={rule.format ?? 'auto'}
+          disabled={disabled}
+          onChange={(format) => save({ format })}
+        />
+      )}
       <Grid columns={{ xs: 1, md: 2 }} columnGap={4}>
         {pattern && (
           <TextField
@@ -187,13 +197,6 @@ function RuleFields({ rule, onChange: save, disabled, pattern, one }: RuleProps)
         )}
         {!rule.leaveOut && (
           <>
-            <ChoiceField
-              label="Format"
-              options={FORMATS}
-              value={rule.format ?? 'auto'}
-              disabled={disabled}
-              onChange={(format) => save({ format })}
-            />
             <TextField
               label="Metric name"
               description={`May hold {{field}}, {{level}} (the last that is no label) and names of labels.`}
