@@ -21,9 +21,6 @@ type settings struct {
 	MaxStreamsPerUser int64 `json:"maxStreamsPerUser"`
 	// MaxRows limits the rows of an answer.
 	MaxRows int64 `json:"maxRows"`
-	// Timeout is how long one HTTP request may take, in seconds. Grafana's SDK reads it
-	// too, and goes by a default if it is no number.
-	Timeout float64 `json:"timeout"`
 	// Recorder is for the source "recorder" only.
 	Recorder recorderSettings `json:"recorder"`
 	// Prometheus is for the source "prometheus" only.
@@ -51,6 +48,14 @@ func parseSettings(raw json.RawMessage) (settings, error) {
 	var s settings
 	if len(raw) > 0 {
 		if err := json.Unmarshal(raw, &s); err != nil {
+			return s, unreadable(raw, err)
+		}
+		// The SDK reads the timeout of HTTP requests, and goes by a default if it is no
+		// number. It would not be known that the one that was typed does not hold.
+		var http struct {
+			Timeout float64 `json:"timeout"`
+		}
+		if err := json.Unmarshal(raw, &http); err != nil {
 			return s, unreadable(raw, err)
 		}
 	}

@@ -1,5 +1,6 @@
 import { CollapsableSection, FieldSet, Grid, Stack, Text } from '@grafana/ui';
 import React from 'react';
+import { Code } from '../../components/Code';
 import { DurationField, HEADER_NAME, TextField } from '../../components/config/fields';
 import { addressError, withScheme } from '../../components/config/address';
 import { HTTPSection } from '../../components/config/HTTPSection';
@@ -84,10 +85,10 @@ function Contract() {
         </Text>
         {REQUESTS.map(({ request, answer, note }) => (
           <div key={request}>
-            <code>{request}</code>
+            <Code>{request}</Code>
             {answer && (
               <div>
-                <code>{answer}</code>
+                <Code>{answer}</Code>
               </div>
             )}
             {note && (

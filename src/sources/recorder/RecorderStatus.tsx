@@ -1,6 +1,7 @@
 import { dateTimeFormat, dateTimeFormatTimeAgo, formattedValueToString, getValueFormat } from '@grafana/data';
 import { Alert, Badge, Column, FieldSet, Icon, InteractiveTable, Stack, Text, Tooltip } from '@grafana/ui';
 import React, { ReactNode } from 'react';
+import { Code } from '../../components/Code';
 import { InputStatus, Polled, Status } from './status';
 
 /** The status of the recorder and of each of its inputs. */
@@ -188,11 +189,11 @@ function Details({ input }: { input: InputStatus }) {
       {last && (
         <>
           <Detail name="Last message">
-            <code>{last.payload}</code>
+            <Code>{last.payload}</Code>
             {last.from && (
               <>
                 {' '}
-                from <code>{last.from}</code>
+                from <Code>{last.from}</Code>
               </>
             )}
           </Detail>
@@ -200,7 +201,7 @@ function Details({ input }: { input: InputStatus }) {
             {last.samples?.length
               ? last.samples.map((s) => (
                   <div key={s}>
-                    <code>{s}</code>
+                    <Code>{s}</Code>
                   </div>
                 ))
               : 'nothing that was stored'}
@@ -215,7 +216,7 @@ function Details({ input }: { input: InputStatus }) {
 function First({ example }: { example?: string }) {
   return example ? (
     <>
-      , the first: <code>{example}</code>
+      , the first: <Code>{example}</Code>
     </>
   ) : null;
 }

@@ -3,6 +3,7 @@ import { Alert, Checkbox, ClipboardButton, Field, Input } from '@grafana/ui';
 import React, { useId } from 'react';
 import { PushFormat, PushInput } from '../options';
 import { BoundedFields, type BoundedSetting, LinesField } from '../../../components/config/fields';
+import { Code } from '../../../components/Code';
 import { DocsLink } from '../../../components/DocsLink';
 import { InputFieldsProps } from './inputs';
 import { MIB } from '../../../components/config/units';
@@ -87,11 +88,11 @@ export function PushFields({ settings, input, onInputChange }: InputFieldsProps<
         Make a service account with the role Editor in Grafana, and send its token with each request as the header{' '}
         <code>Authorization: Bearer &lt;token&gt;</code>. <DocsLink page="inputs.md#push">More on pushing</DocsLink>
         {formats.includes('influx') && (
-          <div style={{ overflowWrap: 'anywhere' }}>
+          <div>
             To try it:{' '}
-            <code>
+            <Code>
               {`curl -H "Authorization: Bearer $TOKEN" --data-binary "room,place=hall temperature=21.5" ${addressOf(settings.uid, 'influx')}`}
-            </code>
+            </Code>
           </div>
         )}
       </Alert>
