@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -35,6 +36,15 @@ func endless(w io.Writer, text string) {
 			return
 		}
 	}
+}
+
+// zipped returns a text compressed with gzip.
+func zipped(text string) string {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, _ = io.WriteString(w, text) // to memory
+	_ = w.Close()
+	return b.String()
 }
 
 // never answers until the asker has gone.
@@ -149,9 +159,9 @@ func hostileAPI(w http.ResponseWriter, r *http.Request) {
 		endless(w, "1")
 	case "spaces", "texts": // which are next to nothing on their way
 		w.Header().Set("Content-Encoding", "gzip")
-		z := gzip.NewWriter(w)
-		_, _ = io.WriteString(z, `{"a":[""`)
-		endless(z, map[string]string{"spaces": " ", "texts": `,"` + strings.Repeat("x", 60_000) + `"`}[how])
+		begin(zipped(`{"a":[""`))
+		// What is compressed once may come again and again.
+		endless(w, zipped(strings.Repeat(map[string]string{"spaces": strings.Repeat(" ", 60_000), "texts": `,"` + strings.Repeat("x", 60_000) + `"`}[how], 20)))
 	case "header":
 		w.Header().Set("X", strings.Repeat("x", 16<<20))
 		w.WriteHeader(http.StatusOK)

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -93,13 +91,6 @@ func TestPush(t *testing.T) {
 	post := func(path, role, body string, header ...string) (int, string) {
 		t.Helper()
 		return postAs(t, url+path, role, body, header...)
-	}
-	zipped := func(s string) string {
-		var b bytes.Buffer
-		w := gzip.NewWriter(&b)
-		_, _ = w.Write([]byte(s)) // to memory
-		_ = w.Close()
-		return b.String()
 	}
 	line := func(v int) string {
 		return fmt.Sprintf("cpu,host=a usage_idle=%d.5 %d\n", v, time.Now().UnixNano())
