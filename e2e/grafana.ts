@@ -56,10 +56,10 @@ export class Grafana {
   /** Imports a dashboard of the package for a data source, as an admin does who finds it there. */
   async importDashboard(file: string, datasource: string): Promise<string> {
     const packed = await this.request.get(`/public/plugins/${PLUGIN}/${file}`);
-    const { uid: _, ...dashboard } = await packed.json();
+    const dashboard = await packed.json();
     const inputs = [{ name: 'DS_CONTINUUM', type: 'datasource', pluginId: PLUGIN, value: datasource }];
     const title = `e2e ${dashboard.title} ${Date.now()}`;
-    const { uid } = await this.post('/api/dashboards/import', { dashboard: { ...dashboard, title }, inputs });
+    const { uid } = await this.post('/api/dashboards/import', { dashboard: { ...dashboard, uid: undefined, title }, inputs });
     this.made.push(`/api/dashboards/uid/${uid}`);
     return uid;
   }
