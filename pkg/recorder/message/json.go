@@ -23,7 +23,7 @@ func (c *content) json(text []byte) {
 		if c.flat(text) {
 			return
 		}
-		c.reset(c.rule, c.from)
+		c.restart()
 	}
 	c.parsed(text, nested)
 }
@@ -39,7 +39,7 @@ func (c *content) parsed(text []byte, nested bool) {
 		}
 		return
 	}
-	c.reset(c.rule, c.from) // for all that was read before the fault
+	c.restart() // for all that was read before the fault
 	text = repaired(text)
 	lines := [][]byte{text}
 	if all := bytes.Split(text, []byte("\n")); slices.ContainsFunc(all, isUnit) {

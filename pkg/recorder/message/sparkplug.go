@@ -61,15 +61,29 @@ func sparkplugSource(topic string) string {
 	return strings.TrimSuffix(strings.Join([]string{"spBv1.0", group, node, device}, "/"), "/")
 }
 
-// sparkplug reads a Sparkplug B payload.
-func (c *content) sparkplug(b []byte) {
-	group, kind, node, device := sparkplugTopic(c.from)
-	c.keyless = true
+// address labels the record with the group, node and device of the topic.
+func (c *content) address() {
+	group, _, node, device := sparkplugTopic(c.from)
 	c.label([]byte("group"), []byte(group))
 	c.label([]byte("node"), []byte(node))
 	if device != "" {
 		c.label([]byte("device"), []byte(device))
 	}
+}
+
+// restart forgets what was read of the payload.
+func (c *content) restart() {
+	c.reset(c.rule, c.from)
+	if c.rule.speaksSparkplug(c.from) {
+		c.address()
+	}
+}
+
+// sparkplug reads a Sparkplug B payload.
+func (c *content) sparkplug(b []byte) {
+	group, kind, node, device := sparkplugTopic(c.from)
+	c.keyless = true
+	c.address()
 	if kind == "NCMD" || kind == "DCMD" {
 		c.skip(leftOut, nil, []byte("a command"))
 		return
