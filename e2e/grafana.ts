@@ -59,7 +59,10 @@ export class Grafana {
     const dashboard = await packed.json();
     const inputs = [{ name: 'DS_CONTINUUM', type: 'datasource', pluginId: PLUGIN, value: datasource }];
     const title = `e2e ${dashboard.title} ${Date.now()}`;
-    const { uid } = await this.post('/api/dashboards/import', { dashboard: { ...dashboard, uid: undefined, title }, inputs });
+    const { uid } = await this.post('/api/dashboards/import', {
+      dashboard: { ...dashboard, uid: undefined, title },
+      inputs,
+    });
     this.made.push(`/api/dashboards/uid/${uid}`);
     return uid;
   }
