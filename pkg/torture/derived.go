@@ -32,6 +32,9 @@ type derived struct {
 }
 
 func (v derived) Error() string {
+	if v.of == 0 {
+		return fmt.Sprintf("Derived: %s: a rule has recorded nothing", v.sender)
+	}
 	return fmt.Sprintf("Derived: %s: %d of %d values of a rule are not what its expression gives, the first at %s: recorded is %s, and it gives %s%s",
 		v.sender, v.wrong, v.of, clock(v.at), v.recorded, v.given, v.during)
 }
@@ -68,7 +71,7 @@ func derive(ctx context.Context, ask asker, sender string, from, to time.Time, e
 	}
 	switch {
 	case v.of == 0:
-		return 0, 1, fmt.Errorf("Derived: %s: the rule has recorded nothing", sender)
+		return 0, 1, v
 	case v.wrong > 0:
 		return v.of, v.wrong, v
 	}
