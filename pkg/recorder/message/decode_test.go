@@ -282,7 +282,7 @@ func FuzzFlat(f *testing.F) {
 	} {
 		f.Add([]byte(text))
 	}
-	rules := []Rule{{}, {TimeKey: "t"}, {States: []string{"*"}}, {States: []string{"mode"}, Words: map[string]float64{"auto": 7}, Ends: []string{"true", "bye"}}, {Regexp: `(?P<a>[0-9.]+)`}, {Format: "json"}}
+	rules := []Rule{{}, {TimeKey: "t"}, {States: []string{"*"}}, {States: []string{"mode"}, Words: map[string]float64{"auto": 7}, Ends: []string{"true", "bye"}}, {Regexp: `(?P<a>[0-9.]+)`}, {Format: "json"}, {Each: "*"}, {Each: "a.*"}, {Format: "thingsboard"}}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if len(text) == 0 || text[0] != '{' || !utf8.Valid(text) || len(text) > 16<<10 {
 			return
