@@ -61,7 +61,6 @@ func newPlan(q source.Query, r request, s settings) (plan, error) {
 	if r.computes {
 		p.step = max(p.step, stepFor(length, r.maxRows, least), stepFor(length, s.MaxRows, least))
 	}
-	p.coarse = p.coarser(q, s)
 	var zone *time.Location
 	var err error
 	if p.step >= time.Hour.Milliseconds() {
@@ -72,6 +71,7 @@ func newPlan(q source.Query, r request, s settings) (plan, error) {
 			p.step = grid.CalendarStep(p.step)
 		}
 	}
+	p.coarse = p.coarser(q, s)
 	if r.live && 2*p.step <= length {
 		p.window = grid.Window(length, p.step)
 		if p.bound, err = q.Bind(p.step, p.window); err != nil {
@@ -101,13 +101,14 @@ func newPlan(q source.Query, r request, s settings) (plan, error) {
 func (p plan) coarser(q source.Query, s settings) error {
 	asked := max(p.interval, q.MinStep(), s.MinStep)
 	switch {
+	// Only callers that compute get larger steps than they ask for.
 	case p.step > 2*asked && p.maxRows > 0 && p.maxRows < s.MaxRows:
 		return fmt.Errorf("Rows are %v apart and not %v, because only %d rows were asked for (max data points). Choose a shorter time range for finer rows.",
 			ms(p.step), ms(asked), p.maxRows)
 	case p.step > 2*asked:
 		return fmt.Errorf("Rows are %v apart and not %v, because the data source settings allow %d rows. Choose a shorter time range for finer rows.",
 			ms(p.step), ms(asked), s.MaxRows)
-	case p.asksStep && q.MinStep() < s.MinStep && p.step == s.MinStep:
+	case p.asksStep && q.MinStep() < s.MinStep && p.interval <= s.MinStep:
 		return fmt.Errorf("Rows are %v apart and not %v, because the data source settings allow no smaller step.", ms(p.step), ms(q.MinStep()))
 	}
 	return nil

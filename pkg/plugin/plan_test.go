@@ -111,3 +111,19 @@ func TestPlan(t *testing.T) {
 		})
 	}
 }
+
+// The notice has the step that the rows have, which in a time zone divides a day.
+func TestCoarseInZone(t *testing.T) {
+	q, err := promql.Source{Engine: promql.Embedded{}, Interval: time.Second}.Query([]byte(`{"expr":"x"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hour := time.Hour.Milliseconds()
+	p, err := newPlan(q, request{to: 400 * hour, interval: hour, computes: true, maxRows: 41, zone: "Europe/Berlin"}, settings{MinStep: 10, MaxRows: 1000})
+	if err != nil || p.step != 12*hour {
+		t.Fatal(p.step, err)
+	}
+	if p.coarse == nil || !strings.Contains(p.coarse.Error(), "Rows are 12h0m0s apart and not 1h0m0s, because only 41 rows") {
+		t.Errorf("coarse is %v", p.coarse)
+	}
+}

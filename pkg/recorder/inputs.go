@@ -51,6 +51,7 @@ func (ins *inputs) run(all []Input) {
 	for name, sink := range gone {
 		<-sink.done
 		ins.horizon.leave(name)
+		ins.metadata.setUnits(name, nil)
 	}
 
 	ins.mu.Lock()
@@ -165,8 +166,13 @@ func (ins *inputs) identityOf(name string) string {
 // doubt, it is another time, see package clock.
 func (k *Sink) Now() time.Time { return k.of.clock.Now() }
 
-// Describe adds metadata of metrics, by name.
+// Describe adds metadata of metrics, by name. Empty fields leave what is known.
 func (k *Sink) Describe(meta map[string]Metadata) { k.of.metadata.add(meta) }
+
+// SetUnits replaces the units that the settings of the input give to metrics, by name of
+// the metric. They count before those of Describe, unless inputs contradict each other.
+// They end with the input.
+func (k *Sink) SetUnits(units map[string]string) { k.of.metadata.setUnits(k.name, units) }
 
 // Trouble sets the message that people see about a connected input, empty if all is
 // well. The input counts as connecting until the first call of Trouble, of Retry or

@@ -97,6 +97,9 @@ type Request struct {
 	Post bool
 	// Tries is how often the request is sent at most.
 	Tries uint
+	// Optional says that other requests must not wait because of this one: they do not
+	// obey the Retry-After of its answer.
+	Optional bool
 	// Limit limits the size of the answer, in bytes.
 	Limit limits.Limit
 	// Read reads the body of a successful answer to its end. The text of its errors
@@ -159,7 +162,11 @@ func (c *Client) once(ctx context.Context, r Request) error {
 	defer func() { _ = rsp.Body.Close() }()
 	path := c.path(r.URL)
 	if rsp.StatusCode/100 != 2 {
-		return c.refused(rsp, path)
+		f := c.refused(rsp, path)
+		if f.again && f.after > 0 && !r.Optional {
+			c.rest(f)
+		}
+		return f
 	}
 	tooLarge := func(why error) error {
 		f := c.Fail(Answer, "the answer of %s to %s is too large: %v", c.Name, path, why)

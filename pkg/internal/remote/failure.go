@@ -93,7 +93,7 @@ func (c *Client) ended(ctx context.Context) error {
 }
 
 // refused makes a failure from an answer that is not a success.
-func (c *Client) refused(rsp *http.Response, path string) error {
+func (c *Client) refused(rsp *http.Response, path string) *Failure {
 	code := rsp.StatusCode
 	var said Said
 	if body := beginning(rsp.Body); code == http.StatusBadRequest && c.Base.Scheme == "http" && bytes.Contains(body, []byte("HTTPS")) {
@@ -124,9 +124,7 @@ func (c *Client) refused(rsp *http.Response, path string) error {
 	}
 	f := c.Fail(step, "%s", text)
 	f.Status, f.Known, f.again = code, said.Known, again
-	if f.after = retryAfter(rsp.Header); again && f.after > 0 {
-		c.rest(f)
-	}
+	f.after = retryAfter(rsp.Header)
 	return f
 }
 

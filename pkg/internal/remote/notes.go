@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -17,6 +18,8 @@ type Notes[V any] struct {
 	ask     func(ctx context.Context, name string) (V, error)
 	flights singleflight.Group
 	known   *lru.Cache[string, note[V]]
+	// rest is when to ask again for any name, after a failure.
+	rest atomic.Pointer[time.Time]
 }
 
 type note[V any] struct {
@@ -28,7 +31,8 @@ const (
 	maxNotes    = 5000 // the least recently used are forgotten
 	noteEvery   = 10 * time.Minute
 	noteTimeout = 5 * time.Second
-	// noteAgain is when to ask again after a failure.
+	// noteAgain is when to ask again after a failure, for any name: a server that fails
+	// for one is not asked for all the others too.
 	noteAgain = time.Minute
 )
 
@@ -42,14 +46,13 @@ func NewNotes[V any](ask func(ctx context.Context, name string) (V, error)) *Not
 }
 
 // Get returns the note about a name, the zero value if there is none. It waits for the
-// server no longer than ctx, and only if the server has not been asked before.
-func (n *Notes[V]) Get(ctx context.Context, name string) (v V) {
+// server until the given time, no longer than ctx, and only if the server has not been
+// asked before.
+func (n *Notes[V]) Get(ctx context.Context, name string, until time.Time) (v V) {
 	known, ok := n.known.Get(name)
-	if ok && time.Now().Before(known.until) {
+	now := time.Now()
+	if ok && now.Before(known.until) || !ok && (ctx.Err() != nil || !now.Before(until)) || n.resting(now) {
 		return known.value
-	}
-	if !ok && ctx.Err() != nil {
-		return v
 	}
 	// Not with the caller's context, because it goes on for those who come later.
 	flight := n.flights.DoChan(name, func() (any, error) {
@@ -63,16 +66,29 @@ func (n *Notes[V]) Get(ctx context.Context, name string) (v V) {
 			}
 			return nil
 		})
-		n.known.Add(name, note[V]{next, time.Now().Add(every)})
+		until := time.Now().Add(every)
+		n.known.Add(name, note[V]{next, until})
+		if every == noteAgain {
+			n.rest.Store(&until)
+		}
 		return next, err
 	})
 	if ok {
 		return known.value
 	}
+	wait := time.NewTimer(time.Until(until))
+	defer wait.Stop()
 	select {
 	case <-ctx.Done():
+		return v
+	case <-wait.C:
 		return v
 	case r := <-flight:
 		return r.Val.(V)
 	}
+}
+
+func (n *Notes[V]) resting(now time.Time) bool {
+	until := n.rest.Load()
+	return until != nil && now.Before(*until)
 }

@@ -21,7 +21,7 @@ type Sink interface {
 	Report(r recorder.Report)
 	Now() time.Time
 	States(lbls labels.Labels, label string) (texts []string, number bool, err error)
-	Describe(metrics map[string]recorder.Metadata)
+	SetUnits(units map[string]string)
 }
 
 const (
@@ -121,13 +121,7 @@ func New(r Rules, separator string, sink Sink) *Decoder {
 		d.rules = append(d.rules, one.ready(separator, r.Version))
 		d.timed = d.timed || one.TimeKey != ""
 	}
-	if len(r.Units) > 0 {
-		described := make(map[string]recorder.Metadata, len(r.Units))
-		for metric, unit := range r.Units {
-			described[metric] = recorder.Metadata{Unit: unit}
-		}
-		sink.Describe(described)
-	}
+	sink.SetUnits(r.Units)
 	return d
 }
 

@@ -26,7 +26,7 @@ type keeper struct {
 	report    recorder.Report
 	commits   int
 	arrived   int
-	described map[string]recorder.Metadata
+	units     map[string]string
 	off       time.Duration // of the clock that is believed
 	err       error
 }
@@ -52,7 +52,7 @@ func (k *keeper) Now() time.Time { return time.Now().Add(k.off) }
 
 func (k *keeper) States(labels.Labels, string) ([]string, bool, error) { return nil, false, nil }
 
-func (k *keeper) Describe(metrics map[string]recorder.Metadata) { k.described = metrics }
+func (k *keeper) SetUnits(units map[string]string) { k.units = units }
 
 func (k *keeper) Report(r recorder.Report) {
 	k.mu.Lock()
@@ -476,5 +476,17 @@ func BenchmarkAdd(b *testing.B) {
 		at = at.Add(time.Millisecond)
 		d.Add("plant/line/sensor", payload, at, true, nil)
 		d.pending.samples = d.pending.samples[:0]
+	}
+}
+
+// An input without units tells so, because it may have had some.
+func TestUnits(t *testing.T) {
+	k := &keeper{units: map[string]string{"old": "V"}}
+	New(Rules{}, "/", k)
+	if len(k.units) != 0 {
+		t.Errorf("the units are still %v", k.units)
+	}
+	if New(Rules{Units: map[string]string{"m": "°C"}}, "/", k); k.units["m"] != "°C" {
+		t.Errorf("the units are %v", k.units)
 	}
 }

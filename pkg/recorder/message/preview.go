@@ -65,7 +65,7 @@ func (previewing) CommitEach(context.Context, []recorder.Sample, int64, func(int
 	return nil
 }
 func (previewing) Report(recorder.Report)                               {}
-func (previewing) Describe(map[string]recorder.Metadata)                {}
+func (previewing) SetUnits(map[string]string)                           {}
 func (previewing) Now() time.Time                                       { return time.Now() }
 func (previewing) States(labels.Labels, string) ([]string, bool, error) { return nil, false, nil }
 

@@ -610,5 +610,5 @@ func (k *keeper) CommitEach(context.Context, []recorder.Sample, int64, func(int,
 }
 func (k *keeper) Now() time.Time                                       { return time.Now() }
 func (k *keeper) Report(r recorder.Report)                             { k.report = r }
-func (k *keeper) Describe(map[string]recorder.Metadata)                {}
+func (k *keeper) SetUnits(map[string]string)                           {}
 func (k *keeper) States(labels.Labels, string) ([]string, bool, error) { return nil, false, nil }

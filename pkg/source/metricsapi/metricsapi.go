@@ -404,9 +404,7 @@ func (b bound) unit(ctx context.Context, points string) string {
 	case points != "":
 		return points
 	}
-	ctx, cancel := context.WithTimeout(ctx, unitWait)
-	defer cancel()
-	return b.source.units.Get(ctx, "")[b.MetricName]
+	return b.source.units.Get(ctx, "", time.Now().Add(unitWait))[b.MetricName]
 }
 
 // listedUnits returns the units of the metrics that the service lists.

@@ -173,11 +173,16 @@ func (e Embedded) Watch(reads []source.Read) (string, <-chan struct{}) {
 	return s.Watch(metricsOf(reads)...)
 }
 
-// opened returns the store if it is open.
-func (e Embedded) opened() *recorder.Store {
+// ended is a context that does not wait.
+var ended = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	s, err := e.Store(ctx)
+	return ctx
+}()
+
+// opened returns the store if it is open.
+func (e Embedded) opened() *recorder.Store {
+	s, err := e.Store(ended)
 	if err != nil {
 		return nil
 	}
@@ -230,7 +235,7 @@ func (e Embedded) Notices(reads []source.Read) []string {
 }
 
 // Describe implements Engine.
-func (e Embedded) Describe(_ context.Context, metric string) recorder.Metadata {
+func (e Embedded) Describe(_ context.Context, metric string, _ time.Time) recorder.Metadata {
 	s := e.opened()
 	if s == nil {
 		return recorder.Metadata{}

@@ -35,8 +35,8 @@ type Engine interface {
 	// of these samples, one sentence each.
 	Notices(reads []source.Read) []string
 	// Describe returns what is known of a metric, the zero value if nothing is. It waits
-	// for a server no longer than ctx.
-	Describe(ctx context.Context, metric string) recorder.Metadata
+	// for a server until then, and no longer than ctx.
+	Describe(ctx context.Context, metric string, until time.Time) recorder.Metadata
 	// Range evaluates expr at first, first + step and so on up to last. The answer
 	// has only series with a value, in any order.
 	Range(ctx context.Context, expr string, lookback time.Duration, first, last, step int64) (Answer, error)

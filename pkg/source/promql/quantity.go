@@ -22,7 +22,7 @@ type kind int
 const (
 	amounts kind = iota
 	events       // of which each has an amount in the unit, as those of a histogram
-	moments      // Unix times in seconds
+	moments      // Unix times, in seconds for sure
 	// various values, as those of a selector without a name: the metric of each series
 	// says what they are.
 	various

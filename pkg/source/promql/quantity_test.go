@@ -1,7 +1,6 @@
 package promql
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -17,14 +16,18 @@ import (
 
 func TestUnits(t *testing.T) {
 	described := map[string]recorder.Metadata{
-		"temperature":        {Unit: "°C"},
-		"flow":               {Unit: "NTU"},
-		"heap":               {Help: "Size of the heap in bytes."},
-		"contradicted_ratio": {Help: "How full it is in percent."},
-		"born_seconds":       {Unit: "seconds", Help: "Start time since unix epoch in seconds."},
-		"sent":               {Type: model.MetricTypeCounter, Unit: "bytes"},
-		"took":               {Type: model.MetricTypeHistogram, Unit: "seconds"},
-		"gauge":              {Type: model.MetricTypeGauge, Unit: "seconds"},
+		"temperature":            {Unit: "°C"},
+		"flow":                   {Unit: "NTU"},
+		"heap":                   {Help: "Size of the heap in bytes."},
+		"contradicted_ratio":     {Help: "How full it is in percent."},
+		"beacon_head_epoch":      {Help: "Current head epoch."},
+		"beacon_finalized_epoch": {Help: "Current finalized epoch"},
+		"seen":                   {Help: "Unix time in milliseconds"},
+		"seen_seconds":           {Help: "UNIX-time when it was seen"},
+		"born_seconds":           {Unit: "seconds", Help: "Start time since unix epoch in seconds."},
+		"sent":                   {Type: model.MetricTypeCounter, Unit: "bytes"},
+		"took":                   {Type: model.MetricTypeHistogram, Unit: "seconds"},
+		"gauge":                  {Type: model.MetricTypeGauge, Unit: "seconds"},
 	}
 	for expr, want := range map[string]string{
 		// The unit of the metric.
@@ -77,11 +80,26 @@ func TestUnits(t *testing.T) {
 		"process_start_time_seconds":          "",
 		"born_seconds":                        "",
 		"time() - process_start_time_seconds": "s",
-		"time() - max(born_seconds)":          "s",
+		"time() - max(born_seconds)":          "",
 		"time() - timestamp(heap)":            "s",
 		"time() - heap":                       "",
 		"delta(born_seconds[1h])":             "",
-		"node_disk_io_time_seconds_total":     "s",
+		"node_textfile_mtime_seconds":         "",
+		"push_time_seconds":                   "",
+		"time() - push_time_seconds":          "s",
+		"a_timestamp_ms":                      "",
+		"last_seen_ms":                        "ms",
+		"seen_seconds":                        "",
+		"seen_seconds - seen_seconds":         "",
+		"rate(seen_seconds[5m])":              "",
+
+		// What may be times, or something else.
+		"mysql_global_status_threads_created - mysql_global_status_threads_created offset 1h": "",
+		"beacon_head_epoch - beacon_finalized_epoch":                                          "",
+		"a_timestamp_milliseconds - b_timestamp_milliseconds":                                 "",
+		"time() - a_timestamp_milliseconds":                                                   "",
+		"seen - seen offset 1h":                                                               "",
+		"node_disk_io_time_seconds_total":                                                     "s",
 
 		// Histograms and summaries.
 		"took_sum":              "s",
@@ -151,7 +169,7 @@ func TestRemoteUnits(t *testing.T) {
 			case "hanging":
 				<-hung
 			default:
-				w.WriteHeader(http.StatusNotFound)
+				fmt.Fprint(w, `{"status":"success","data":{}}`)
 			}
 		case strings.HasSuffix(r.URL.Path, "/query_range"):
 			fmt.Fprintf(w, `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[%s,"1"]]}]}}`, r.FormValue("end"))
@@ -178,9 +196,40 @@ func TestRemoteUnits(t *testing.T) {
 	if n := asked.Load(); n != 3 {
 		t.Errorf("asked for %d descriptions", n)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-	defer cancel()
-	if got := engine.Describe(ctx, "hanging"); got != (recorder.Metadata{}) {
+	if got := engine.Describe(t.Context(), "hanging", time.Now().Add(time.Millisecond)); got != (recorder.Metadata{}) {
 		t.Errorf("described as %+v", got)
+	}
+}
+
+// A server that refuses to describe metrics is asked once, and answers queries as before.
+func TestRefusedUnits(t *testing.T) {
+	var asked atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		now := float64(time.Now().UnixMilli()) / 1000
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/metadata"):
+			asked.Add(1)
+			w.Header().Set("Retry-After", "300")
+			w.WriteHeader(http.StatusTooManyRequests)
+		case strings.HasSuffix(r.URL.Path, "/query_range"):
+			fmt.Fprintf(w, `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[%s,"1"]]}]}}`, r.FormValue("end"))
+		default:
+			fmt.Fprintf(w, `{"status":"success","data":{"resultType":"scalar","result":[%f,"%f"]}}`, now, now)
+		}
+	}))
+	defer server.Close()
+	engine, err := NewRemote(RemoteConfig{URL: server.URL, Client: server.Client(), Method: http.MethodPost, Timeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := time.Now().Add(-time.Minute).Truncate(time.Second).UnixMilli()
+	for _, metric := range []string{"a_bytes", "a_bytes", "b_bytes", "c_bytes"} {
+		rows, err := (&fixture{Source: Source{Engine: engine, Interval: time.Second, Lookback: time.Minute}}).bind(t, metric, 1000).Rows(t.Context(), from, from+1000)
+		if err != nil || len(rows.Series) != 1 || rows.Series[0].Unit != "bytes" {
+			t.Errorf("%s: %+v, %v", metric, rows, err)
+		}
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("asked for %d descriptions", n)
 	}
 }

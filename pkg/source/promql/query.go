@@ -228,9 +228,8 @@ func (b bound) units(ctx context.Context, series []Series) []string {
 	if b.Format == formatStates || len(series) == 0 {
 		return units
 	}
-	ctx, cancel := context.WithTimeout(ctx, describeWait)
-	defer cancel()
-	var d describe = func(metric string) recorder.Metadata { return b.source.Engine.Describe(ctx, metric) }
+	until := time.Now().Add(describeWait)
+	var d describe = func(metric string) recorder.Metadata { return b.source.Engine.Describe(ctx, metric, until) }
 	q := d.quantity(b.parsed)
 	metrics := make(map[string]quantity)
 	for i, s := range series {

@@ -246,8 +246,8 @@ func (r *Remote) explain(ctx context.Context, err error) error {
 }
 
 // Describe implements Engine.
-func (r *Remote) Describe(ctx context.Context, metric string) recorder.Metadata {
-	return r.described.Get(ctx, metric)
+func (r *Remote) Describe(ctx context.Context, metric string, until time.Time) recorder.Metadata {
+	return r.described.Get(ctx, metric, until)
 }
 
 // describe asks for the description of a metric.

@@ -75,7 +75,7 @@ func (c remoteClient) Do(ctx context.Context, req *http.Request) (*http.Response
 // ask sends a request, and calls read with the body of an answer that is not a web
 // page.
 func (c remoteClient) ask(ctx context.Context, u *url.URL, form url.Values, limit limits.Limit, read func(io.Reader) error) error {
-	return c.Client.Do(ctx, remote.Request{
+	r := remote.Request{
 		URL: u, Form: form, Post: c.method == http.MethodPost && takesForms(u), Tries: remote.Tries, Limit: limit,
 		Read: func(header http.Header, r io.Reader) error {
 			if remote.IsPage(header) {
@@ -87,7 +87,11 @@ func (c remoteClient) ask(ctx context.Context, u *url.URL, form url.Values, limi
 			}
 			return read(buffered)
 		},
-	})
+	}
+	if isDescription(u) {
+		r.Tries, r.Optional = 1, true
+	}
+	return c.Client.Do(ctx, r)
 }
 
 // formOf returns the parameters of a request, with those that make answers complete.
@@ -134,6 +138,10 @@ func rangeForm(expr string, lookback, timeout time.Duration, at span) url.Values
 	complete(form)
 	return form
 }
+
+// isDescription reports whether an endpoint has descriptions of metrics, without which
+// rows can be shown as well.
+func isDescription(u *url.URL) bool { return strings.HasSuffix(u.Path, "/metadata") }
 
 // takesForms reports whether an endpoint accepts POST; the others only accept GET.
 func takesForms(u *url.URL) bool {

@@ -40,11 +40,19 @@ func (d describe) descriptionOf(name string) recorder.Metadata {
 }
 
 var (
-	// momentNames matches the names of metrics whose values are times.
-	momentNames = regexp.MustCompile(`(?:^|_)(?:timestamp|(?:start|boot|node|expiry|expiration)_time)_(?:milli)?seconds$|_created$`)
-	// momentHelp matches their descriptions.
-	momentHelp = regexp.MustCompile(`(?i)\bunix ?time|\bepoch\b|\btimestamp of\b|\b1970\b`)
+	// momentNames matches the names of metrics whose values are Unix times, without the
+	// unit of time at their end. Some may be durations, which have no unit then.
+	momentNames = regexp.MustCompile(`(?:^|[_:])(?:timestamp|mtime|(?:start|boot|node|expiry|expiration|push|modified|update|reload|success|failure)_time)$`)
+	// momentHelp matches descriptions of what may be a Unix time, in any unit, or the
+	// number of something that is called an epoch.
+	momentHelp = regexp.MustCompile(`(?i)\bunix[ -]?time|\bepoch\b|\btimestamp of\b|\b1970\b`)
 )
+
+// cutLast cuts the last word from the name of a metric.
+func cutLast(name string) (before, last string) {
+	i := max(0, strings.LastIndexByte(name, '_'))
+	return name[:i], strings.TrimPrefix(name[i:], "_")
+}
 
 // metric returns what the values of a metric's series are. The unit that somebody
 // gave to the metric counts before the one in its name, and that one only if the
@@ -52,8 +60,18 @@ var (
 func (d describe) metric(name string) quantity {
 	m := d.descriptionOf(name)
 	of, part := family(name)
-	if momentNames.MatchString(name) || momentHelp.MatchString(m.Help) {
-		return quantity{of: moments}
+	switch before, last := cutLast(name); last {
+	case "seconds":
+		if momentNames.MatchString(before) {
+			return quantity{of: moments}
+		}
+	case "milliseconds", "microseconds", "nanoseconds", "ms", "us", "ns":
+		if momentNames.MatchString(before) {
+			return quantity{}
+		}
+	}
+	if momentHelp.MatchString(m.Help) {
+		return quantity{} // of which not even the difference is in seconds for sure
 	}
 	q := quantity{unit: unit.Written(m.Unit)}
 	if q.unit == (unit.Unit{}) {

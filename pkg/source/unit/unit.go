@@ -5,6 +5,7 @@ package unit
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -97,16 +98,22 @@ var symbols = map[string]Unit{
 	"lx": {Amount: "lux"}, "lm": {Amount: "lumens"}, "µg/m³": {Amount: "conμgm3"}, "μg/m³": {Amount: "conμgm3"}, "dB": {Amount: "dB"}, "dBm": {Amount: "dBm"},
 }
 
+// exact are the names that are other units in another case, such as mS, Mm and Mbar.
+var exact = []string{"ms", "mm", "mbar"}
+
 // known returns the unit with a symbol or name, in the singular or the plural.
 func known(text string) (Unit, bool) {
 	if u, ok := symbols[text]; ok {
 		return u, true
 	}
-	text = strings.ToLower(text)
-	if u, ok := named[text]; ok {
+	lower := strings.ToLower(text)
+	if u, ok := named[lower]; ok && (lower == text || !slices.Contains(exact, lower)) {
 		return u, true
 	}
-	u, ok := named[text+"s"]
+	if len(text) < 3 { // M is not ms
+		return Unit{}, false
+	}
+	u, ok := named[lower+"s"]
 	return u, ok
 }
 
@@ -144,8 +151,10 @@ var (
 // Described returns the unit that the description of a metric ends with.
 func Described(help string) (Unit, bool) {
 	m := helpUnit.FindStringSubmatch(strings.TrimSpace(help))
-	// A letter alone may be anything, such as a phase.
-	if m == nil || len(m[1]) == 1 && m[1] != "%" || helpCount.MatchString(help) {
+	switch {
+	case m == nil, helpCount.MatchString(help),
+		len(m[1]) == 1 && m[1] != "%",                    // anything, such as a phase
+		m[1] == "min" && strings.ContainsAny(m[0], "(["): // the minimum
 		return Unit{}, false
 	}
 	return known(m[1])

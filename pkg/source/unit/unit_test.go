@@ -20,6 +20,7 @@ func TestNamed(t *testing.T) {
 func TestWritten(t *testing.T) {
 	for text, want := range map[string]string{
 		"°C": "celsius", " Cel ": "celsius", "seconds": "s", "second": "s", "By": "bytes", "mW": "mwatt", "MW": "megwatt", "m": "lengthm",
+		"KWH": "kwatth", "Ppm": "ppm", "Days": "d", "mS": "suffix:mS", "M": "suffix:M", "Mm": "suffix:Mm", "Mbar": "suffix:Mbar", "ms": "ms",
 		"°dH": "suffix:°dH", "NTU": "suffix:NTU",
 		"": "", "1": "", "{packet}": "", "a text that says much more": "",
 	} {
@@ -43,6 +44,10 @@ func TestDescribed(t *testing.T) {
 		"Requests within the last 5 minutes.":          "",
 		"Throughput in bytes per second":               "",
 		"Load of phase (A)":                            "",
+		"Conductivity in mS":                           "",
+		"Temperature (min)":                            "",
+		"Response size [min]":                          "",
+		"Time to empty in min":                         "m",
 		"Number of node(s)":                            "",
 		"Files in use.":                                "",
 		"Set to 1 while in error":                      "",
