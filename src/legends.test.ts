@@ -26,7 +26,7 @@ describe('series of several queries with the same name', () => {
   it('keep a legend that somebody wrote', () => {
     expect(names([query('A', '{{room}}'), query('B')], frame('A', 'hall'), frame('B', 'hall'))).toEqual([
       ['hall'],
-      ['hall'],
+      ['hall (B)'],
     ]);
   });
 

@@ -9,13 +9,13 @@ import type { Query } from './types';
  */
 export function apart(targets: Query[]): (answer: DataQueryResponse) => DataQueryResponse {
   const unnamed = new Set(targets.filter(({ legend }) => !legend).map(({ refId }) => refId));
-  if (unnamed.size < 2) {
+  if (targets.length < 2 || unnamed.size === 0) {
     return (answer) => answer;
   }
   return (answer) => {
     const owners = new Map<string, string>();
     const shared = new Set<string>();
-    const frames = (answer.data as DataFrame[]).filter(({ refId = '' }) => unnamed.has(refId));
+    const frames = answer.data as DataFrame[];
     for (const { refId = '', fields } of frames) {
       for (const { config } of fields) {
         const name = config.displayNameFromDS;
@@ -40,7 +40,7 @@ export function apart(targets: Query[]): (answer: DataQueryResponse) => DataQuer
     });
     return {
       ...answer,
-      data: (answer.data as DataFrame[]).map((frame) => (frames.includes(frame) ? named(frame) : frame)),
+      data: frames.map((frame) => (unnamed.has(frame.refId ?? '') ? named(frame) : frame)),
     };
   };
 }

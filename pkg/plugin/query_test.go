@@ -562,20 +562,20 @@ func TestQueriesOfOthersAreRefused(t *testing.T) {
 
 func TestSettings(t *testing.T) {
 	for raw, want := range map[string]string{
-		`{}`:                                   "",
-		`{"source":"signal"}`:                  "",
-		`{"minStep":10}`:                       "",
-		`{"source":"other"}`:                   `source "other" is not known`,
-		`{"minStep":9}`:                        "minimum step 9 is out of range",
-		`{"minStep":"1s"}`:                     `min step: "1s" is not valid`,
-		`{"timeout":"a while"}`:                `timeout: "a while" is not valid`,
-		`{"recorder":{"outOfOrder":"15 min"}}`: `recorder, out of order: "15 min" is not valid`,
-		`{"minStep":86400001}`:                 "from 10 to 86400000",
-		`{"maxRows":1000001}`:                  "rows per query 1000001",
-		`{"maxStreams":-1}`:                    "streams per data source -1",
-		`{"maxStreamsPerUser":-1}`:             "streams per user -1",
-		`{"maxRows":-1}`:                       "rows per query -1",
-		`x`:                                    "cannot be read",
+		`{}`:                  "",
+		`{"source":"signal"}`: "",
+		`{"minStep":10}`:      "",
+		`{"source":"other"}`:  `source "other" is not known`,
+		`{"minStep":9}`:       "minimum step 9 is out of range",
+		`{"minStep":"1s"}`:    `min step: "1s" is not valid`,
+		`{"source":"prometheus","timeout":"a while"}`: `timeout: "a while" is not valid`,
+		`{"recorder":{"outOfOrder":"15 min"}}`:        `recorder, out of order: "15 min" is not valid`,
+		`{"minStep":86400001}`:                        "from 10 to 86400000",
+		`{"maxRows":1000001}`:                         "rows per query 1000001",
+		`{"maxStreams":-1}`:                           "streams per data source -1",
+		`{"maxStreamsPerUser":-1}`:                    "streams per user -1",
+		`{"maxRows":-1}`:                              "rows per query -1",
+		`x`:                                           "cannot be read",
 	} {
 		in, pc := newInstance(t, raw)
 		health, err := in.CheckHealth(t.Context(), &backend.CheckHealthRequest{PluginContext: pc})

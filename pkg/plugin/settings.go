@@ -55,7 +55,8 @@ func parseSettings(raw json.RawMessage) (settings, error) {
 		var http struct {
 			Timeout float64 `json:"timeout"`
 		}
-		if err := json.Unmarshal(raw, &http); err != nil {
+		err := json.Unmarshal(raw, &http)
+		if err != nil && (s.Source == sourcePrometheus || s.Source == sourceMetricsAPI) {
 			return s, unreadable(raw, err)
 		}
 	}

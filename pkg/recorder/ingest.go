@@ -187,6 +187,10 @@ func (g *ingester) try(ctx context.Context, b *batch) (need *unknown, err error)
 	if err != nil && (committing || failed > g.failed || errors.As(err, new(*panics.Error))) {
 		g.ready.fail(err)
 		err = fmt.Errorf("%w: %w", errWrite, err)
+	} else if err != nil {
+		// The part was rolled back, but its times are noted: read them again.
+		db.refs.Store(refs.Add(1))
+		g.newest = newest{of: db, times: make(map[storage.SeriesRef]*int64)}
 	}
 	g.failed = failed
 	if err != nil {
@@ -210,7 +214,7 @@ func (g *ingester) append(app storage.Appender, b *batch) (committing bool, err 
 			b.refuse(i, ErrRecorded)
 			continue
 		}
-		if p.T > latest {
+		if p.T > latest && !p.tried { // it was not, when it came
 			out.refused.Future++
 			b.refuse(i, ErrFuture)
 			continue

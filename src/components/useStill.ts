@@ -15,9 +15,12 @@ export function useStill<T extends string | undefined>(value: T): T {
 
 let pressed = false;
 
+/** What shows that no button is down. When text was dragged or a menu was opened, there is no mouseup. */
+const RELEASED = ['mouseup', 'dragend', 'contextmenu', 'keydown'];
+
 function subscribe(changed: () => void): () => void {
-  const press = () => {
-    pressed = true;
+  const press = ({ button }: MouseEvent) => {
+    pressed = button === 0;
     changed();
   };
   const release = () => {
@@ -26,9 +29,13 @@ function subscribe(changed: () => void): () => void {
   };
   // In the capturing phase: a field is left after that, and before the listeners of the page.
   window.addEventListener('mousedown', press, true);
-  window.addEventListener('mouseup', release, true);
+  for (const event of RELEASED) {
+    window.addEventListener(event, release, true);
+  }
   return () => {
     window.removeEventListener('mousedown', press, true);
-    window.removeEventListener('mouseup', release, true);
+    for (const event of RELEASED) {
+      window.removeEventListener(event, release, true);
+    }
   };
 }

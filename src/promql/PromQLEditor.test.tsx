@@ -127,9 +127,13 @@ describe('the builder', () => {
   it('shows what a panel runs without an expression, an alert rule nothing', async () => {
     await open({});
     expect(field('Metric')).toHaveValue('node_cpu_seconds_total');
+    expect(screen.getByLabelText('With Streaming')).toBeInTheDocument();
+    expect(screen.getByLabelText('Legend')).toBeInTheDocument();
     cleanup();
     await open({}, undefined, CoreApp.UnifiedAlerting);
     expect(field('Metric')).toHaveValue('');
+    expect(screen.queryByLabelText('With Streaming')).toBeNull();
+    expect(screen.queryByLabelText('Legend')).toBeNull();
   });
 
   it('searches for metrics', async () => {

@@ -84,7 +84,7 @@ export function PromQLEditor({ datasource, query, app, range, data, onChange, on
           />
         )}
         {(isDrawn(app) || app === ANNOTATION) && (
-          <StatesFields id={id('stateLabel')} query={query} names={names} onChange={save} />
+          <StatesFields id={id('stateLabel')} query={{ ...query, expr }} names={names} onChange={save} />
         )}
         {isDrawn(app) && <StreamingSwitch id={id('withStreaming')} value={withStreaming} onChange={save} />}
         <StepHint refId={query.refId} data={data} interval={datasource.sampleInterval} />

@@ -79,14 +79,14 @@ func TestReported(t *testing.T) {
 			defer s.Close()
 			r := Record(t, t.TempDir(), newInput(t, Config{URL: "ws" + strings.TrimPrefix(s.URL, "http"),
 				Send: `{"type": "auth", "access_token": "{{token}}"}` + "\n" + `{"id": 1, "type": "subscribe_events"}`},
-				func(key string) string { return map[string]string{"token": "x"}[key] }))
+				func(key string) string { return map[string]string{"token": `x"y`}[key] }))
 			defer r.Close(t)
 			r.Wait(t, 1)
 			var got []string
 			for range 3 {
 				got = append(got, <-steps)
 			}
-			if want := []string{`{"type": "auth", "access_token": "x"}`, "accepted", `{"id": 1, "type": "subscribe_events"}`}; !slices.Equal(got, want) {
+			if want := []string{`{"type": "auth", "access_token": "x\"y"}`, "accepted", `{"id": 1, "type": "subscribe_events"}`}; !slices.Equal(got, want) {
 				t.Errorf("the server gets %q", got)
 			}
 		},
@@ -147,5 +147,12 @@ func TestSent(t *testing.T) {
 		if got := messages(test.text); !slices.Equal(got, test.want) {
 			t.Errorf("%q is sent as %q", test.text, got)
 		}
+	}
+}
+
+func TestTokenIsMissing(t *testing.T) {
+	_, err := New(Config{URL: "ws://localhost/", Send: `{"auth":"{{token}}"}`}, func(string) string { return "" })
+	if err == nil || !strings.Contains(err.Error(), "enter the token") {
+		t.Errorf("without a token: %v", err)
 	}
 }

@@ -89,8 +89,16 @@ func New(c Config, secret func(key string) string) (recorder.Input, error) {
 		return nil, err
 	}
 	in := &Input{name: c.Name, url: u.String(), maxBytes: c.MaxBytes, rules: c.Rules, header: make(http.Header)}
+	if strings.Contains(c.Send, "{{token}}") && secret("token") == "" {
+		return nil, errors.New("send: it has {{token}}, so enter the token")
+	}
 	for _, text := range messages(c.Send) {
-		in.send = append(in.send, strings.ReplaceAll(text, "{{token}}", secret("token")))
+		token := secret("token")
+		if json.Valid([]byte(text)) { // then the token is within quotation marks
+			quoted, _ := json.Marshal(token) // a string never fails
+			token = string(quoted[1 : len(quoted)-1])
+		}
+		in.send = append(in.send, strings.ReplaceAll(text, "{{token}}", token))
 	}
 	if in.maxBytes == 0 {
 		in.maxBytes = limitOfMaxBytes

@@ -70,9 +70,11 @@ export function RulesFields({ input, uid, onChange, disabled, pattern }: Props) 
         <Alert severity="info" title="This input makes names and records as it did when it was made">
           <Stack direction="column" alignItems="flex-start">
             {(rules.version ?? 0) < 2 &&
-              'Newer rules keep letters of all scripts and record the objects of an array one by one. Some series get other names.'}
+              'Newer rules keep letters of all scripts and record the objects of an array one by one.'}
             {(rules.version ?? 0) < 3 && ' Messages that are one word, such as running, become states.'}
-            {' More senders are known by the shape of their messages, among them SenML.'}
+            {
+              ' More senders are known by the shape of their messages, among them SenML. Some series get other names: look at the preview before you save.'
+            }
             <Button size="sm" variant="secondary" disabled={disabled} onClick={() => save({ version: RULES_VERSION })}>
               Use the newer rules
             </Button>
