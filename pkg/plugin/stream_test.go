@@ -422,7 +422,7 @@ func TestJoinAcrossInstances(t *testing.T) {
 			synctest.Wait()
 			before := len(r.packets)
 			subscribe(t, next, pc, path, data)
-			time.Sleep(5 * time.Second)
+			time.Sleep(4 * time.Second) // after five, the idle tail sends a packet
 			synctest.Wait()
 			if n := len(r.packets) - before; n != 2 {
 				t.Errorf("%d packets after a join", n)
