@@ -57,6 +57,7 @@ func (c *content) decode(r *rule, from string, payload []byte) {
 	default:
 		c.readable(r.format, payload)
 	}
+	c.dropLost()
 	if len(c.values) == 0 && len(c.texts) == 0 && len(c.skips) == 0 && !c.records[0].ends {
 		c.skip(isEmpty, nil, nil)
 	}

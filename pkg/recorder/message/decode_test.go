@@ -121,6 +121,9 @@ func TestDecode(t *testing.T) {
 			"v=1500 w=0.001 n=5e+10 id~12e4567 sn~00158e33 uid~1e5"},
 		{"a hexadecimal id alone", "", "00158e33", "~00158e33"},
 		{"several texts", "", "{\"a\":1}\n{\"a\":2}\r\n[3]", "a=1 a=2 0=3"},
+		{"lines with a fault", "", "{\"a\":1}\n{\"b\"\n{\"c\":3}", "a=1 c=3 !not valid JSON(1)"},
+		{"over several lines with a fault", "", "{\"inner\":\n{\"t\":1}\n,,}", "!not valid JSON(1)"},
+		{"indented with a fault", "", "{\n\"a\": 1,\n\"b\":\n{\"t\": 1},\n\"c\"\n}", "!not valid JSON(1)"},
 		{"one after another", "", `{"a":1}{"a":2} 3 "x"`, "a=1 a=2 =3 ~x"},
 		{"a number as JSON", "json", `5`, "=5"},
 		{"a word as JSON", "json", `on`, "!not valid JSON(1)"},
@@ -150,12 +153,42 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+// What a record has is not recorded without one of its labels, wherever that stands.
+func TestLostLabels(t *testing.T) {
+	long := strings.Repeat("x", maxLabel+1)
+	for _, test := range []struct {
+		name, payload string
+		rule          Rule
+		want          string
+	}{
+		{"before the value", `{"id":"` + long + `","v":1}`, Rule{LabelKeys: []string{"id"}}, "!name too long(1)"},
+		{"after the value", "5 " + long, Rule{LabelKeys: []string{"id"}, Regexp: `(?P<v>\d+) (?P<id>\S+)`}, "!name too long(1)"},
+		{"after a state", "on " + long, Rule{LabelKeys: []string{"id"}, Regexp: `(?P<v>\S+) (?P<id>\S+)`, States: []string{"v"}}, "!name too long(1)"},
+		{"of one record of two", `[{"id":"a","v":1},{"id":"` + long + `","v":2}]`, Rule{LabelKeys: []string{"id"}}, `v{id="a"}=1 !name too long(1)`},
+	} {
+		if got := decoded(test.rule, "x", test.payload); got != test.want {
+			t.Errorf("%s: %.200s, not %s", test.name, got, test.want)
+		}
+	}
+	var payload strings.Builder
+	fmt.Fprintf(&payload, `{"id":%q`, long[:maxLabel])
+	for i := range 3000 {
+		fmt.Fprintf(&payload, `,"a%d":{"id":"a","v":1}`, i)
+	}
+	got := decoded(Rule{LabelKeys: []string{"id"}}, "x", payload.String()+"}")
+	if _, skipped, _ := strings.Cut(got, "!"); !strings.HasPrefix(skipped, tooManyNames) || strings.Contains(got, tooLong) {
+		t.Errorf("skipped: %.200s", skipped)
+	}
+}
+
 func TestManyFields(t *testing.T) {
 	for n, want := range map[int]int{maxValues: maxValues, 2 * maxValues: maxValues, 2 * maxNodes: 0} {
 		var c content
-		c.decode(Rule{}.ready("/", 0), "x", []byte("["+strings.Repeat("1,", n-1)+"1]"))
-		if len(c.values) != want || n > maxValues && (len(c.skips) != 1 || c.skips[0].reason != tooManyFields) {
-			t.Errorf("%d values of %d, skipped %.100v", len(c.values), n, c.skips)
+		for _, payload := range []string{"[" + strings.Repeat("1,", n-1) + "1]", "{" + strings.Repeat(`"a":1,`, n-1) + `"a":1}`} {
+			c.decode(Rule{}.ready("/", 0), "x", []byte(payload))
+			if len(c.values) != want || n > maxValues && (len(c.skips) != 1 || c.skips[0].reason != tooManyFields) {
+				t.Errorf("%d values of %d in %.10s, skipped %.100v", len(c.values), n, payload, c.skips)
+			}
 		}
 	}
 }
@@ -181,6 +214,14 @@ func TestHostile(t *testing.T) {
 		"many tags":            fill("a", ",b=c", " d=1"),
 		"bad lines":            fill("a b=1\n", "a\n", ""),
 		"quotation marks":      fill("a b=1\n", "\" w=\"\n", ""),
+		"deep in a string":     []byte(`"` + strings.Repeat("[", maxNodes-1) + `"`),
+		"deep in strings":      fill("", `"`+strings.Repeat("[", 400)+`" `, ""),
+		"deep after a fault":   fill("{x\n", `{"a":`, ""),
+		"deep lines":           fill("{}\nx\n", strings.Repeat("[", 16<<10-1)+"\n", ""),
+		"short deep lines":     fill("{}\nx\n", strings.Repeat("[", 310)+"\n", ""),
+		"lines with a word":    fill("{}\nx\n", strings.Repeat("[", 290)+"x"+strings.Repeat(" ", 15<<10)+"x\n", ""),
+		"lines with faults":    fill("{}\nx\n", "{\n", ""),
+		"lines with nothing":   fill("{}\nx\n", "\n", ""),
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := New(Rules{}, "/", &keeper{})
@@ -239,6 +280,7 @@ func TestTimeKey(t *testing.T) {
 		{"with dots", Rule{TimeKey: "meta.at"}, `{"meta":{"at":1800000000},"v":1}`, "v=1@1800000000000"},
 		{"a key with a dot", Rule{TimeKey: "meta.at"}, `{"meta.at":1800000000,"v":1}`, "v=1@1800000000000"},
 		{"of each record", Rule{}, `[{"t":1800000000,"v":1},{"t":1800000001,"v":2}]`, "v=1@1800000000000 v=2@1800000001000"},
+		{"the hour 24 when clocks change", Rule{TimeZone: "Europe/Berlin"}, `{"t":"2026-03-29T24:00:00","v":1}`, "v=1@1774821600000"},
 		{"of what records are in", Rule{Each: "of"}, `{"t":1800000000,"of":[{"v":1},{"t":1800000001,"v":2}]}`, "v=1@1800000000000 v=2@1800000001000"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -288,7 +330,7 @@ func FuzzFlat(f *testing.F) {
 			return
 		}
 		for i, r := range rules {
-			for _, version := range []int{Version1, Version3} {
+			for _, version := range []int{Version1, Version3, Version4} {
 				rule := r.ready("/", version)
 				var flat, parsed content
 				flat.reset(rule, "topic")

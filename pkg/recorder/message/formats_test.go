@@ -228,3 +228,15 @@ func TestSparkplug(t *testing.T) {
 		t.Errorf("skipped %s", got)
 	}
 }
+
+// A death ends the series of a node whatever it has, also JSON.
+func TestDeathInJSON(t *testing.T) {
+	for topic, want := range map[string]string{
+		"spBv1.0/g/NDEATH/n":   `ends{group="g", node="n"}`,
+		"spBv1.0/g/DDEATH/n/d": `ends{device="d", group="g", node="n"}`,
+	} {
+		if got := decoded(Rule{}, topic, `{"timestamp":1800000000000,"metrics":[{"name":"bdSeq","value":1}]}`); got != want {
+			t.Errorf("%s: %s, not %s", topic, got, want)
+		}
+	}
+}

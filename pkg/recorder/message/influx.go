@@ -8,10 +8,10 @@ import (
 	"github.com/continuum-live/continuum-datasource/pkg/recorder/lineprotocol"
 )
 
-// looksLikeLines reports whether a text looks like line protocol, from its first
-// line only that is no comment. Log lines and pairs of keys and values are often valid line protocol by
-// accident. So a measurement must have none of = : ; and the line must have tags or
-// a time stamp.
+// looksLikeLines reports whether a text looks like line protocol. It looks only at the
+// first line that is no comment. Log lines and pairs of keys and values are often valid
+// line protocol by accident. So a measurement must have none of = : ; and the line must
+// have tags or a time stamp.
 func (c *content) looksLikeLines(text []byte) bool {
 	line, rest, _ := bytes.Cut(text, []byte("\n"))
 	for line[0] == '#' && len(rest) > 0 {

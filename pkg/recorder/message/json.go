@@ -15,11 +15,12 @@ import (
 // array, if the array is the whole message or the rule names it in Each. Objects in
 // other arrays are not recorded, because a position does not say what an object is.
 //
-// A text with a fault costs no other. Commas before a closing bracket are passed over,
-// and Infinity is like NaN: senders that make JSON by hand, or in Python, write them.
+// A line with a fault costs no other line, if each line is an object. Commas before a
+// closing bracket are passed over, and Infinity is like NaN: senders that make JSON by
+// hand, or in Python, write them.
 func (c *content) json(text []byte) {
 	nested := text[0] != '{' || bytes.IndexByte(text[1:], '{') >= 0 || bytes.IndexByte(text, '[') >= 0
-	if !nested && len(c.rule.labelKeys) == 0 {
+	if !nested && len(c.rule.labelKeys) == 0 && len(text) <= smallText {
 		if c.flat(text) {
 			return
 		}
@@ -40,24 +41,46 @@ func (c *content) parsed(text []byte, nested bool) {
 		return
 	}
 	c.restart() // for all that was read before the fault
-	text = repaired(text)
-	lines := [][]byte{text}
-	if all := bytes.Split(text, []byte("\n")); slices.ContainsFunc(all, isUnit) {
-		lines = all
+	text = bytes.TrimSpace(repaired(text))
+	lines := slices.Values([][]byte{text})
+	// Lines of a text that is written over several lines are not read by themselves:
+	// what they say would get other names.
+	if first, _, several := bytes.Cut(text, []byte("\n")); several && isObject(first) {
+		lines = bytes.SplitSeq(text, []byte("\n"))
 	}
 	unit := int32(0)
-	for _, line := range lines {
-		if unit, reason = c.units(line, unit, shaped); reason != "" {
+	for line := range lines {
+		if line = bytes.TrimSpace(line); len(line) == 0 {
+			continue
+		}
+		reason := notJSON
+		if c.wasted <= maxWasted {
+			unit, reason = c.units(line, unit, shaped)
+		}
+		if reason != "" {
 			c.skip(reason, nil, line)
 		}
 	}
+}
+
+// smallText is the length in bytes up to which a JSON text is read without counting
+// first what it has.
+const smallText = 16 << 10
+
+// maxWasted is how many bytes of the parser's errors one message may cost. Each level
+// of JSON makes a new error from that of the level within it.
+const maxWasted = 64 << 20
+
+// waste counts what an error of the parser has cost.
+func (c *content) waste(err error) {
+	c.wasted += len(err.Error()) * (1 + strings.Count(err.Error(), "cannot parse"))
 }
 
 // units reads JSON texts as the units from first on. It returns the next one, and the
 // reason why the rest of the texts cannot be read.
 func (c *content) units(text []byte, first int32, shaped bool) (next int32, reason string) {
 	scanner := &c.scanner
-	if len(text) > 16<<10 {
+	if len(text) > smallText {
 		// A scanner keeps the memory that its largest text took, so a large one gets
 		// its own.
 		scanner = &fastjson.Scanner{}
@@ -77,23 +100,32 @@ func (c *content) units(text []byte, first int32, shaped bool) (next int32, reas
 		c.path, c.start, c.base = c.path[:0], 0, 0
 		c.root(scanner.Value(), shaped)
 	}
-	switch err := scanner.Error(); {
-	case err == nil:
+	err := scanner.Error()
+	if err == nil {
 		return unit, ""
-	case strings.Contains(err.Error(), "too big depth"):
+	}
+	c.waste(err)
+	if strings.Contains(err.Error(), "too big depth") {
 		return unit, tooDeep
 	}
 	return unit, notJSON
 }
 
-// isUnit reports whether a line is an object by itself.
-func isUnit(line []byte) bool {
-	line = bytes.TrimSpace(line)
-	return len(line) > 0 && line[0] == '{' && fastjson.ValidateBytes(line) == nil
+// isObject reports whether a text is one JSON object.
+func isObject(text []byte) bool {
+	if len(text) == 0 || text[0] != '{' {
+		return false
+	}
+	if n, ok := nodes(text); !ok || n > maxNodes {
+		return false
+	}
+	_, err := fastjson.ParseBytes(text)
+	return err == nil
 }
 
-// repaired returns a text without what JSON does not allow and that can only mean one
-// thing: commas before a closing bracket, Infinity, and the separators of RFC 7464.
+// repaired returns a text with what JSON does not allow, but whose meaning is clear, as
+// JSON has it: without commas before a closing bracket, with inf for Infinity, and with
+// line breaks for the separators of RFC 7464.
 func repaired(text []byte) []byte {
 	made := make([]byte, 0, len(text))
 	for i := 0; i < len(text); i++ {
@@ -179,27 +211,38 @@ func (c *content) root(v *fastjson.Value, shaped bool) {
 	}
 	objects := v.Type() == fastjson.TypeArray && len(v.GetArray()) > 0 && v.GetArray()[0].Type() == fastjson.TypeObject
 	switch {
-	case (shaped || objects) && c.known(v):
+	case (shaped || objects && c.rule.version >= Version4) && c.known(v):
 		c.shaped = true
 	case objects:
 		c.each(v.GetArray(), 0, c.eachOn)
-	case v.Type() == fastjson.TypeString && isTwice(v.GetStringBytes()):
-		if inner, err := fastjson.ParseBytes(v.GetStringBytes()); err == nil {
-			c.root(inner, true)
-		}
 	default:
+		if inner := c.within(v); inner != nil {
+			c.root(inner, true)
+			return
+		}
 		c.walk(v, 0)
 	}
 }
 
-// isTwice reports whether a string is JSON that somebody made JSON of once more.
-func isTwice(s []byte) bool {
-	s = bytes.TrimSpace(s)
-	if len(s) == 0 || s[0] != '{' && s[0] != '[' {
-		return false
+// within returns the JSON in a string that somebody made JSON of once more, nil if v is
+// anything else.
+func (c *content) within(v *fastjson.Value) *fastjson.Value {
+	if c.rule.version < Version4 || v.Type() != fastjson.TypeString || c.wasted > maxWasted {
+		return nil
 	}
-	n, ok := nodes(s)
-	return ok && n <= maxNodes && fastjson.ValidateBytes(s) == nil
+	s := bytes.TrimSpace(v.GetStringBytes())
+	if len(s) == 0 || s[0] != '{' && s[0] != '[' {
+		return nil
+	}
+	if n, ok := nodes(s); !ok || n > maxNodes {
+		return nil
+	}
+	inner, err := fastjson.ParseBytes(s)
+	if err != nil {
+		c.waste(err)
+		return nil
+	}
+	return inner
 }
 
 // each reads the objects of an array as records. all may be a single object. on is how
@@ -329,7 +372,7 @@ func (c *content) array(a []*fastjson.Value, depth int) {
 
 // leads reports whether path leads to what the rule's each names.
 func (c *content) leads() bool {
-	if c.rule.each == nil {
+	if c.rule.each == nil || c.rule.version < Version4 {
 		return false
 	}
 	_, ok := c.reaches()

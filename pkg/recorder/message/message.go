@@ -7,8 +7,9 @@
 //
 // Unless the rules name a format, the content decides: a number, or one of the words
 // that stand for 1 and 0; JSON (json.go), also that of Telegraf, ThingsBoard and
-// KEPServerEX (known.go) and SenML (senml.go); Influx line protocol; CBOR with its magic number. Sparkplug B is
-// known by its topic. Any of them may be compressed with gzip.
+// KEPServerEX (known.go) and SenML (senml.go); Influx line protocol; CBOR with its
+// magic number. Sparkplug B is known by its topic. Any of them may be compressed with
+// gzip.
 //
 // The metric of a field has the field's name. If the message is a value without a
 // field, or has only the field value as in {"value": 1}, the metric has the name of

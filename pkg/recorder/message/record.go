@@ -33,6 +33,7 @@ const (
 	tooManyFields  = "more than 10000 fields"
 	tooManyRecords = "more than 10000 records"
 	tooLong        = "name too long"
+	tooManyNames   = "more than 2 MiB of names"
 	noName         = "no usable name"
 	noTime         = "no valid time stamp"
 	noZone         = "time without zone, taken as UTC"
@@ -95,6 +96,7 @@ type content struct {
 	raw     []byte
 	keyless bool // the format has no keys, so no time key either
 	shaped  bool // it has a shape that only one kind of sender has
+	wasted  int  // see maxWasted
 	// departed: a text says that the device has gone, see Rule.Ends.
 	departed bool
 
@@ -162,7 +164,7 @@ func (c *content) keep(b []byte) span {
 }
 
 func (c *content) reset(r *rule, from string) {
-	c.rule, c.from, c.keyless, c.shaped, c.departed = r, from, false, false, false
+	c.rule, c.from, c.keyless, c.shaped, c.departed, c.wasted = r, from, false, false, false, 0
 	c.records, c.values, c.texts, c.names, c.skips = c.records[:0], c.values[:0], c.texts[:0], c.names[:0], c.skips[:0]
 	if cap(c.names) > 64<<10 { // after a large message
 		c.names, c.values, c.texts, c.records = nil, nil, nil, nil
@@ -189,8 +191,13 @@ func (c *content) begin(parent, unit int32) bool {
 // label adds a label to the current record.
 func (c *content) label(name, value []byte) {
 	r := &c.records[c.rec]
-	if len(value) > maxLabel || len(c.names)+r.labels.end-r.labels.begin > maxNames {
+	switch {
+	case len(value) > maxLabel:
 		c.skip(tooLong, name, value)
+		r.lost = true
+		return
+	case len(c.names)+r.labels.end-r.labels.begin > maxNames:
+		c.skip(tooManyNames, name, value)
 		r.lost = true
 		return
 	}
@@ -203,16 +210,32 @@ func (c *content) label(name, value []byte) {
 
 // add adds a number to the current record.
 func (c *content) add(field []byte, v float64) {
-	if len(c.values) >= maxValues || len(c.names)+len(field) > maxNames {
+	switch {
+	case len(c.values) >= maxValues:
 		c.skip(tooManyFields, field, nil)
 		return
-	}
-	r := &c.records[c.rec]
-	if r.lost {
+	case len(c.names)+len(field) > maxNames:
+		c.skip(tooManyNames, field, nil)
 		return
 	}
-	r.filled = true
+	c.records[c.rec].filled = true
 	c.values = append(c.values, value{c.keep(field), c.rec, v})
+}
+
+// dropLost removes what is in records that lack a label. A label can come after what it
+// is of.
+func (c *content) dropLost() {
+	lost := false
+	for i := range c.records {
+		if r := &c.records[i]; r.lost {
+			r.filled, lost = r.ends, true
+		}
+	}
+	if !lost {
+		return
+	}
+	c.values = slices.DeleteFunc(c.values, func(v value) bool { return c.records[v.record].lost })
+	c.texts = slices.DeleteFunc(c.texts, func(t text) bool { return c.records[t.record].lost })
 }
 
 // finite adds a number to the current record, unless it is infinite or NaN.
@@ -248,18 +271,18 @@ func (c *content) means(field, s []byte) bool {
 
 // say adds a text to the current record.
 func (c *content) say(field, s []byte) {
-	if len(c.texts) >= maxValues || len(c.names)+len(field)+len(s) > maxNames {
+	switch {
+	case len(c.texts) >= maxValues:
 		c.skip(tooManyFields, field, nil)
+		return
+	case len(c.names)+len(field)+len(s) > maxNames:
+		c.skip(tooManyNames, field, nil)
 		return
 	}
 	s = bytes.TrimSpace(s)
-	r := &c.records[c.rec]
-	if r.lost {
-		return
-	}
 	reason := c.noState(field, s)
 	if reason == "" {
-		r.filled = true
+		c.records[c.rec].filled = true
 	}
 	c.texts = append(c.texts, text{c.keep(field), c.keep(s), c.rec, reason})
 }

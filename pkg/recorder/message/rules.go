@@ -29,10 +29,14 @@ const (
 	Version1 = 1
 	// Version2 records no text unless States or Words say so.
 	Version2 = 2
-	// Version3 knows fewer senders by the shape of their messages: no SenML, of Telegraf,
-	// ThingsBoard and KEPServerEX only messages that have all that there can be.
+	// Version3 takes Each for the key of one array or object, whatever it is, and a label
+	// key with dots for a key within objects. It knows no SenML, no gateway of
+	// ThingsBoard by its topic, and neither Telegraf's JSON without tags or time nor
+	// KEPServerEX' without quality. A string that has JSON is a text.
 	Version3 = 3
-	// Version4 is the newest.
+	// Version4 is the newest. Each also leads through arrays within arrays and, with *,
+	// to the objects in an object. Keys may have dots where label keys have them. What
+	// Version3 does not know is known.
 	Version4 = 4
 )
 
@@ -173,6 +177,7 @@ func (r Rules) Check() error {
 }
 
 func (r Rule) check(where string, version int) error {
+	version = cmp.Or(version, Version4)
 	var errs []error
 	fail := func(field, text string, args ...any) {
 		errs = append(errs, fmt.Errorf(where+"."+field+": "+text, args...))
@@ -204,7 +209,7 @@ func (r Rule) check(where string, version int) error {
 			fail("labelKeys", "%w", err)
 		}
 	}
-	if _, err := parseEach(r.Each); err != nil {
+	if _, err := parseEach(r.Each, version); err != nil {
 		fail("each", "%w", err)
 	}
 	if len(r.States) > maxStateKeys {
@@ -257,7 +262,7 @@ func (r Rule) check(where string, version int) error {
 	}
 	if t, err := parseTemplate(r.Metric); err != nil {
 		fail("metric", "%w", err)
-	} else if name := r.unknown(t, p); name != "" && version != Version1 {
+	} else if name := r.unknown(t, p, version); name != "" && version != Version1 {
 		fail("metric", "{{%s}} is neither {{field}}, {{level}} nor a label: the pattern, labelKeys and labels give labels", name)
 	}
 	return errors.Join(errs...)
@@ -265,7 +270,7 @@ func (r Rule) check(where string, version int) error {
 
 // unknown returns a variable of t that no label or field can stand for, "" if there
 // is none. With formats that have tags any name may stand for a label.
-func (r Rule) unknown(t template, p *pattern) string {
+func (r Rule) unknown(t template, p *pattern, version int) string {
 	known := append(p.names(), "field", "level", "topic", "subject")
 	for _, key := range r.LabelKeys {
 		k, _ := parseLabelKey(key)
@@ -274,7 +279,7 @@ func (r Rule) unknown(t template, p *pattern) string {
 		}
 		known = append(known, k.name)
 	}
-	if e, _ := parseEach(r.Each); e != nil && e.members {
+	if e, _ := parseEach(r.Each, version); e != nil && e.members {
 		known = append(known, e.label)
 	}
 	switch formats[r.Format] {
@@ -322,7 +327,7 @@ func (r Rule) ready(separator string, version int) *rule {
 		times: times{unit: units[r.TimeUnit], layout: r.TimeLayout, zone: time.UTC, assumed: r.TimeZone == ""},
 	}
 	made.pattern, _ = parsePattern(r.Pattern, separator)
-	made.each, _ = parseEach(r.Each)
+	made.each, _ = parseEach(r.Each, made.version)
 	made.metric, _ = parseTemplate(r.Metric)
 	if zone, err := time.LoadLocation(cmp.Or(r.TimeZone, "UTC")); err == nil {
 		made.times.zone = zone
@@ -332,6 +337,9 @@ func (r Rule) ready(separator string, version int) *rule {
 	}
 	for _, key := range r.LabelKeys {
 		k, _ := parseLabelKey(key)
+		if made.version < Version4 {
+			k.paths = k.paths[:1]
+		}
 		made.labelKeys = append(made.labelKeys, k)
 	}
 	for _, key := range r.States {
@@ -440,9 +448,12 @@ type eachKey struct {
 	label   string // the label that the members' keys become
 }
 
-func parseEach(s string) (*eachKey, error) {
-	if s == "" {
+func parseEach(s string, version int) (*eachKey, error) {
+	switch {
+	case s == "":
 		return nil, nil
+	case version < Version4:
+		return &eachKey{keys: [][]string{{"", flat(s)}}, parts: 1}, nil
 	}
 	e := &eachKey{}
 	parts := strings.Split(s, ".")

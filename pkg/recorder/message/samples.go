@@ -233,9 +233,11 @@ func (d *Decoder) stamp(from string, received time.Time, own bool) {
 			if arrived == math.MinInt64 {
 				arrived = d.arrival.at(d.believed(received))
 			}
-			r.at, r.arrived = arrived+r.shift, true
-			if r.shift != 0 {
+			r.at, r.arrived = arrived+r.shift, r.shift == 0
+			if !r.arrived {
 				r.number = base + n + uint64(i)
+				d.timed = true
+				d.own.Add(r.at, received)
 			}
 		}
 	}

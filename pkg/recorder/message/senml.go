@@ -63,13 +63,18 @@ func (c *content) senML(v *fastjson.Value) bool {
 		if r.Exists("bs") {
 			base.sum = c.float(r, "bs")
 		}
+		t := base.time + c.float(r, "t")
+		if !(math.Abs(t) <= maxTime/1000) { // nor if it is NaN
+			c.skip(noTime, r.GetStringBytes("n"), r.MarshalTo(nil))
+			continue
+		}
 		if !c.begin(outer, c.records[outer].unit) {
 			break
 		}
 		if device := strings.TrimRight(base.name, ":/"); device != "" {
 			c.label([]byte("device"), []byte(device))
 		}
-		if t := base.time + c.float(r, "t"); t >= relative {
+		if t >= relative {
 			c.stamped(int64(math.Round(t * 1000)))
 		} else {
 			c.records[c.rec].shift = int64(math.Round(t * 1000))

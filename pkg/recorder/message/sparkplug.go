@@ -88,15 +88,15 @@ func (c *content) sparkplug(b []byte) {
 		c.skip(leftOut, nil, []byte("a command"))
 		return
 	}
-	if len(b) > 0 && b[0] == '{' { // no message of Protobuf begins so
-		c.keyless = false
-		c.readable(formatJSON, b)
-		return
-	}
 	if kind == "NDEATH" || kind == "DDEATH" {
 		// A death is the last will of the birth's connection, so its time is that of
 		// the birth.
 		c.records[c.rec].ends, c.records[c.rec].filled = true, true
+		return
+	}
+	if len(b) > 0 && b[0] == '{' { // no message of Protobuf begins so
+		c.keyless = false
+		c.readable(formatJSON, b)
 		return
 	}
 	key := group + "/" + node

@@ -86,11 +86,12 @@ func (f *times) text(s string) (t time.Time, local, ok bool) {
 		return t, false, false
 	}
 	if s[0] >= '0' && s[0] <= '9' {
-		iso, more := canonical(s)
+		iso, days, seconds := canonical(s)
 		for _, layout := range layouts {
 			for i, zone := range zones {
 				if t, err := time.ParseInLocation(layout+zone, iso, f.zone); err == nil {
-					return t.Add(more), i == 0, true
+					// A day is not always 24 hours long.
+					return t.AddDate(0, 0, days).Add(seconds), i == 0, true
 				}
 			}
 		}
@@ -108,9 +109,9 @@ func (f *times) text(s string) (t time.Time, local, ok bool) {
 // offset is an offset with what Go and Java write after it, the name of the zone.
 var offset = regexp.MustCompile(`([+-][0-9]{2}:?[0-9]{2}) ?(\[[A-Za-z_/+-]+\]|[A-Z]{3,5})$`)
 
-// canonical returns a time as package time can read it, without what more is to be added
-// to it: ISO 8601 has hours of 24 and seconds of 60.
-func canonical(s string) (iso string, more time.Duration) {
+// canonical returns a time as package time can read it, without the days and seconds that
+// are to be added to it: ISO 8601 has an hour 24 and a second 60.
+func canonical(s string) (iso string, days int, seconds time.Duration) {
 	iso = s
 	if len(s) > 10 && (s[10] == ' ' || s[10] == 't') {
 		iso = s[:10] + "T" + strings.TrimLeft(s[11:], " ")
@@ -135,12 +136,12 @@ func canonical(s string) (iso string, more time.Duration) {
 	if len(iso) >= len("2006-01-02T15:04:05") && iso[10] == 'T' {
 		switch {
 		case iso[11:19] == "24:00:00":
-			iso, more = iso[:11]+"00"+iso[13:], 24*time.Hour
+			iso, days = iso[:11]+"00"+iso[13:], 1
 		case iso[17:19] == "60":
-			iso, more = iso[:17]+"59"+iso[19:], time.Second
+			iso, seconds = iso[:17]+"59"+iso[19:], time.Second
 		}
 	}
-	return iso, more
+	return iso, days, seconds
 }
 
 // number parses a time stamp that is a number.
