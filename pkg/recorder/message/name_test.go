@@ -58,7 +58,7 @@ func TestSeriesNames(t *testing.T) {
 			if err := test.rules.Check(); err != nil {
 				t.Fatal(err)
 			}
-			d := New(test.rules, "/", nil)
+			d := New(test.rules, "/", &keeper{})
 			topic, reason := d.newTopic(test.topic)
 			if topic == nil {
 				if reason != notInPattern || test.want != "does not fit" {
@@ -79,7 +79,7 @@ func TestSeriesNames(t *testing.T) {
 			}
 		})
 	}
-	subject, _ := New(Rules{Rule: Rule{Pattern: "plant.*line.>"}}, ".", nil).newTopic("plant.7.a.b")
+	subject, _ := New(Rules{Rule: Rule{Pattern: "plant.*line.>"}}, ".", &keeper{}).newTopic("plant.7.a.b")
 	if lbls, _ := subject.series("", nil); recorder.Text(lbls) != `b{line="7", subject="plant.7.a.b"}` {
 		t.Errorf("a subject: %s", recorder.Text(lbls))
 	}
@@ -130,7 +130,7 @@ func FuzzNames(f *testing.F) {
 		if r.Check() != nil {
 			return
 		}
-		topic, reason := New(r, "/", nil).newTopic(from)
+		topic, reason := New(r, "/", &keeper{}).newTopic(from)
 		if topic == nil {
 			if reason == "" {
 				t.Error("no reason")
