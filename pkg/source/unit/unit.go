@@ -5,7 +5,6 @@ package unit
 
 import (
 	"regexp"
-	"slices"
 	"strings"
 )
 
@@ -99,7 +98,7 @@ var symbols = map[string]Unit{
 }
 
 // exact are the names that are other units in another case, such as mS, Mm and Mbar.
-var exact = []string{"ms", "mm", "mbar"}
+var exact = map[string]bool{"ms": true, "mm": true, "mbar": true}
 
 // known returns the unit with a symbol or name, in the singular or the plural.
 func known(text string) (Unit, bool) {
@@ -107,7 +106,7 @@ func known(text string) (Unit, bool) {
 		return u, true
 	}
 	lower := strings.ToLower(text)
-	if u, ok := named[lower]; ok && (lower == text || !slices.Contains(exact, lower)) {
+	if u, ok := named[lower]; ok && (lower == text || !exact[lower]) {
 		return u, true
 	}
 	if len(text) < 3 { // M is not ms
