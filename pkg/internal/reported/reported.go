@@ -3,7 +3,10 @@
 package reported
 
 import (
+	"bytes"
+	"encoding/json"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,5 +31,20 @@ func Run[T any](t *testing.T, inputs map[string]T, test func(t *testing.T, input
 	}
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) { test(t, inputs[name]) })
+	}
+}
+
+// Write writes cases to the file at path, as people write them.
+func Write(t *testing.T, path string, cases any) {
+	t.Helper()
+	var made bytes.Buffer
+	to := json.NewEncoder(&made)
+	to.SetEscapeHTML(false)
+	to.SetIndent("", " ")
+	if err := to.Encode(cases); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, made.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }

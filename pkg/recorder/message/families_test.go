@@ -1,13 +1,14 @@
 package message
 
 import (
-	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	cases "github.com/continuum-live/continuum-datasource/pkg/internal/reported"
 )
 
 // Inputs of the families of senders that there are, each family in a file: what people
@@ -44,16 +45,7 @@ func TestFamilies(t *testing.T) {
 			})
 		}
 		if *update {
-			var made bytes.Buffer
-			to := json.NewEncoder(&made)
-			to.SetEscapeHTML(false)
-			to.SetIndent("", " ")
-			if err := to.Encode(raw); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(path, made.Bytes(), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			cases.Write(t, path, raw)
 		}
 	}
 }

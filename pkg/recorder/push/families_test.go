@@ -1,7 +1,6 @@
 package push
 
 import (
-	"bytes"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -12,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	cases "github.com/continuum-live/continuum-datasource/pkg/internal/reported"
 )
 
 var update = flag.Bool("update", false, "write what is seen into testdata/families")
@@ -63,16 +64,7 @@ func TestInfluxClients(t *testing.T) {
 		})
 	}
 	if *update {
-		var made bytes.Buffer
-		to := json.NewEncoder(&made)
-		to.SetEscapeHTML(false)
-		to.SetIndent("", " ")
-		if err := to.Encode(raw); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, made.Bytes(), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		cases.Write(t, path, raw)
 	}
 }
 

@@ -56,28 +56,15 @@ func TestReported(t *testing.T) {
 			// A login, its answer, then the subscription, as Home Assistant and graphql-transport-ws
 			// have it.
 			steps := make(chan string, 10)
-			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				c, err := websocket.Accept(w, r, nil)
-				if err != nil {
-					return
+			url := answering(t, func(text string) string {
+				steps <- text
+				if strings.Contains(text, "auth") {
+					steps <- "accepted"
+					return `{"type":"auth_ok"}`
 				}
-				defer func() { _ = c.CloseNow() }()
-				for {
-					_, text, err := c.Read(r.Context())
-					if err != nil {
-						return
-					}
-					steps <- string(text)
-					if strings.Contains(string(text), "auth") {
-						steps <- "accepted"
-						_ = c.Write(r.Context(), websocket.MessageText, []byte(`{"type":"auth_ok"}`))
-						continue
-					}
-					_ = c.Write(r.Context(), websocket.MessageText, []byte(`{"v":1}`))
-				}
-			}))
-			defer s.Close()
-			r := Record(t, t.TempDir(), newInput(t, Config{URL: "ws" + strings.TrimPrefix(s.URL, "http"),
+				return `{"v":1}`
+			})
+			r := Record(t, t.TempDir(), newInput(t, Config{URL: url,
 				Send: `{"type": "auth", "access_token": "{{token}}"}` + "\n" + `{"id": 1, "type": "subscribe_events"}`},
 				func(key string) string { return map[string]string{"token": `x"y`}[key] }))
 			defer r.Close(t)
@@ -93,22 +80,11 @@ func TestReported(t *testing.T) {
 		"w04-send-lines": func(t *testing.T) {
 			// A server that does not answer.
 			got := make(chan string, 10)
-			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				c, err := websocket.Accept(w, r, nil)
-				if err != nil {
-					return
-				}
-				defer func() { _ = c.CloseNow() }()
-				for {
-					_, text, err := c.Read(r.Context())
-					if err != nil {
-						return
-					}
-					got <- string(text)
-				}
-			}))
-			defer s.Close()
-			r := Record(t, t.TempDir(), newInput(t, Config{URL: "ws" + strings.TrimPrefix(s.URL, "http"), Send: "{\"subscribe\":\"a\"}\n{\"subscribe\":\"b\"}\n"}, none))
+			url := answering(t, func(text string) string {
+				got <- text
+				return ""
+			})
+			r := Record(t, t.TempDir(), newInput(t, Config{URL: url, Send: "{\"subscribe\":\"a\"}\n{\"subscribe\":\"b\"}\n"}, none))
 			defer r.Close(t)
 			if a, b := <-got, <-got; a != `{"subscribe":"a"}` || b != `{"subscribe":"b"}` {
 				t.Errorf("the server gets %q and %q", a, b)
@@ -155,4 +131,28 @@ func TestTokenIsMissing(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "enter the token") {
 		t.Errorf("without a token: %v", err)
 	}
+}
+
+// answering starts a server that answers each message, unless the answer is empty, and
+// returns its URL.
+func answering(t *testing.T, answer func(text string) string) (url string) {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer func() { _ = c.CloseNow() }()
+		for {
+			_, text, err := c.Read(r.Context())
+			if err != nil {
+				return
+			}
+			if a := answer(string(text)); a != "" {
+				_ = c.Write(r.Context(), websocket.MessageText, []byte(a))
+			}
+		}
+	}))
+	t.Cleanup(s.Close)
+	return "ws" + strings.TrimPrefix(s.URL, "http")
 }
